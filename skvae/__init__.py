@@ -1,0 +1,24 @@
+"""Variational autoencoders as scikit-learn estimators."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AutoencoderTransformer": "skvae._autoencoder",
+    "VAETransformer": "skvae._vae",
+}
+
+__all__ = ["AutoencoderTransformer", "VAETransformer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``import skvae`` does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skvae' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,298 @@
+"""The engine: NumPy in, NumPy out. The only room whose doors lead to torch.
+
+An engine holds one model, trains it, and answers in the precision of what it is asked. It knows standardised columns,
+not tables; codes go through its `order` and `sign` on their way in and out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skvae._engine.batches import Rows
+from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption, vae_bound
+from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws, resolve_device
+from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
+from skvae.nn.objectives import log_mean_exp
+
+FloatArray = NDArray[np.floating]
+
+ORDERING_ROWS = 10_000  # rows that the order and sign of the codes are read off
+
+
+class Engine:
+    """One model on one device.
+
+    Parameters
+    ----------
+    family : {"vae", "autoencoder"}
+    spec : ModelSpec
+    device : str
+        As resolved by `resolve_device`.
+    """
+
+    family: str
+
+    def __init__(self, spec: ModelSpec, device: str, n_cells: int = 0) -> None:
+        self.spec = spec
+        self.device = resolve_device(device, n_cells)
+        self.model = BUILDERS[self.family](spec).to(self.device).eval()
+        self.order = np.arange(spec.n_components)
+        self.sign = np.ones(spec.n_components)
+        self._optimiser: Optimiser | None = None
+        self._precise: Any = None
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        x: FloatArray,
+        weight: FloatArray | None,
+        bound: RowBound,
+        plan: Plan,
+        *,
+        resume: bool = False,
+        validation: tuple[FloatArray, FloatArray | None] | None = None,
+    ) -> Iterator[EpochRecord]:
+        """Train, an epoch at a time; the caller takes the weights it likes with `keep`.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, p)
+            Standardised rows, NaN where missing.
+        weight : ndarray of shape (n,) or None
+        bound : callable
+            From `objective` of the engine.
+        plan : Plan
+        resume : bool
+            Whether to go on with the last run's optimiser (`partial_fit`) or start a fresh one.
+        validation : pair of ndarray, optional
+            Held-out rows and their weights.
+        """
+        rows = Rows.from_numpy(x, weight, device=self.device)
+        held_out = None if validation is None else Rows.from_numpy(*validation, device=self.device)
+        if self._optimiser is None or not resume:
+            self._optimiser = Optimiser(copy.deepcopy(self.model))
+        seed = self.spec.seed + self._optimiser.steps
+        judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
+        return epochs(
+            self._optimiser,
+            rows,
+            bound,
+            plan,
+            order=generator(seed),
+            noise=generator(seed, self.device),
+            validation=judge,
+        )
+
+    def keep(self) -> None:
+        """Make the (averaged) weights in training the model's."""
+        assert self._optimiser is not None, "keep follows train"
+        self.model.load_state_dict(self._optimiser.average.state_dict())
+        self._precise = None
+
+    def forget_optimiser(self) -> None:
+        """Drop the moments: a later run starts with fresh ones."""
+        self._optimiser = None
+
+    # -- inference ---------------------------------------------------------------------------------------------------
+
+    def _in_precision_of(self, x: FloatArray) -> tuple[Any, torch.dtype]:
+        """The model in float32, or a float64 copy of it for float64 rows, and the dtype."""
+        if x.dtype == np.float32 or self.device.type == "mps":
+            return self.model, torch.float32
+        if self._precise is None:
+            self._precise = copy.deepcopy(self.model).double().eval()
+        return self._precise, torch.float64
+
+    def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:
+        size = chunk_size(n_draws, max(*self.spec.hidden_layer_sizes, 2 * x.shape[1], self.spec.n_components))
+        for start in range(0, len(x), size):
+            yield Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device)
+
+    def encode(self, x: FloatArray) -> FloatArray:
+        """Codes of standardised rows, shape (n, k), in the dtype of x."""
+        model, dtype = self._in_precision_of(x)
+        with torch.inference_mode():
+            codes = [model.encode(rows.x, rows.observed).cpu().numpy() for rows in self._chunks(x, dtype)]
+        return self._outward(np.concatenate(codes))
+
+    def decode(self, z: FloatArray) -> FloatArray:
+        """E[x|z] in standardised units, shape (n, p), in the dtype of z."""
+        model, dtype = self._in_precision_of(z)
+        with torch.inference_mode():
+            parts = [model.columns.mean(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
+            return torch.cat(parts).cpu().numpy()
+
+    def _outward(self, z: FloatArray) -> FloatArray:
+        """Model's components -> the user's: ordered and signed."""
+        return np.ascontiguousarray(z[:, self.order] * self.sign.astype(z.dtype))
+
+    def _inward(self, z: FloatArray) -> FloatArray:
+        """The user's components -> the model's."""
+        out = np.empty_like(z)
+        out[:, self.order] = z * self.sign.astype(z.dtype)
+        return out
+
+    def column_at_fault(self, x: FloatArray) -> int:
+        """The column whose cells the last weights in training fit worst, non-finite ones first."""
+        assert self._optimiser is not None, "column_at_fault follows train"
+        rows = Rows.from_numpy(x[:ORDERING_ROWS], device=self.device)
+        model = self._optimiser.module.eval()
+        with torch.inference_mode():
+            cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
+        cells = cells if rows.observed is None else cells * rows.observed
+        return int(torch.nan_to_num(cells, nan=-torch.inf).mean(0).argmin())
+
+    def align(self, x: FloatArray, importance: FloatArray) -> None:
+        """Order the components by `importance` (descending) and fix their signs.
+
+        A component is positive in the direction of the column it is most correlated with over the rows `x`.
+        """
+        self.order = np.argsort(-importance, kind="stable")
+        self.sign = np.ones(len(self.order))
+        x = np.nan_to_num(x[:ORDERING_ROWS].astype(np.float64))
+        codes = self.encode(x)
+        covariance = (codes - codes.mean(0)).T @ ((x - x.mean(0)) / np.maximum(x.std(0), 1e-12))  # (k, p)
+        strongest = np.abs(covariance).argmax(1)
+        self.sign = np.where(covariance[np.arange(len(strongest)), strongest] < 0.0, -1.0, 1.0)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Plain data and NumPy arrays."""
+        optimiser = {} if self._optimiser is None else self._optimiser.state()
+        return {
+            "spec": {field.name: getattr(self.spec, field.name) for field in fields(self.spec)},
+            "device": str(self.device),
+            "weights": {name: value.cpu().numpy().copy() for name, value in self.model.state_dict().items()},
+            "optimiser": {name: value.detach().cpu().numpy().copy() for name, value in optimiser.items()},
+            "order": self.order,
+            "sign": self.sign,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: str) -> Self:
+        """Inverse of `state`, on a device that is there."""
+        spec = ModelSpec(**state["spec"])
+        engine = cls(spec, device)
+        engine.model.load_state_dict({name: torch.tensor(np.asarray(v)) for name, v in state["weights"].items()})
+        if state["optimiser"]:
+            engine._optimiser = Optimiser(copy.deepcopy(engine.model))
+            engine._optimiser.load({name: torch.tensor(np.asarray(v)) for name, v in state["optimiser"].items()})
+        engine.order, engine.sign = np.array(state["order"]), np.array(state["sign"])
+        return engine
+
+
+class AutoencoderEngine(Engine):
+    """A plain autoencoder."""
+
+    family = "autoencoder"
+
+    @staticmethod
+    def objective(corruption: str | None, level: float) -> RowBound:
+        """Minus the reconstruction error, with the input corrupted by name."""
+        corrupt = no_corruption if corruption is None else partial(CORRUPTIONS[corruption], level=level)
+        return partial(autoencoder_bound, corrupt=corrupt)  # type: ignore[arg-type]
+
+    def score(self, x: FloatArray) -> NDArray[np.float64]:
+        """Minus the reconstruction error per row, over observed cells, shape (n,), in float64."""
+        model, dtype = self._in_precision_of(x.astype(np.float64))
+        with torch.inference_mode():
+            scores = [
+                model.log_likelihood(rows.x, rows.observed, model.encode(rows.x, rows.observed))
+                for rows in self._chunks(x, dtype)
+            ]
+            return torch.cat(scores).double().cpu().numpy()
+
+
+class VAEEngine(Engine):
+    """A variational autoencoder."""
+
+    family = "vae"
+
+    @staticmethod
+    def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
+        """The bound on log p(x) of that name."""
+        return partial(vae_bound, objective=name, n_draws=n_draws, free_bits=free_bits)  # type: ignore[arg-type]
+
+    def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of q(z|x), each of shape (n, k)."""
+        model, dtype = self._in_precision_of(x)
+        with torch.inference_mode():
+            pairs = [model.posterior(rows.x, rows.observed) for rows in self._chunks(x, dtype)]
+            mean = torch.cat([mean for mean, _ in pairs]).cpu().numpy()
+            std = torch.cat([log_std for _, log_std in pairs]).exp().cpu().numpy()
+        return self._outward(mean), np.abs(self._outward(std))
+
+    def log_likelihood(self, x: FloatArray, n_draws: int) -> NDArray[np.float64]:
+        """Importance-weighted estimate of log p(x_observed) per row, shape (n,), in float64.
+
+        The same `n_draws` quasi-random points serve every row, so that a row's score depends on nothing but the row; a
+        row with no observed cell scores 0.
+        """
+        model, dtype = self._in_precision_of(x.astype(np.float64))
+        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)  # (S, 1, k)
+        scores = []
+        with torch.inference_mode():
+            for rows in self._chunks(x, dtype, n_draws):
+                draws = model.draw(rows.x, rows.observed, eps)
+                score = log_mean_exp(draws.log_likelihood + model.log_prior_over_posterior(draws))
+                scores.append(score if rows.observed is None else score.where(rows.observed.any(-1), 0.0))
+        return torch.cat(scores).double().cpu().numpy()
+
+    def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
+        """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
+        x = x[:ORDERING_ROWS].astype(np.float64)
+        model, dtype = self._in_precision_of(x)
+        points = normal_quasi_draws(16, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
+        with torch.inference_mode():
+            parts = [
+                model.kl_per_component(model.draw(rows.x, rows.observed, eps)) for rows in self._chunks(x, dtype, 16)
+            ]
+            kl = torch.cat(parts).double().cpu().numpy()
+        weight = None if weight is None else weight[:ORDERING_ROWS]
+        result: NDArray[np.float64] = np.average(kl, axis=0, weights=weight)[self.order]
+        return result
+
+    def mean_bound(self, x: FloatArray, weight: FloatArray | None, bound: RowBound) -> float:
+        """Mean of the training bound over rows (at most ORDERING_ROWS of them), in nats and standardised units."""
+        part = slice(ORDERING_ROWS)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+        return mean_bound(self.model, rows, bound, self.spec.seed)
+
+    def marginal_log_likelihood(self, x: FloatArray, weight: FloatArray | None) -> float:
+        """Mean log-likelihood of independent columns: the model at its start values, the decoder's share left out."""
+        part = slice(ORDERING_ROWS)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part])
+        start = BUILDERS[self.family](self.spec)
+        with torch.inference_mode():
+            cells = start.columns.log_prob(start.start.expand(len(rows), -1), rows.x)
+        cells = cells if rows.observed is None else cells * rows.observed
+        return float(rows.mean(cells.sum(-1)))
+
+    def sample_latent(self, n: int, seed: int) -> FloatArray:
+        """Draw codes from the prior, shape (n, k), float64."""
+        model, _ = self._in_precision_of(np.empty(0))
+        with torch.inference_mode():
+            z: FloatArray = model.prior.sample(n, generator(seed, self.device)).cpu().numpy()
+        return self._outward(z)
+
+    def sample(self, z: FloatArray, seed: int) -> FloatArray:
+        """Draw x given codes, in standardised units, shape (n, p)."""
+        model, dtype = self._in_precision_of(z)
+        stream = generator(seed, self.device)
+        with torch.inference_mode():
+            parts = [
+                model.columns.sample(model.decode(part.x), stream) for part in self._chunks(self._inward(z), dtype)
+            ]
+            return torch.cat(parts).cpu().numpy()

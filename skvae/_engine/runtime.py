@@ -1,0 +1,53 @@
+"""Device, random streams and the size of inference chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
+CHUNK_CELLS = 2**22  # numbers that one layer may hold at once in inference
+
+
+def resolve_device(device: str, n_cells: int = 0) -> torch.device:
+    """The device to train on; "auto" is CUDA where it is there and the table has at least GPU_CELLS cells.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device or it is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if n_cells >= GPU_CELLS and torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"The 'device' parameter must be 'auto' or a device that torch has here, such as 'cpu'. Got {device!r} "
+            f"instead ({str(error).splitlines()[0]})."
+        ) from error
+    return resolved
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A stream of its own; the global one is never touched."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def normal_quasi_draws(n: int, k: int, seed: int) -> NDArray[np.float64]:
+    """n standard normal points of dimension k from one scrambled Sobol sequence, shape (n, k).
+
+    Scrambling makes every point uniform, so that averages stay unbiased; the first n points of a longer sequence are
+    the shorter one.
+    """
+    uniform = torch.quasirandom.SobolEngine(k, scramble=True, seed=seed).draw(n, dtype=torch.float64)
+    normal: Tensor = torch.special.ndtri(uniform.clamp(1e-9, 1.0 - 1e-9))
+    return normal.numpy()
+
+
+def chunk_size(n_draws: int, width: int) -> int:
+    """Rows per inference chunk, so that the widest layer holds at most CHUNK_CELLS numbers."""
+    return max(1, CHUNK_CELLS // (n_draws * width))

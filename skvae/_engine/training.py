@@ -1,0 +1,251 @@
+"""The training loop, as a generator of epochs, and the small states around it.
+
+The caller decides when to stop: the loop knows nothing of patience, callbacks or printing.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from skvae._engine.batches import Rows, chunks, minibatches
+from skvae.nn.objectives import Bound
+
+RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
+
+BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
+CLIP = 5.0  # norm of a step's gradient, nats
+AVERAGING = 0.998  # weight of the past in the running average of the weights, per step
+RISE = 0.1  # share of the steps in which the learning rate rises
+VALIDATION_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train: the numbers that the user's parameters fix.
+
+    Parameters
+    ----------
+    batch_size, max_iter : int
+    learning_rate_init : float
+        The peak.
+    learning_rate : {"one_cycle", "constant"}
+    alpha : float
+        Decoupled weight decay, per unit of learning rate.
+    beta : float
+        Weight of the KL.
+    warmup_steps : int
+        Steps, counted over the life of the optimiser, in which beta rises in a line.
+    """
+
+    batch_size: int
+    max_iter: int
+    learning_rate_init: float
+    learning_rate: str
+    alpha: float
+    beta: float = 1.0
+    warmup_steps: int = 0
+
+    def beta_at(self, step: int) -> float:
+        """Weight of the KL at a step."""
+        return self.beta if step >= self.warmup_steps else self.beta * step / self.warmup_steps
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Learning rate at `progress` (0 to 1) of the run: constant, or a short rise and then a cosine to 0."""
+        if self.learning_rate == "constant":
+            return self.learning_rate_init
+        if progress < RISE:
+            return self.learning_rate_init * (0.04 + 0.96 * progress / RISE)
+        return self.learning_rate_init * 0.5 * (1.0 + math.cos(math.pi * (progress - RISE) / (1.0 - RISE)))
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch gave: weighted means per row over the epoch's batches, in nats."""
+
+    epoch: int
+    bound: float
+    reconstruction: float
+    kl: float
+    learning_rate: float
+    validation: float | None = None
+
+    @property
+    def finite(self) -> bool:
+        """Whether every batch of the epoch had a finite loss."""
+        return math.isfinite(self.bound)
+
+
+class FlatParameters:
+    """All parameters of a module as views into one tensor, their gradients as views into another.
+
+    One fused optimiser call, one norm, one average then serve the whole network.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        self.value = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self.grad = torch.zeros_like(self.value)
+        self.value.grad = self.grad
+        self.decayed = torch.cat([torch.full((p.numel(),), float(p.ndim > 1), device=p.device) for p in parameters])
+        start = 0
+        for p in parameters:
+            stop = start + p.numel()
+            p.data = self.value[start:stop].view_as(p)
+            p.grad = self.grad[start:stop].view_as(p)
+            start = stop
+
+
+@dataclass
+class Optimiser:
+    """Adam with decoupled weight decay on matrices, clipped steps, and a running average of the weights.
+
+    `average` is the module whose weights are the running average of `module`'s: what is validated and kept.
+    """
+
+    module: nn.Module
+    flat: FlatParameters = field(init=False)
+    average: nn.Module = field(init=False)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.average = copy.deepcopy(self.module)
+        self.flat, self._mean = FlatParameters(self.module), FlatParameters(self.average)
+        fused = self.flat.value.device.type in ("cpu", "cuda")
+        self._adam = torch.optim.Adam([self.flat.value], betas=BETAS, fused=fused)
+        self._safe = self._mean.value.clone()
+
+    def step(self, loss: Tensor, learning_rate: float, alpha: float) -> None:
+        """One step down the loss; a gradient that is not finite moves nothing."""
+        self.flat.grad.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
+        self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
+        if alpha > 0.0:
+            self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-learning_rate * alpha)
+        self._adam.param_groups[0]["lr"] = learning_rate
+        self._adam.step()
+        self.steps += 1
+        # Early on the average is over the last tenth of the steps, so that it does not remember the start.
+        self._mean.value.lerp_(self.flat.value, max(1.0 - AVERAGING, 10.0 / (self.steps + 9.0)))
+
+    def commit(self) -> None:
+        """Remember the averaged weights as sound."""
+        self._safe.copy_(self._mean.value)
+
+    def roll_back(self) -> None:
+        """Return to the last sound weights with fresh moments: the way out of a step that broke the model."""
+        self.flat.value.copy_(self._safe)
+        self._mean.value.copy_(self._safe)
+        self._adam.state.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights in training and Adam's moments: what continuing exactly needs."""
+        moments = self._adam.state.get(self.flat.value, {})
+        return {"value": self.flat.value, "mean": self._mean.value, "steps": torch.tensor(self.steps), **moments}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Inverse of `state`."""
+        state = dict(state)
+        self.flat.value.copy_(state.pop("value"))
+        self._mean.value.copy_(state.pop("mean"))
+        self.steps = int(state.pop("steps"))
+        if state:
+            device = self.flat.value.device
+            self._adam.state[self.flat.value] = {name: moment.clone().to(device) for name, moment in state.items()}
+
+
+def epochs(
+    optimiser: Optimiser,
+    rows: Rows,
+    bound: RowBound,
+    plan: Plan,
+    *,
+    order: torch.Generator,
+    noise: torch.Generator,
+    validation: Callable[[nn.Module], float] | None = None,
+) -> Iterator[EpochRecord]:
+    """Train, yielding a record after each epoch; closing the generator stops the training.
+
+    Parameters
+    ----------
+    optimiser : Optimiser
+        Holds the module; continues where it stands.
+    rows : Rows
+        On the module's device.
+    bound : callable
+        What to maximise: (module, rows, noise, beta) -> Bound.
+    plan : Plan
+    order, noise : torch.Generator
+        Of the row order (CPU) and of the latent noise (the module's device).
+    validation : callable, optional
+        From the averaged module to a number, called after each epoch.
+    """
+    n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
+    first_step, trust = optimiser.steps, 1.0
+    for epoch in range(plan.max_iter):
+        sums = torch.zeros(3, device=rows.x.device)
+        optimiser.module.train()
+        for batch in minibatches(rows, plan.batch_size, order):
+            terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
+            means = torch.stack([batch.mean(term) for term in terms])
+            learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
+            optimiser.step(-means[0], learning_rate, plan.alpha)
+            sums += means.detach() * len(batch)
+        optimiser.module.eval()
+        record = EpochRecord(epoch, *(sums / len(rows)).tolist(), learning_rate)
+        if record.finite:
+            optimiser.commit()
+        else:
+            optimiser.roll_back()
+            trust *= 0.5
+        yield record if validation is None else replace(record, validation=validation(optimiser.average))
+
+
+def mean_bound(module: nn.Module, rows: Rows, bound: RowBound, seed: int) -> float:
+    """Weighted mean of the bound over rows, under the same noise at every call."""
+    noise = torch.Generator(device=rows.x.device).manual_seed(seed)
+    module.eval()
+    with torch.inference_mode():
+        values = torch.cat([bound(module, part, noise, 1.0).value for part in chunks(rows, VALIDATION_CHUNK)])
+        return float(rows.mean(values))
+
+
+class Patience:
+    """The best epoch so far, and whether to go on.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        Epochs without a gain of more than `tol` after which `exhausted` is True.
+    tol : float
+        Nats per row.
+    first_epoch : int
+        Earlier epochs (KL warm-up) are not judged.
+    """
+
+    def __init__(self, n_iter_no_change: int, tol: float, first_epoch: int) -> None:
+        self.n_iter_no_change, self.tol, self.first_epoch = n_iter_no_change, tol, first_epoch
+        self._best = self._bar = -math.inf
+        self._waited = 0
+
+    def is_best(self, record: EpochRecord) -> bool:
+        """Take an epoch; True where its weights are the best so far."""
+        score = record.validation
+        if score is None or record.epoch < self.first_epoch or not math.isfinite(score):
+            return False
+        improves = score > self._bar + self.tol
+        self._bar, self._waited = (score, 0) if improves else (self._bar, self._waited + 1)
+        better = score > self._best
+        self._best = max(score, self._best)
+        return better
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the score has stopped rising."""
+        return self._waited >= self.n_iter_no_change

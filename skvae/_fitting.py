@@ -1,0 +1,143 @@
+"""The fit loop's watchers: best weights, early stopping, callbacks, printing, Ctrl-C, a loss that is not finite."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sklearn.exceptions import ConvergenceWarning
+
+from skvae._engine.engine import Engine
+from skvae._engine.training import EpochRecord, Patience
+
+MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
+
+
+@dataclass
+class History:
+    """What a fit went through, per epoch, in nats per row and data units."""
+
+    loss_curve: list[float] = field(default_factory=list)
+    reconstruction_curve: list[float] = field(default_factory=list)
+    kl_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    converged: bool = True
+
+    CURVES: ClassVar = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
+
+    def add(self, record: EpochRecord, offset: float) -> None:
+        """Take an epoch; `offset` is the mean log-Jacobian from standardised to data units."""
+        self.loss_curve.append(-(record.bound + offset))
+        self.reconstruction_curve.append(-(record.reconstruction + offset))
+        self.kl_curve.append(record.kl)
+        if record.validation is not None:
+            self.validation_scores.append(record.validation + offset)
+
+    def after(self, earlier: History | None) -> History:
+        """This history appended to an earlier one."""
+        if earlier is None:
+            return self
+        curves = {name: getattr(earlier, name) + getattr(self, name) for name in self.CURVES}
+        return History(**curves, converged=self.converged)
+
+    def attributes(self) -> dict[str, Any]:
+        """As the fitted attributes of an estimator."""
+        curves = {f"{name}_": getattr(self, name) for name in self.CURVES}
+        return curves | {"n_iter_": len(self.loss_curve), "converged_": self.converged}
+
+
+def fit_epochs(
+    engine: Engine,
+    records: Iterator[EpochRecord],
+    *,
+    max_iter: int,
+    offset: float,
+    column_at_fault: Callable[[], Any],
+    callbacks: Any = None,
+    snapshot: Callable[[], dict[str, Any]] | None = None,
+    patience: Patience | None = None,
+    verbose: int = 0,
+) -> History:
+    """Run the epochs and leave the best weights in the engine.
+
+    Parameters
+    ----------
+    engine : Engine
+        In training.
+    records : iterator of EpochRecord
+        From `engine.train`.
+    max_iter : int
+    offset : float
+        Mean log-Jacobian from standardised to data units, for what is reported.
+    column_at_fault : callable
+        Names the column that the current weights fit worst.
+    callbacks : Epochs, optional
+    snapshot : callable, optional
+        Fitted attributes of the model as it stands, for callbacks.
+    patience : Patience, optional
+        Judges validation scores; without it the last weights are kept.
+    verbose : int
+        Above 0, prints a line for each twentieth of the epochs; above 1, for each epoch.
+    """
+    history = History()
+    kept, failures = False, 0
+    try:
+        for epoch in range(max_iter):
+            task = callbacks.begin() if callbacks else None
+            record = next(records)
+            history.add(record, offset)
+            failures = 0 if record.finite else failures + 1
+            if failures == MAX_FAILURES:
+                history.converged = _give_up(kept or epoch >= MAX_FAILURES, column_at_fault())
+                break
+            if patience is not None and patience.is_best(record):
+                engine.keep()
+                kept = True
+            if verbose and (verbose > 1 or epoch % max(1, max_iter // 20) == 0 or epoch == max_iter - 1):
+                print(_line(history, epoch, max_iter))
+            if callbacks and callbacks.end(task, snapshot):
+                history.converged = False
+                break
+            if patience is not None and patience.exhausted:
+                break
+        else:
+            history.converged = patience is None or not _still_rising(history.validation_scores, patience.tol)
+    except KeyboardInterrupt:
+        if not history.loss_curve:
+            raise
+        warnings.warn("Training interrupted: the best weights so far are kept.", UserWarning, stacklevel=5)
+        history.converged = False
+    if not kept:
+        engine.keep()
+    if callbacks:
+        callbacks.finish()
+    return history
+
+
+def _give_up(has_weights: bool, column: Any) -> bool:
+    """The loss stayed non-finite although the learning rate was halved again and again."""
+    message = (
+        f"The loss was not finite in {MAX_FAILURES} epochs in a row, although the learning rate was halved after each. "
+        f"The column that fits worst is {column!r}: look at its values, or lower learning_rate_init."
+    )
+    if not has_weights:
+        raise ValueError(message)
+    warnings.warn(f"{message} The best weights so far are kept.", ConvergenceWarning, stacklevel=6)
+    return False
+
+
+def _still_rising(scores: list[float], tol: float) -> bool:
+    """Whether the best score of the last tenth of the epochs is above the best before it by more than `tol`."""
+    recent = max(1, math.ceil(len(scores) / 10))
+    return len(scores) > recent and max(scores[-recent:]) > max(scores[:-recent]) + tol
+
+
+def _line(history: History, epoch: int, max_iter: int) -> str:
+    line = (
+        f"Epoch {epoch + 1}/{max_iter}: loss {history.loss_curve[-1]:.4f} nats "
+        f"(reconstruction {history.reconstruction_curve[-1]:.4f}, KL {history.kl_curve[-1]:.4f})"
+    )
+    return f"{line}, validation {history.validation_scores[-1]:.4f}" if history.validation_scores else line

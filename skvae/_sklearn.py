@@ -1,0 +1,82 @@
+"""All that is private to scikit-learn or differs between its versions, under names of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9 has no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for scikit-learn's mixin where there are no callbacks."""
+
+
+__all__ = ["CallbackSupportMixin", "Epochs", "Interval", "StrOptions", "check_weights", "validated_fit"]
+
+validated_fit = _fit_context(prefer_skip_nested_validation=True)
+
+
+def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+    """Weights as float64 of shape (n,), or None where none were given.
+
+    Raises
+    ------
+    ValueError
+        For a wrong shape, NaN, a negative weight, or weights that are all zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    if (weights < 0.0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`: weights must be zero or positive.")
+    if not (weights > 0.0).any():
+        raise ValueError("Sample weights must contain at least one non-zero number; all of them are zero.")
+    return weights
+
+
+class Epochs:
+    """Tells the callbacks of an estimator when epochs begin and end; does nothing where there are none.
+
+    Parameters
+    ----------
+    estimator : estimator
+    max_iter : int
+    X, y
+        As given to fit.
+    """
+
+    def __init__(self, estimator: Any, max_iter: int, X: Any, y: Any) -> None:
+        self._estimator, self._data = estimator, {"X": X, "y": y}
+        begin = getattr(estimator, "_init_callback_context", None)
+        self._fit = None if begin is None else begin(max_subtasks=max_iter)
+        if self._fit is not None:
+            self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def begin(self) -> Any:
+        """An epoch begins; pass what this returns to `end`."""
+        if self._fit is None:
+            return None
+        epoch = self._fit.subcontext(task_name="epoch")
+        epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+        return epoch
+
+    def end(self, epoch: Any, fitted_attributes: Any) -> bool:
+        """An epoch ends; True where a callback asks to stop. `fitted_attributes` makes a snapshot on demand."""
+        if epoch is None:
+            return False
+        return bool(
+            epoch.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=fitted_attributes, **self._data
+            )
+        )
+
+    def finish(self) -> None:
+        """The fit ends."""
+        if self._fit is not None:
+            self._fit.call_on_fit_task_end(estimator=self._estimator, **self._data)

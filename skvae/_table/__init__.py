@@ -1,0 +1,1 @@
+"""Tables: frames in, standardised numbers out, and back. NumPy and pandas only."""

@@ -1,0 +1,186 @@
+"""Likelihoods p(x|z): one class per family, for a block of columns of one kind.
+
+``likelihood(n_columns)`` builds one. It reads `n_outputs` numbers per row from the decoder (`outputs` below, shape
+(..., n_outputs)) and may own parameters of its own. Values of x are in standardised units for continuous columns and
+in [0, 1] for binary ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LOG_2PI = math.log(2.0 * math.pi)
+MIN_LOG_STD = -6.0  # the floor of a standard deviation: exp(-6) = 0.25 % of the column's scale
+
+LikelihoodFactory = Callable[[int], "Likelihood"]
+
+
+class Likelihood(nn.Module):
+    """What every likelihood of a block of p columns offers."""
+
+    kind: str  # the kind of column it serves: a name in skvae._table.kinds.KINDS
+    n_outputs: int
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Log-density of each cell in nats, shape (..., p)."""
+        raise NotImplementedError("a likelihood defines log_prob(outputs, x)")
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """E[x|z], shape (..., p)."""
+        raise NotImplementedError("a likelihood defines mean(outputs)")
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x given z, shape (..., p)."""
+        raise NotImplementedError("a likelihood defines sample(outputs, generator)")
+
+    def start(self, mean: Tensor) -> Tensor:
+        """The decoder outputs, shape (n_outputs,), that are the marginals' best guess, given the columns' means."""
+        raise NotImplementedError("a likelihood defines start(mean)")
+
+
+def bounded_below(raw: Tensor) -> Tensor:
+    """A log standard deviation that approaches MIN_LOG_STD smoothly and equals `raw` well above it."""
+    return MIN_LOG_STD + F.softplus(raw - MIN_LOG_STD)
+
+
+class LocationScale(Likelihood):
+    """A location per cell, and a scale per cell, per column, shared by all columns, or fixed.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    scale : {"cell", "column", "shared"} or float, default="cell"
+        Where the standard deviation comes from: the decoder, one learned number per column, one for the block, or the
+        given number (in units of the columns' standard deviations).
+    """
+
+    kind = "continuous"
+
+    def __init__(self, n_columns: int, *, scale: str | float = "cell") -> None:
+        super().__init__()
+        self.n_columns = n_columns
+        self.scale = scale
+        self.n_outputs = 2 * n_columns if scale == "cell" else n_columns
+        if scale == "cell":
+            self.log_scale = None
+        elif scale in ("column", "shared"):
+            self.log_scale = nn.Parameter(torch.zeros(n_columns if scale == "column" else 1))
+        elif isinstance(scale, (int, float)) and scale > 0:
+            self.register_buffer("log_scale", torch.full((1,), math.log(scale)))
+        else:
+            raise ValueError(
+                f"scale of {type(self).__name__} must be 'cell', 'column', 'shared' or a positive number. "
+                f"Got {scale!r} instead."
+            )
+
+    def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Split the decoder's outputs; both broadcast to (..., p)."""
+        if self.log_scale is None:
+            location, raw = outputs.chunk(2, dim=-1)
+            return location, bounded_below(raw)
+        if isinstance(self.log_scale, nn.Parameter):
+            return outputs, bounded_below(self.log_scale)
+        return outputs, self.log_scale
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return outputs[..., : self.n_columns]
+
+    def start(self, mean: Tensor) -> Tensor:
+        return torch.cat([mean, mean.new_zeros(self.n_outputs - self.n_columns)])
+
+
+class Gaussian(LocationScale):
+    """Normal cells; `scale` says where the standard deviation comes from (see `LocationScale`)."""
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        location, log_scale = self.location_and_log_scale(outputs)
+        u = (x - location) * torch.exp(-log_scale)
+        return -0.5 * (u.square() + LOG_2PI) - log_scale
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        location, log_scale = self.location_and_log_scale(outputs)
+        noise = torch.randn(location.shape, generator=generator, device=location.device, dtype=location.dtype)
+        return location + torch.exp(log_scale) * noise
+
+
+class StudentT(LocationScale):
+    """Heavy-tailed cells: Student's t; `scale` as in `LocationScale`, degrees of freedom (above 2) learned per column."""
+
+    MIN_DF = 2.0
+
+    def __init__(self, n_columns: int, *, scale: str | float = "cell") -> None:
+        super().__init__(n_columns, scale=scale)
+        self.raw_df = nn.Parameter(torch.full((n_columns,), 5.0))
+
+    @property
+    def df(self) -> Tensor:
+        """Degrees of freedom per column, shape (p,)."""
+        return self.MIN_DF + F.softplus(self.raw_df)
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        location, log_scale = self.location_and_log_scale(outputs)
+        df = self.df
+        half = 0.5 * (df + 1.0)
+        constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
+        u = (x - location) * torch.exp(-log_scale)
+        return constant - log_scale - half * torch.log1p(u.square() / df)
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        location, log_scale = self.location_and_log_scale(outputs)
+        like = {"device": location.device, "dtype": location.dtype}
+        # torch has no chi-square draw that takes a generator: Bailey's (1994) polar method needs uniforms only.
+        df = self.df.expand_as(location)
+        u = torch.rand(location.shape, generator=generator, **like).clamp_min(torch.finfo(location.dtype).tiny)
+        radius = torch.sqrt(df * torch.expm1(-2.0 / df * torch.log(u)))
+        cosine = torch.cos(2.0 * math.pi * torch.rand(location.shape, generator=generator, **like))
+        return location + torch.exp(log_scale) * radius * cosine
+
+
+class Bernoulli(Likelihood):
+    """0/1 cells. On fractions in [0, 1] its log-density is the expected one: minus the cross-entropy."""
+
+    kind = "binary"
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.n_columns = self.n_outputs = n_columns
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        return x * outputs - F.softplus(outputs)
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return torch.sigmoid(outputs)
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.bernoulli(torch.sigmoid(outputs), generator=generator)
+
+    def start(self, mean: Tensor) -> Tensor:
+        return torch.logit(mean, eps=1e-3)
+
+
+class SquaredError(Likelihood):
+    """Minus the squared error of each cell, in standardised units: the loss of a plain autoencoder, not a density."""
+
+    kind = "continuous"
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__()
+        self.n_columns = self.n_outputs = n_columns
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        return -(x - outputs).square()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def start(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+LIKELIHOODS: dict[str, LikelihoodFactory] = {"gaussian": Gaussian, "student_t": StudentT, "bernoulli": Bernoulli}

@@ -1,0 +1,176 @@
+"""The models: encoder, decoder, likelihood blocks and, for the VAE, the prior, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from skvae.nn.likelihoods import LOG_2PI, Likelihood
+from skvae.nn.networks import InputEncoding
+from skvae.nn.priors import Prior
+
+MAX_LOG_STD = 3.0
+MIN_LOG_STD = -8.0
+
+
+class Draws(NamedTuple):
+    """Latent draws for b rows: what every bound is made of."""
+
+    mean: Tensor  # (b, k)
+    log_std: Tensor  # (b, k)
+    eps: Tensor  # (S, b, k) or (S, 1, k)
+    z: Tensor  # (S, b, k)
+    log_likelihood: Tensor  # (S, b)
+
+
+class ColumnBlocks(nn.Module):
+    """Likelihoods over blocks of columns, reading one long decoder output.
+
+    Parameters
+    ----------
+    blocks : sequence of (Likelihood, LongTensor)
+        Each likelihood and the columns it serves; together they cover every column once.
+    """
+
+    gather: Tensor
+    scatter: Tensor
+
+    def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]]) -> None:
+        super().__init__()
+        self.likelihoods = nn.ModuleList(likelihood for likelihood, _ in blocks)
+        self.sizes = [likelihood.n_outputs for likelihood, _ in blocks]
+        columns = torch.cat([columns for _, columns in blocks])
+        self.register_buffer("gather", columns)  # block order -> column
+        self.register_buffer("scatter", torch.argsort(columns))  # column -> place in block order
+        self.counts = [len(columns) for _, columns in blocks]
+
+    @property
+    def n_outputs(self) -> int:
+        return sum(self.sizes)
+
+    def parts(self, outputs: Tensor) -> list[tuple[Likelihood, Tensor]]:
+        """Each likelihood with its share of the decoder's outputs."""
+        return list(zip(self.likelihoods, outputs.split(self.sizes, dim=-1), strict=True))  # type: ignore[arg-type]
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Log-density of each cell, shape (S, b, p), in the order of the columns."""
+        if len(self.likelihoods) == 1:
+            return self.likelihoods[0].log_prob(outputs, x)  # type: ignore[operator, no-any-return]
+        xs = x[..., self.gather].split(self.counts, dim=-1)
+        cells = [likelihood.log_prob(out, x) for (likelihood, out), x in zip(self.parts(outputs), xs, strict=True)]
+        return torch.cat(cells, dim=-1)[..., self.scatter]
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """E[x|z], shape (..., p), in the order of the columns."""
+        return self._in_order([likelihood.mean(out) for likelihood, out in self.parts(outputs)])
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x given z, shape (..., p), in the order of the columns."""
+        return self._in_order([likelihood.sample(out, generator) for likelihood, out in self.parts(outputs)])
+
+    def _in_order(self, cells: list[Tensor]) -> Tensor:
+        return cells[0] if len(cells) == 1 else torch.cat(cells, dim=-1)[..., self.scatter]
+
+    def start(self, mean: Tensor) -> Tensor:
+        """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""
+        means = mean[self.gather].split(self.counts)
+        return torch.cat([lik.start(m) for lik, m in zip(self.likelihoods, means, strict=True)])  # type: ignore[operator]
+
+
+class Autoencoder(nn.Module):
+    """A deterministic autoencoder: code = encoder(x), the decoder's outputs scored by the likelihood blocks.
+
+    Parameters
+    ----------
+    encoding : InputEncoding
+    encoder : Module
+        Maps the encoded row to its code (for the VAE: to 2k numbers, means, then log standard deviations).
+    decoder : Module
+        Maps k numbers to all parameters of all likelihoods.
+    columns : ColumnBlocks
+    start : tensor of shape (columns.n_outputs,)
+        Added to the decoder's output, so that training starts at the marginals.
+    """
+
+    start: Tensor
+
+    def __init__(
+        self, encoding: InputEncoding, encoder: nn.Module, decoder: nn.Module, columns: ColumnBlocks, start: Tensor
+    ) -> None:
+        super().__init__()
+        self.encoding, self.encoder, self.decoder, self.columns = encoding, encoder, decoder, columns
+        self.register_buffer("start", start)
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The code of each row, shape (b, k); that of a row with no observed cell is 0."""
+        code: Tensor = self.encoder(self.encoding(x, observed))
+        return code if observed is None else code * observed.any(-1, keepdim=True)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decoder outputs, shape (..., n_outputs)."""
+        out: Tensor = self.decoder(z) + self.start
+        return out
+
+    def log_likelihood(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
+        """log p(x_observed | z), shape (..., b); x must hold finite numbers in missing cells."""
+        cells = self.columns.log_prob(self.decode(z), x)  # (..., b, p)
+        return cells.sum(-1) if observed is None else (cells * observed).sum(-1)
+
+
+class VAE(Autoencoder):
+    """A variational autoencoder (Kingma & Welling 2013): q(z|x) = N(mu(x), sigma(x)^2), p(z), p(x|z).
+
+    Parameters
+    ----------
+    prior : Prior
+    **parts
+        As for `Autoencoder`.
+    """
+
+    def __init__(self, *, prior: Prior, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.prior = prior
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The posterior mean of each row, shape (b, k)."""
+        return self.posterior(x, observed)[0]
+
+    def posterior(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of q(z|x), each of shape (b, k).
+
+        A row with no observed cell says nothing: its posterior is the prior (its first two moments).
+        """
+        mean, raw = self.encoder(self.encoding(x, observed)).chunk(2, dim=-1)
+        log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
+        if observed is None:
+            return mean, log_std
+        empty = ~observed.bool().any(-1, keepdim=True)
+        prior_mean, prior_std = self.prior.moments()
+        return torch.where(empty, prior_mean, mean), torch.where(empty, prior_std.log(), log_std)
+
+    def draw(self, x: Tensor, observed: Tensor | None, eps: Tensor) -> Draws:
+        """Reparameterised draws z = mu + sigma * eps and their log p(x|z); eps is (S, b, k) or (S, 1, k)."""
+        mean, log_std = self.posterior(x, observed)
+        z = mean + torch.exp(log_std) * eps  # (S, b, k)
+        return Draws(mean, log_std, eps, z, self.log_likelihood(x, observed, z))
+
+    def log_prior_over_posterior(self, draws: Draws) -> Tensor:
+        """log p(z) - log q(z|x), shape (S, b)."""
+        log_q = -(0.5 * (draws.eps.square() + LOG_2PI) + draws.log_std).sum(-1)
+        return self.prior.log_prob(draws.z) - log_q
+
+    def kl(self, draws: Draws) -> Tensor:
+        """KL(q(z|x) || p(z)) in nats, shape (b,): closed, or estimated from the draws."""
+        closed = self.prior.kl(draws.mean, draws.log_std)
+        return -self.log_prior_over_posterior(draws).mean(0) if closed is None else closed.sum(-1)
+
+    def kl_per_component(self, draws: Draws) -> Tensor:
+        """KL(q(z_j|x) || p(z_j)) in nats, shape (b, k): closed, or estimated from the draws."""
+        closed = self.prior.kl(draws.mean, draws.log_std)
+        if closed is not None:
+            return closed
+        log_q = -0.5 * (draws.eps.square() + LOG_2PI) - draws.log_std
+        return (log_q - self.prior.marginal_log_prob(draws.z)).mean(0)

@@ -1,0 +1,111 @@
+"""Networks: the encoding of the encoder's input and the multilayer perceptron with a linear shortcut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+NetworkFactory = Callable[[int, int], nn.Module]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+    "logistic": nn.Sigmoid,
+}
+
+CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs bends
+FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator, gain: float = 1.0) -> nn.Linear:
+    """Return a linear layer with orthogonal weights from `generator` and zero bias.
+
+    The global random state is not touched: the layer is built without its own initialisation.
+    """
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    nn.init.orthogonal_(layer.weight, gain=gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class InputEncoding(nn.Module):
+    """What the encoder sees of a row: robustly scaled and smoothly clipped cells, then the mask.
+
+    Each cell x becomes u / sqrt(1 + (u / 3)^2) with u = (x - centre) / width, so that a cell far from the data
+    neither saturates nor owns the first layer. A missing cell becomes 0; with `with_mask` the row is followed by one
+    indicator per column (1 = observed).
+
+    Parameters
+    ----------
+    centre, width : tensor of shape (n_columns,)
+        Robust location and scale of each column, in the units of the standardised row.
+    clip : bool
+        Whether to clip; without it the encoding is affine (for linear models).
+    with_mask : bool
+        Whether the indicators are appended.
+    """
+
+    centre: Tensor
+    inverse_width: Tensor
+
+    def __init__(self, centre: Tensor, width: Tensor, *, clip: bool, with_mask: bool) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("inverse_width", 1.0 / width)
+        self.clip = clip
+        self.with_mask = with_mask
+
+    @property
+    def n_out(self) -> int:
+        return len(self.centre) * (2 if self.with_mask else 1)
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Encode rows x of shape (b, p); `observed` is a 0/1 tensor of the same shape, or None for all ones."""
+        u = (x - self.centre) * self.inverse_width
+        if self.clip:
+            u = u.clamp(-FAR, FAR)
+            u = u * torch.rsqrt(1.0 + (u / CLIP).square())
+        if observed is not None:
+            u = u * observed
+        if not self.with_mask:
+            return u
+        return torch.cat([u, torch.ones_like(u) if observed is None else observed.to(u.dtype)], dim=-1)
+
+
+class MLP(nn.Module):
+    """Multilayer perceptron plus a linear shortcut from input to output.
+
+    With no hidden layer it is one linear layer. The shortcut lets the network start as, and fall back to, the linear
+    model (factor analysis), which is what small tables need.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        generator: torch.Generator,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.shortcut = linear(n_in, n_out, generator, gain)
+        sizes = [n_in, *hidden_layer_sizes]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            layers += [linear(fan_in, fan_out, generator), ACTIVATIONS[activation]()]
+        if layers:
+            layers.append(linear(sizes[-1], n_out, generator, gain))
+        self.hidden = nn.Sequential(*layers) if layers else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., n_in) to (..., n_out)."""
+        out: Tensor = self.shortcut(x)
+        return out if self.hidden is None else out + self.hidden(x)

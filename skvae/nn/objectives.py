@@ -1,0 +1,59 @@
+"""Bounds on log p(x), per row and in nats.
+
+With z = mu + sigma * eps and log w = log p(x|z) + log p(z) - log q(z|x):
+
+- the evidence lower bound (Kingma & Welling 2013, eq. 2-3) is the mean of log w over q;
+- the importance-weighted bound (Burda et al. 2015, eq. 8) is log mean w over S draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skvae.nn.models import VAE, Draws
+
+
+class Bound(NamedTuple):
+    """A bound to maximise and its two parts, each of shape (b,)."""
+
+    value: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def elbo(model: VAE, draws: Draws, *, beta: float = 1.0, free_bits: float = 0.0) -> Bound:
+    """Evidence lower bound E_q[log p(x|z)] - beta KL(q || p); the KL is closed where the prior has one."""
+    reconstruction = draws.log_likelihood.mean(0)  # (b,)
+    kl = model.kl(draws)  # (b,)
+    value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))
+    return Bound(value, reconstruction, kl)
+
+
+def importance_weighted_bound(model: VAE, draws: Draws, *, beta: float = 1.0, free_bits: float = 0.0) -> Bound:
+    """Importance-weighted bound log mean_s w_s; at beta = 1 it tightens to log p(x) with more draws."""
+    log_ratio = model.log_prior_over_posterior(draws)  # (S, b)
+    value = log_mean_exp(draws.log_likelihood + beta * log_ratio) - beta * _missing_bits(model, draws, free_bits)
+    return Bound(value, draws.log_likelihood.mean(0), -log_ratio.mean(0))
+
+
+def _missing_bits(model: VAE, draws: Draws, free_bits: float) -> Tensor | float:
+    """Nats by which components fall short of `free_bits` on the batch mean (Kingma et al. 2016, section C.8).
+
+    Added to the KL it makes max(free_bits, KL_j) of each component's share: below it nothing pulls to the prior.
+    """
+    if free_bits == 0.0:
+        return 0.0
+    return (free_bits - model.kl_per_component(draws).mean(0)).clamp_min(0.0).sum()
+
+
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    """Log of the mean of exp(log_w) over the first axis."""
+    return torch.logsumexp(log_w, dim=0) - math.log(log_w.shape[0])
+
+
+OBJECTIVES: dict[str, Callable[..., Bound]] = {"elbo": elbo, "iwae": importance_weighted_bound}
