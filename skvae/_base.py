@@ -44,6 +44,17 @@ class Rows(NamedTuple):
     dtypes: list[str]
 
 
+class Weighted(NamedTuple):
+    """Rows in data units and their weights, None where all count alike."""
+
+    X: np.ndarray  # (n, p)
+    weight: np.ndarray | None  # (n,)
+
+    def take(self, index: np.ndarray) -> Weighted:
+        """The rows at `index`."""
+        return Weighted(self.X[index], None if self.weight is None else self.weight[index])
+
+
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers; a subclass names its engine and says what its columns are scored by."""
 
@@ -122,27 +133,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
         rows = self._read(X, reset=not warm)
-        x, weight = _weighted(rows.X, check_weights(sample_weight, rows.X))
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
-        held_out = None
-        if X_val is not None:
-            read = self._read(X_val, reset=False)
-            held_out = _weighted(read.X, check_weights(sample_weight_val, read.X))
-        elif self._splits_validation(len(x)):
-            (x, weight), held_out = _split(x, weight, self.validation_fraction, random_state)
-        schema = self.schema_ if warm else self._schema(rows._replace(X=x), weight)
-        may_miss = np.isnan(x).any() or (held_out is not None and np.isnan(held_out[0]).any())
-        engine = (
-            copy.deepcopy(self._engine) if warm else self._new_engine(schema, rows, seed, with_mask=bool(may_miss))
-        )
-        encoded = schema.encode(x)
-        offset = _mean_jacobian(schema, x, weight)
-        plan = self._plan(len(x))
-        judged = None if held_out is None else (schema.encode(held_out[0]), held_out[1])
+        train = _weighted(rows.X, check_weights(sample_weight, rows.X))
+        train, held_out = self._held_out(train, X_val, sample_weight_val, random_state)
+        if warm:
+            schema, engine = self.schema_, copy.deepcopy(self._engine)
+        else:
+            may_miss = any(np.isnan(part.X).any() for part in (train, held_out) if part is not None)
+            schema, engine = self._start(rows, train, seed, with_mask=may_miss)
+        encoded, offset = schema.encode(train.X), _mean_jacobian(schema, train)
+        judged = None if held_out is None else (schema.encode(held_out.X), held_out.weight)
+        plan = self._plan(len(train.X))
         history = fit_epochs(
             engine,
-            engine.train(encoded, weight, self._objective(), plan, validation=judged),
+            engine.train(encoded, train.weight, self._objective(), plan, validation=judged),
             max_iter=plan.max_iter,
             offset=offset,
             column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
@@ -152,52 +157,58 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             verbose=self.verbose,
         )
         engine.forget_optimiser()
-        self._publish(engine, schema, history, encoded, weight, offset)
+        self._publish(engine, schema, history, encoded, train.weight, offset)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
         rows = self._read(X, reset=first)
-        x, weight = _weighted(rows.X, check_weights(sample_weight, rows.X))
+        train = _weighted(rows.X, check_weights(sample_weight, rows.X))
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-            schema = self._schema(rows._replace(X=x), weight)
-            engine = self._new_engine(schema, rows, seed, with_mask=True)
+            schema, engine = self._start(rows, train, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
-        encoded = schema.encode(x)
+        encoded, offset = schema.encode(train.X), _mean_jacobian(schema, train)
         _warn_of_drift(encoded, schema)
-        offset = _mean_jacobian(schema, x, weight)
-        plan = replace(self._plan(len(x)), max_iter=1, learning_rate="constant")
+        plan = replace(self._plan(len(train.X)), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
-            engine.train(encoded, weight, self._objective(), plan, resume=True),
+            engine.train(encoded, train.weight, self._objective(), plan, resume=True),
             max_iter=1,
             offset=offset,
             column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
         )
         earlier = None if first else History(**{name: list(getattr(self, f"{name}_")) for name in History.CURVES})
-        self._publish(engine, schema, history.after(earlier), encoded, weight, offset)
+        self._publish(engine, schema, history.after(earlier), encoded, train.weight, offset)
+
+    def _held_out(
+        self, train: Weighted, X_val: Any, sample_weight_val: Any, random_state: np.random.RandomState
+    ) -> tuple[Weighted, Weighted | None]:
+        """Training and validation rows: the user's own, a part split off, or none."""
+        if X_val is not None:
+            rows = self._read(X_val, reset=False)
+            return train, _weighted(rows.X, check_weights(sample_weight_val, rows.X))
+        if self._splits_validation(len(train.X)):
+            return _split(train, self.validation_fraction, random_state)
+        return train, None
 
     def _splits_validation(self, n: int) -> bool:
         if self.early_stopping == "auto":
             return n >= EARLY_STOPPING_ROWS
         return bool(self.early_stopping)
 
-    def _schema(self, rows: Rows, weight: np.ndarray | None) -> TableSchema:
-        kinds = self._kinds(self._column_likelihoods(rows))
+    def _start(self, rows: Rows, train: Weighted, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
+        """The schema that the training rows show, and an engine at its start values."""
+        likelihoods = self._column_likelihoods(rows)
         schema = infer_schema(
-            rows.X, weight, container=rows.container, names=rows.names, dtypes=rows.dtypes, kinds=kinds
+            *train, container=rows.container, names=rows.names, dtypes=rows.dtypes, kinds=self._kinds(likelihoods)
         )
         if not len(schema.active):
             raise ValueError(
-                f"Every column of X is constant over its {len(rows.X)} training rows, so there is nothing to learn. "
+                f"Every column of X is constant over its {len(train.X)} training rows, so there is nothing to learn. "
                 f"Pass rows that differ in at least one column."
             )
-        return schema
-
-    def _new_engine(self, schema: TableSchema, rows: Rows, seed: int, *, with_mask: bool) -> Engine:
-        likelihoods = self._column_likelihoods(rows)
         p = len(rows.names)
         spec = ModelSpec(
             centre=schema.of_active("centre"),
@@ -213,7 +224,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             decoder=self.decoder,
             prior=self._prior(),
         )
-        return self._engine_class(spec, self.device, n_cells=rows.X.size)
+        return schema, self._engine_class(spec, self.device, n_cells=rows.X.size)
 
     def _plan(self, n: int) -> Plan:
         batch_size = _auto_batch_size(n) if self.batch_size == "auto" else min(n, int(self.batch_size))
@@ -365,30 +376,29 @@ def _array_family(X: Any) -> str:
     return "bool" if kind == "b" else "float"
 
 
-def _mean_jacobian(schema: TableSchema, x: np.ndarray, weight: np.ndarray | None) -> float:
-    return float(np.average(schema.log_jacobian(x), weights=weight))
+def _mean_jacobian(schema: TableSchema, rows: Weighted) -> float:
+    return float(np.average(schema.log_jacobian(rows.X), weights=rows.weight))
 
 
-def _weighted(x: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _weighted(x: np.ndarray, weight: np.ndarray | None) -> Weighted:
     """Rows of weight 0 left out, so that zero weight is removal."""
-    if weight is None:
-        return x, None
-    used = weight > 0.0
-    return (x, weight) if used.all() else (x[used], weight[used])
+    if weight is None or (weight > 0.0).all():
+        return Weighted(x, weight)
+    return Weighted(x[weight > 0.0], weight[weight > 0.0])
 
 
-def _split(x: np.ndarray, weight: Any, fraction: float, random_state: np.random.RandomState) -> tuple[Any, Any]:
-    """Training and validation rows with their weights."""
-    n_held_out = max(1, round(fraction * len(x)))
-    if len(x) - n_held_out < 2:
+def _split(rows: Weighted, fraction: float, random_state: np.random.RandomState) -> tuple[Weighted, Weighted]:
+    """Training and validation rows."""
+    n = len(rows.X)
+    n_held_out = max(1, round(fraction * n))
+    if n - n_held_out < 2:
         raise ValueError(
-            f"early_stopping with validation_fraction={fraction} leaves {len(x) - n_held_out} of {len(x)} rows to train "
-            f"on. Pass more rows, a smaller validation_fraction, or early_stopping=False."
+            f"early_stopping with validation_fraction={fraction} leaves {n - n_held_out} of {n} rows to train on. "
+            f"Pass more rows, a smaller validation_fraction, or early_stopping=False."
         )
-    order = random_state.permutation(len(x))
-    parts = [np.sort(order[n_held_out:]), np.sort(order[:n_held_out])]
-    kept, held_out = ((x[part], None if weight is None else weight[part]) for part in parts)
-    return kept, held_out
+    order = random_state.permutation(n)
+    kept, held_out = np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+    return rows.take(kept), rows.take(held_out)
 
 
 def _auto_batch_size(n: int) -> int:

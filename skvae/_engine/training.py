@@ -120,6 +120,12 @@ class Optimiser:
         self._adam = torch.optim.Adam([self.flat.value], betas=BETAS, fused=fused)
         self._safe = self._mean.value.clone()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Optimiser:
+        """A twin that trains on its own: a plain copy would lose the views into the flat tensors."""
+        twin = Optimiser(copy.deepcopy(self.module, memo))
+        twin.load({name: value.clone() for name, value in self.state().items()})
+        return twin
+
     def step(self, loss: Tensor, learning_rate: float, alpha: float) -> None:
         """One step down the loss; a gradient that is not finite moves nothing."""
         self.flat.grad.zero_()
