@@ -1,0 +1,154 @@
+"""One contract for every prior."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from skvae.nn.priors import PRIORS, Mixture, StandardNormal
+
+FACTORIES = {"standard_normal": StandardNormal, "mixture": Mixture, "mixture-2": partial(Mixture, n_components=2)}
+
+all_priors = pytest.mark.parametrize("name", FACTORIES)
+
+
+def stream(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def build(name, k):
+    """A prior over k components whose parameters are off their start values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(stream(3).get_state())
+        prior = FACTORIES[name](k).double()
+    draws = stream(1)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=draws).double())
+    return prior
+
+
+def square(k, half_width=20.0):
+    """Grid over a cube of k dimensions, shape (n, k), and the volume of a cell."""
+    axis = torch.linspace(-half_width, half_width, 4001 if k == 1 else 401, dtype=torch.float64)
+    return torch.cartesian_prod(*[axis] * k).reshape(-1, k), float(axis[1] - axis[0]) ** k
+
+
+def test_every_named_prior_is_under_contract():
+    assert set(PRIORS) <= set(FACTORIES)
+
+
+@all_priors
+@pytest.mark.parametrize("k", [1, 2])
+def test_density_integrates_to_one(name, k):
+    z, volume = square(k)
+    mass = build(name, k).log_prob(z).exp().sum() * volume
+    np.testing.assert_allclose(mass.detach(), 1.0, atol=1e-6)
+
+
+@all_priors
+def test_marginals_are_the_density_integrated_over_the_rest(name):
+    prior = build(name, 2)
+    z, volume = square(2)
+    density = prior.log_prob(z).exp().reshape(401, 401).detach()
+    axis = z[:401, 1]
+    marginal = prior.marginal_log_prob(torch.stack([axis, axis], 1)).exp().detach()
+    np.testing.assert_allclose(marginal[:, 0], density.sum(1) * volume**0.5, atol=1e-8)
+    np.testing.assert_allclose(marginal[:, 1], density.sum(0) * volume**0.5, atol=1e-8)
+
+
+@all_priors
+def test_moments_are_those_of_the_density(name):
+    prior = build(name, 2)
+    z, volume = square(2)
+    weight = prior.log_prob(z).exp().unsqueeze(1) * volume
+    mean = (weight * z).sum(0)
+    std = (weight * (z - mean).square()).sum(0).sqrt()
+    for got, expected in zip(prior.moments(), (mean, std), strict=True):
+        np.testing.assert_allclose(got.detach(), expected.detach(), atol=1e-6)
+
+
+@all_priors
+def test_samples_agree_with_the_density(name):
+    prior = build(name, 2)
+    draws = prior.sample(5000, stream(8))
+    assert draws.shape == (5000, 2)
+    axis, width = square(1)
+    for j in range(2):
+        mass = prior.marginal_log_prob(axis.expand(-1, 2))[:, j].exp() * width
+        uniform = np.interp(draws[:, j].detach(), axis[:, 0], (mass.cumsum(0) - 0.5 * mass).detach())
+        assert stats.kstest(uniform, "uniform").pvalue > 1e-3
+    z, volume = square(2)
+    log_prob = prior.log_prob(z).detach()
+    entropy = -float((log_prob.exp() * log_prob).sum() * volume)
+    sampled = -prior.log_prob(draws).detach()
+    assert abs(float(sampled.mean()) - entropy) < 4 * float(sampled.std()) / np.sqrt(5000)
+
+
+@all_priors
+def test_samples_depend_on_the_generator_alone(name):
+    prior = build(name, 3)
+    before = torch.get_rng_state()
+    first, again, other = (prior.sample(20, stream(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@all_priors
+def test_density_of_many_components_keeps_leading_shapes(name):
+    prior = build(name, 4)
+    z = torch.randn(3, 5, 4, generator=stream(4)).double()
+    assert prior.log_prob(z).shape == (3, 5)
+    assert prior.marginal_log_prob(z).shape == (3, 5, 4)
+    torch.testing.assert_close(prior.log_prob(z)[1, 2], prior.log_prob(z[1, 2]))
+
+
+@pytest.mark.parametrize("name", ["mixture", "mixture-2"])
+def test_gradient_reaches_every_parameter(name):
+    prior = build(name, 3)
+    prior.log_prob(torch.randn(50, 3, generator=stream(4)).double()).sum().backward()
+    for label, parameter in prior.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), label
+        assert (parameter.grad != 0).all(), label
+
+
+def test_mixture_is_the_weighted_sum_of_its_modes():
+    prior = build("mixture", 3)
+    z = torch.randn(10, 3, generator=stream(4)).double()
+    weights = torch.softmax(prior.logits, 0).detach().numpy()
+    means, stds = prior.means.detach().numpy(), prior.log_stds.detach().exp().numpy()
+    density = sum(w * stats.norm.pdf(z, m, s).prod(1) for w, m, s in zip(weights, means, stds, strict=True))
+    np.testing.assert_allclose(prior.log_prob(z).detach(), np.log(density), rtol=1e-9)
+
+
+def test_modes_start_apart():
+    means = build("mixture", 2).means
+    assert len(torch.unique(means, dim=0)) == len(means)
+
+
+@pytest.mark.parametrize("name", ["standard_normal"])
+def test_closed_kl_agrees_with_monte_carlo(name):
+    prior = build(name, 2)
+    mean = torch.tensor([[0.7, -1.5]]).double()
+    log_std = torch.tensor([[-0.5, 0.4]]).double()
+    eps = torch.randn(200_000, 1, 2, generator=stream(7)).double()
+    log_q = torch.distributions.Normal(mean, log_std.exp()).log_prob(mean + log_std.exp() * eps)
+    gaps = (log_q - prior.marginal_log_prob(mean + log_std.exp() * eps)).squeeze(1)  # (S, k)
+    error = 4 * gaps.std(0) / len(gaps) ** 0.5
+    assert ((prior.kl(mean, log_std).squeeze(0) - gaps.mean(0)).abs() < error).all()
+
+
+def test_closed_kl_is_zero_only_at_the_prior():
+    prior = build("standard_normal", 2)
+    zero = torch.zeros(1, 2).double()
+    assert (prior.kl(zero, zero) == 0.0).all()
+    for shift in (-0.3, 0.3):
+        assert (prior.kl(zero + shift, zero) > 0.0).all()
+        assert (prior.kl(zero, zero + shift) > 0.0).all()
+
+
+def test_mixture_has_no_closed_kl():
+    assert build("mixture", 2).kl(torch.zeros(1, 2), torch.zeros(1, 2)) is None
