@@ -1,0 +1,125 @@
+"""skvae as a density estimator: the default, and settings that differ from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from benchmarks.methods.density import LogDensity
+from skvae import VAETransformer
+from skvae._vae import AUTO_LIKELIHOOD
+from skvae.nn.likelihoods import Gaussian
+
+# Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
+CONSTANTS = (
+    "skvae.nn.likelihoods.MIN_LOG_STD",
+    "skvae.nn.networks.CLIP",
+    "skvae._engine.training.BETAS",
+    "skvae._engine.training.CLIP",
+    "skvae._engine.training.AVERAGING",
+    "skvae._engine.training.RISE",
+    "skvae._base.AUTO_STEPS",
+    "skvae._base.AUTO_EPOCHS",
+    "skvae._base.AUTO_BATCHES",
+    "skvae._base.EARLY_STOPPING_ROWS",
+)
+
+
+def constant(name: str) -> Any:
+    """The value of a module constant, by its dotted name."""
+    module, attribute = name.rsplit(".", 1)
+    return getattr(import_module(module), attribute)
+
+
+@contextmanager
+def patched(constants: Mapping[str, Any]) -> Iterator[None]:
+    """Other values of module constants inside the block; an unknown name is an error."""
+    before = {name: constant(name) for name in constants}
+    try:
+        _assign(constants)
+        yield
+    finally:
+        _assign(before)
+
+
+def _assign(constants: Mapping[str, Any]) -> None:
+    for name, value in constants.items():
+        module, attribute = name.rsplit(".", 1)
+        setattr(import_module(module), attribute, value)
+
+
+@dataclass(frozen=True)
+class VAEMethod:
+    """A density estimator with some parameters and constants unlike the default's.
+
+    Rows go in raw: the model scales them itself and scores in data units.
+    """
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, train: np.ndarray, seed: int) -> LogDensity:
+        with patched(self.constants), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the score says what it is worth
+            model = VAETransformer(**self.parameters, random_state=seed).fit(train)
+
+        def log_density(rows: np.ndarray) -> np.ndarray:
+            with patched(self.constants):
+                return model.score_samples(rows)
+
+        return log_density
+
+    @property
+    def settings(self) -> str:
+        """A digest of every parameter and constant, so that a result is never taken for one of other settings."""
+        parameters = VAETransformer(**self.parameters).get_params()
+        if parameters["likelihood"] == "auto":  # the tables are float arrays
+            parameters["likelihood"] = AUTO_LIKELIHOOD["float"]
+        values = parameters | {name: constant(name) for name in CONSTANTS} | dict(self.constants)
+        told = {name: _told(value) for name, value in values.items() if name not in ("random_state", "verbose")}
+        return hashlib.sha1(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+
+    def smaller(self, max_iter: int) -> VAEMethod:
+        """The same with another number of epochs."""
+        return VAEMethod({**self.parameters, "max_iter": max_iter}, self.constants)
+
+
+def _told(value: Any) -> str:
+    """A repr without memory addresses: of a factory, its name and its bound arguments."""
+    if isinstance(value, partial):
+        return f"{_told(value.func)}({value.args}, {value.keywords})"
+    return value.__qualname__ if callable(value) else repr(value)
+
+
+TEXTBOOK = {
+    "likelihood": partial(Gaussian, scale="column"),
+    "prior": "standard_normal",
+    "objective": "elbo",
+    "n_train_samples": 1,
+}
+
+DEFAULT = "VAE (default)"
+
+# From the textbook towards the default, one step at a time.
+VAES: dict[str, VAEMethod] = {
+    DEFAULT: VAEMethod(),
+    "VAE (textbook)": VAEMethod(TEXTBOOK),
+    "VAE (Gaussian per cell, ELBO)": VAEMethod({**TEXTBOOK, "likelihood": "gaussian"}),
+    "VAE (Student-t per cell, ELBO)": VAEMethod({**TEXTBOOK, "likelihood": "student_t"}),
+    "VAE (Student-t per cell, IWAE 5)": VAEMethod(
+        {**TEXTBOOK, "likelihood": "student_t", "objective": "iwae", "n_train_samples": 5}
+    ),
+    "VAE (Student-t per cell, IWAE 5, mixture prior)": VAEMethod(
+        {"likelihood": "student_t", "objective": "iwae", "n_train_samples": 5, "prior": "mixture"}
+    ),
+}

@@ -1,0 +1,181 @@
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,speed}``; results are JSON lines.
+
+The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's own are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import records
+from benchmarks.measure import measure_density
+from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
+from benchmarks.methods.vae import DEFAULT, VAES, VAEMethod
+from benchmarks.problems import Split, density_problems, density_split
+from benchmarks.settings import FACTORS, STUDY_TABLES
+from benchmarks.speed import speed_records
+
+Method = Callable[[np.ndarray, int], LogDensity]
+
+DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **VAES}
+GROUPS = {"rivals": list(DENSITY_RIVALS), "default": [DEFAULT], "variants": [name for name in VAES if name != DEFAULT]}
+
+SMOKE_TABLES = ("sk/breast_cancer", "sk/diabetes")
+SMOKE_ROWS = 120
+SMOKE_EPOCHS = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and run one benchmark."""
+    args = _parser().parse_args(arguments)
+    out = args.out or _default_out(args)
+    if out.exists() and not args.resume:
+        sys.exit(f"{out} exists. Pass --resume to add what it lacks, or another file by --out.")
+    print(json.dumps(records.environment() | {"seeds": _seeds(args)}, indent=1))
+    COMMANDS[args.command](args, out)
+    print(f"results: {out}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("density", "held-out log-likelihood of the default beside its rivals"),
+        ("defaults", "the same for settings that differ from the default in one factor"),
+        ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--out", type=Path, help=f"default: benchmarks/results/{name}.jsonl; a temporary file in --smoke"
+        )
+        command.add_argument("--resume", action="store_true", help="add to the file what it lacks")
+        command.add_argument("--smoke", action="store_true", help="a tiny run that only shows that it works")
+        if name != "speed":
+            command.add_argument("--problems", nargs="+", metavar="TABLE", help="names of tables")
+            command.add_argument("--seeds", type=int, default=3, help="number of splits (default 3)")
+    density, defaults = commands.choices["density"], commands.choices["defaults"]
+    density.add_argument("--methods", nargs="+", metavar="METHOD", default=["rivals", "default"],
+                         help=f"names or groups ({', '.join(GROUPS)}); default: rivals default")  # fmt: skip
+    defaults.add_argument("--factors", nargs="+", choices=list(FACTORS), metavar="FACTOR",
+                          help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
+    return parser
+
+
+def _default_out(args: argparse.Namespace) -> Path:
+    if args.smoke:
+        return Path(tempfile.mkdtemp(prefix="skvae-benchmark-")) / f"{args.command}.jsonl"
+    return records.RESULTS / f"{args.command}.jsonl"
+
+
+def _seeds(args: argparse.Namespace) -> list[int]:
+    return [0] if args.smoke or args.command == "speed" else list(range(args.seeds))
+
+
+def run_density(args: argparse.Namespace, out: Path) -> None:
+    """Every method on every table and seed."""
+    names = [name for asked in args.methods for name in GROUPS.get(asked, [asked])]
+    unknown = sorted(set(names) - set(DENSITY_METHODS))
+    if unknown:
+        sys.exit(f"Unknown methods {unknown}. Known: {list(DENSITY_METHODS)} and the groups {list(GROUPS)}.")
+    tables = _tables(args, density_problems())
+    _measure_all({name: DENSITY_METHODS[name] for name in names}, tables, args, out)
+
+
+def run_defaults(args: argparse.Namespace, out: Path) -> None:
+    """The default and each option of each factor; an option that is the default is fitted only once."""
+    methods: dict[str, Method] = {DEFAULT: VAES[DEFAULT]}
+    for factor in args.factors or list(FACTORS)[: 2 if args.smoke else None]:
+        methods |= {f"{factor}: {option}": method for option, method in FACTORS[factor].items()}
+    tables = _tables(args, [name for name in STUDY_TABLES if name in density_problems()])
+    _measure_all(methods, tables, args, out)
+
+
+def run_speed(args: argparse.Namespace, out: Path) -> None:
+    """All timings; a file that exists gets a second set, and the report reads the last."""
+    writer = records.Writer(out, _seeds(args))
+    for record in speed_records(args.smoke):
+        writer.write(record)
+        print(
+            "  ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values()),
+            flush=True,
+        )
+
+
+COMMANDS = {"density": run_density, "defaults": run_defaults, "speed": run_speed}
+
+
+def _tables(args: argparse.Namespace, offered: Sequence[str]) -> list[str]:
+    unknown = sorted(set(args.problems or []) - set(density_problems()))
+    if unknown:
+        sys.exit(f"Unknown tables {unknown}. Known: {list(density_problems())}; is SKVAE_DATA set?")
+    return args.problems or [name for name in offered if not args.smoke or name in SMOKE_TABLES]
+
+
+def _measure_all(methods: dict[str, Method], tables: list[str], args: argparse.Namespace, out: Path) -> None:
+    writer = records.Writer(out, _seeds(args))
+    if args.smoke:
+        methods = {name: _smaller(method) for name, method in methods.items()}
+    jobs = list(_jobs(methods, tables, _seeds(args), writer))
+    started = time.perf_counter()
+    for done, job in enumerate(jobs, start=1):
+        record = _measured(*job, writer, rows=SMOKE_ROWS if args.smoke else None)
+        writer.write(record)
+        spent = time.perf_counter() - started
+        left = spent / done * (len(jobs) - done)
+        print(f"[{done}/{len(jobs)}, {spent:.0f} s, about {left:.0f} s left] {_summary(record)}", flush=True)
+
+
+def _smaller(method: Method) -> Method:
+    return method.smaller(SMOKE_EPOCHS) if isinstance(method, VAEMethod) else method
+
+
+def _jobs(
+    methods: dict[str, Method], tables: list[str], seeds: list[int], writer: records.Writer
+) -> Iterator[tuple[records.Record, Method]]:
+    """What the file lacks, seed by seed; tables too small or too wide for the benchmark are passed over."""
+    tables = [table for table in tables if _split(table, 0) is not None]
+    for seed, table, (name, method) in product(seeds, tables, methods.items()):
+        settings = {"settings": method.settings} if isinstance(method, VAEMethod) else {}
+        blank = {"problem": table, "method": name, "seed": seed, **settings}
+        if not writer.has(blank):
+            yield blank, method
+
+
+@lru_cache(maxsize=1)
+def _split(table: str, seed: int) -> Split | None:
+    return density_split(table, seed)
+
+
+def _measured(blank: records.Record, method: Method, writer: records.Writer, rows: int | None) -> records.Record:
+    """A record; one of the same settings under another name is copied. A method that fails is a result too."""
+    same = writer.known.get(records.key(blank))
+    if same is not None:
+        return {**same, **blank}
+    split = _split(blank["problem"], blank["seed"])
+    assert split is not None  # _jobs has looked
+    try:
+        return measure_density(blank["method"], method, replace(split, train=split.train[:rows])) | blank
+    except Exception as error:  # hours of other results must not be lost to it; the report shows it
+        return blank | {"error": f"{type(error).__name__}: {error}"}
+
+
+def _summary(record: records.Record) -> str:
+    head = f"{record['problem']}, {record['method']}, seed {record['seed']}: "
+    if "error" in record:
+        return head + record["error"]
+    return head + f"{record['log_likelihood']:.3f} nats, fit {record['fit_seconds']:.1f} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""How long fitting and scoring take, always beside something measured in the same run.
+
+Every record has a ``measure`` and a ``what``; times are the least of a few repeats, taken in turn, because other work
+on the machine only ever adds time.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+
+from benchmarks.methods.vae import TEXTBOOK
+from benchmarks.records import Record
+from skvae import VAETransformer
+
+Action = Callable[[], object]
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network and batch size: columns, hidden layers of the encoder, latent components."""
+
+    n_features: int
+    hidden: tuple[int, ...]
+    n_components: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        return f"{'-'.join(map(str, (self.n_features, *self.hidden)))}-({self.n_components}), {self.batch_size}"
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Widths in and out of each layer: the encoder's last has a mean and a scale per component."""
+        encoder = [self.n_features, *self.hidden, 2 * self.n_components]
+        decoder = [self.n_components, *self.hidden[::-1], self.n_features]
+        return [*pairwise(encoder), *pairwise(decoder)]
+
+
+FIT_SHAPE = Shape(20, (128, 64), 10, 256)  # 10 000 x 20 with the default network and its "auto" components
+FIT_ROWS = 10_000
+STEP_SHAPES = (
+    Shape(20, (64, 32), 4, 128),
+    Shape(30, (128, 128), 8, 128),
+    Shape(30, (128, 128), 8, 512),
+    Shape(784, (500,), 20, 100),
+    Shape(784, (200, 200), 50, 256),
+)
+
+
+def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
+    """Every measurement, one record at a time."""
+    repeats = 1 if smoke else 3
+    table = factor_table(500 if smoke else FIT_ROWS, FIT_SHAPE.n_features, seed)
+    yield from fit_records(table, 2 if smoke else 30, repeats, seed)
+    for shape in STEP_SHAPES[:1] if smoke else STEP_SHAPES:
+        yield from step_records(shape, 3 if smoke else 20, repeats, seed)
+    yield from throughput_records(table, 2 if smoke else 5, repeats, seed)
+    yield from default_fit_records(table, 2 if smoke else "auto", seed)
+
+
+def factor_table(n: int, p: int, seed: int) -> np.ndarray:
+    """Rows with five common factors, standardised: speed does not depend on what they mean."""
+    rng = np.random.default_rng(seed)
+    table = rng.standard_normal((n, 5)) @ rng.standard_normal((5, p)) + rng.standard_normal((n, p))
+    return (table - table.mean(axis=0)) / table.std(axis=0)
+
+
+def plain_vae(shape: Shape, max_iter: int, seed: int) -> VAETransformer:
+    """The textbook bound: ELBO with one draw, Gaussian, standard normal; nothing stops it early."""
+    return VAETransformer(**TEXTBOOK, activation="relu", **_common(shape, max_iter, seed))
+
+
+def default_vae(shape: Shape, max_iter: int, seed: int) -> VAETransformer:
+    """The default bound, likelihood and prior on a given network, for as many epochs."""
+    return VAETransformer(**_common(shape, max_iter, seed))
+
+
+def _common(shape: Shape, max_iter: int, seed: int) -> dict[str, object]:
+    return {
+        "n_components": shape.n_components,
+        "hidden_layer_sizes": shape.hidden,
+        "batch_size": shape.batch_size,
+        "max_iter": max_iter,
+        "early_stopping": False,
+        "device": "cpu",
+        "random_state": seed,
+    }
+
+
+def mlp(shape: Shape, max_iter: int, seed: int) -> MLPRegressor:
+    """scikit-learn's network with the layers of the whole autoencoder, to be fitted from X to X."""
+    return MLPRegressor(
+        hidden_layer_sizes=(*shape.hidden, shape.n_components, *shape.hidden[::-1]),
+        batch_size=shape.batch_size,
+        max_iter=max_iter,
+        n_iter_no_change=max_iter,
+        tol=0.0,
+        random_state=seed,
+    )
+
+
+def fit_records(table: np.ndarray, max_iter: int, repeats: int, seed: int) -> Iterator[Record]:
+    """Seconds to fit a table, as a ratio to MLPRegressor with the same layers, batch and epochs."""
+    models = {
+        "skvae, plain bound": plain_vae(FIT_SHAPE, max_iter, seed),
+        "skvae, default bound": default_vae(FIT_SHAPE, max_iter, seed),
+        "MLPRegressor": mlp(FIT_SHAPE, max_iter, seed),
+    }
+    seconds = in_turn({name: _fit(model, table) for name, model in models.items()}, repeats)
+    for name, value in seconds.items():
+        ratio = value / seconds["MLPRegressor"]
+        yield {
+            "measure": "fit", "what": name, "n_rows": len(table), "n_features": table.shape[1],
+            "n_epochs": max_iter, "batch_size": FIT_SHAPE.batch_size, "seconds": value, "ratio": ratio,
+        }  # fmt: skip
+
+
+def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Iterator[Record]:
+    """Microseconds of a training step: the slope between a short and a long fit, which leaves the set-up out."""
+    table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
+    short, long = 2, 8
+    makers = {"skvae, plain bound": plain_vae, "skvae, default bound": default_vae, "MLPRegressor": mlp}
+    fits = {
+        (name, epochs): _fit(make(shape, epochs, seed), table)
+        for name, make in makers.items()
+        for epochs in (short, long)
+    }
+    seconds = in_turn(fits, repeats)
+    n_steps = (long - short) * n_batches
+    step = {name: (seconds[name, long] - seconds[name, short]) / n_steps for name in makers}
+    step["matmul floor"] = matmul_floor(shape, 10 * n_batches, repeats)
+    for name, value in step.items():
+        yield {"measure": "step", "what": name, "shape": str(shape), "microseconds": 1e6 * value}
+
+
+def matmul_floor(shape: Shape, n: int, repeats: int) -> float:
+    """Seconds of the three matrix products per layer that a step cannot do without, results written in place."""
+    products = []
+    for n_in, n_out in shape.layers:
+        x, w, y = torch.randn(shape.batch_size, n_in), torch.randn(n_in, n_out), torch.randn(shape.batch_size, n_out)
+        products += [(x, w, torch.empty_like(y)), (x.T, y, torch.empty_like(w)), (y, w.T, torch.empty_like(x))]
+
+    def steps() -> None:
+        for _ in range(n):
+            for left, right, out in products:
+                torch.mm(left, right, out=out)
+
+    return in_turn({"floor": steps}, repeats)["floor"] / n
+
+
+def throughput_records(table: np.ndarray, max_iter: int, repeats: int, seed: int) -> Iterator[Record]:
+    """Rows per second of the fitted default model."""
+    model = VAETransformer(max_iter=max_iter, random_state=seed)
+    _fit(model, table)()
+    calls: dict[str, Action] = {
+        "transform": lambda: model.transform(table),
+        "reconstruct": lambda: model.reconstruct(table),
+        f"score_samples ({model.n_importance_samples} draws)": lambda: model.score_samples(table),
+        "sample": lambda: model.sample(len(table), random_state=seed),
+    }
+    for name, seconds in in_turn(calls, repeats).items():
+        yield {"measure": "throughput", "what": name, "rows_per_second": len(table) / seconds}
+
+
+def default_fit_records(table: np.ndarray, max_iter: int | str, seed: int) -> Iterator[Record]:
+    """Seconds of ``VAETransformer().fit``, early stopping as it comes."""
+    model = VAETransformer(max_iter=max_iter, random_state=seed)
+    seconds = in_turn({"fit": _fit(model, table)}, 1)["fit"]
+    yield {
+        "measure": "default fit", "what": "VAETransformer()", "n_rows": len(table), "n_features": table.shape[1],
+        "n_epochs": model.n_iter_, "seconds": seconds,
+    }  # fmt: skip
+
+
+def in_turn(actions: dict[Name, Action], repeats: int) -> dict[Name, float]:
+    """Least seconds of each action over the repeats; one round after another, so that all meet the same weather."""
+    best = dict.fromkeys(actions, np.inf)
+    for _ in range(repeats):
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return best
+
+
+def _fit(model: VAETransformer | MLPRegressor, table: np.ndarray) -> Action:
+    def action() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # cut short on purpose
+            model.fit(table, table if isinstance(model, MLPRegressor) else None)
+
+    return action
