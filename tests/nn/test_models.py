@@ -1,0 +1,187 @@
+"""Composition: blocks of columns, missing cells, the posterior."""
+
+import numpy as np
+import pytest
+import torch
+
+from skvae.nn.likelihoods import Bernoulli, Gaussian, SquaredError, StudentT
+from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder, ColumnBlocks
+from skvae.nn.networks import MLP, InputEncoding
+from skvae.nn.priors import Mixture, StandardNormal
+
+P, K = 5, 2
+
+
+def stream(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def mixture(n_components):
+    """A mixture prior; its random start comes from torch's global stream, which is given back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(stream(9).get_state())
+        return Mixture(K, n_components=n_components).double()
+
+
+def mixed_blocks():
+    """Three likelihoods over interleaved columns."""
+    return ColumnBlocks(
+        [
+            (Gaussian(2), torch.tensor([3, 0])),
+            (Bernoulli(2), torch.tensor([1, 4])),
+            (StudentT(1, scale="column"), torch.tensor([2])),
+        ]
+    )
+
+
+def parts(columns, n_code, with_mask=True):
+    encoding = InputEncoding(torch.zeros(P), torch.ones(P), clip=True, with_mask=with_mask)
+    draws = stream(7)
+    sizes = {"hidden_layer_sizes": (6,), "activation": "silu", "generator": draws}
+    return {
+        "encoding": encoding,
+        "encoder": MLP(encoding.n_out, n_code, **sizes),
+        "decoder": MLP(K, columns.n_outputs, **sizes),
+        "columns": columns,
+        "start": columns.start(torch.linspace(0.1, 0.9, P)),
+    }
+
+
+def vae(prior=None):
+    return VAE(prior=StandardNormal(K) if prior is None else prior, **parts(mixed_blocks(), 2 * K)).double()
+
+
+def rows(n=4):
+    x = torch.randn(n, P, generator=stream(1)).double()
+    x[:, [1, 4]] = (x[:, [1, 4]] > 0).double()
+    return x
+
+
+def test_blocks_answer_in_the_order_of_the_columns():
+    columns, x = mixed_blocks().double(), rows()
+    outputs = torch.randn(4, columns.n_outputs, generator=stream(2)).double()
+    gaussian, bernoulli, student = columns.likelihoods
+    own = outputs[:, :4], outputs[:, 4:6], outputs[:, 6:]
+    assert columns.n_outputs == 7
+    for got, expected in (
+        (columns.log_prob(outputs, x)[:, [3, 0]], gaussian.log_prob(own[0], x[:, [3, 0]])),
+        (columns.log_prob(outputs, x)[:, [1, 4]], bernoulli.log_prob(own[1], x[:, [1, 4]])),
+        (columns.log_prob(outputs, x)[:, [2]], student.log_prob(own[2], x[:, [2]])),
+        (columns.mean(outputs)[:, [3, 0]], gaussian.mean(own[0])),
+        (columns.mean(outputs)[:, [1, 4]], bernoulli.mean(own[1])),
+        (columns.mean(outputs)[:, [2]], student.mean(own[2])),
+    ):
+        torch.testing.assert_close(got, expected)
+
+
+def test_blocks_sample_in_the_order_of_the_columns():
+    columns = mixed_blocks()
+    draws = columns.sample(torch.zeros(300, columns.n_outputs), stream())
+    binary = ((draws == 0.0) | (draws == 1.0)).all(0)
+    assert binary.tolist() == [False, True, False, False, True]
+
+
+def test_blocks_start_at_the_columns_means():
+    columns, mean = mixed_blocks(), torch.linspace(0.1, 0.9, P)
+    torch.testing.assert_close(columns.mean(columns.start(mean)), mean)
+
+
+def test_one_block_is_the_likelihood_itself():
+    columns = ColumnBlocks([(SquaredError(P), torch.arange(P))])
+    outputs, x = torch.randn(2, 4, P, generator=stream(3))
+    torch.testing.assert_close(columns.log_prob(outputs, x), -(x - outputs).square())
+
+
+@pytest.mark.parametrize("filling", [1.0, -7.0, 1e10])
+def test_missing_cell_changes_nothing(filling):
+    model, x = vae(), rows()
+    observed = torch.ones_like(x)
+    observed[:, 2] = 0.0
+    filled = x.clone()
+    x[:, 2], filled[:, 2] = 0.0, filling
+    eps = torch.randn(3, 1, K, generator=stream(4)).double()
+    for one, other in zip(model.draw(x, observed, eps), model.draw(filled, observed, eps), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_likelihood_is_that_of_the_observed_cells():
+    model, x = vae(), rows()
+    z = torch.randn(3, 4, K, generator=stream(4)).double()
+    observed = (torch.rand(x.shape, generator=stream(5)) < 0.5).double()
+    cells = model.columns.log_prob(model.decode(z), x)
+    torch.testing.assert_close(model.log_likelihood(x, observed, z), torch.where(observed > 0, cells, 0.0).sum(-1))
+    torch.testing.assert_close(model.log_likelihood(x, None, z), cells.sum(-1))
+
+
+@pytest.mark.parametrize("prior", [StandardNormal(K).double(), mixture(8)], ids=["standard_normal", "mixture"])
+def test_posterior_of_an_empty_row_is_the_priors_moments(prior):
+    model, x = vae(prior), rows()
+    observed = torch.ones_like(x)
+    observed[1] = 0.0
+    mean, log_std = model.posterior(x, observed)
+    prior_mean, prior_std = model.prior.moments()
+    torch.testing.assert_close(mean[1], prior_mean)
+    torch.testing.assert_close(log_std[1].exp(), prior_std)
+    whole_mean, _ = model.posterior(x)
+    torch.testing.assert_close(mean[[0, 2, 3]], whole_mean[[0, 2, 3]])
+
+
+def test_code_of_an_empty_row_of_the_plain_autoencoder_is_zero():
+    model = Autoencoder(**parts(mixed_blocks(), K)).double()
+    observed = torch.ones(4, P).double()
+    observed[1] = 0.0
+    code = model.encode(rows(), observed)
+    assert (code[1] == 0.0).all()
+    assert (code[[0, 2, 3]] != 0.0).all()
+
+
+def test_encoder_sees_the_mask():
+    model, x = vae(), rows()
+    x[:, 2] = 0.0  # where a missing cell's filling and an observed value coincide
+    observed = torch.ones_like(x)
+    observed[:, 2] = 0.0
+    assert not torch.allclose(model.posterior(x, observed)[0], model.posterior(x)[0])
+
+
+def test_draws_are_the_posterior_reparameterised():
+    model, x = vae(), rows()
+    eps = torch.randn(20_000, 4, K, generator=stream(6)).double()
+    draws = model.draw(x, None, eps)
+    mean, log_std = model.posterior(x)
+    torch.testing.assert_close(draws.z[7], mean + log_std.exp() * eps[7])
+    np.testing.assert_allclose(draws.z.std(0).detach(), log_std.exp().detach(), rtol=0.03)
+    torch.testing.assert_close(draws.log_likelihood, model.log_likelihood(x, None, draws.z))
+
+
+def test_log_ratio_is_prior_over_posterior():
+    model, x = vae(mixture(8)), rows()
+    draws = model.draw(x, None, torch.randn(3, 4, K, generator=stream(6)).double())
+    mean, log_std = model.posterior(x)
+    log_q = torch.distributions.Normal(mean, log_std.exp()).log_prob(draws.z).sum(-1)
+    torch.testing.assert_close(model.log_prior_over_posterior(draws), model.prior.log_prob(draws.z) - log_q)
+
+
+def test_posterior_scale_is_bounded():
+    model = vae()
+    with torch.no_grad():
+        model.encoder.shortcut.bias[K:] = torch.tensor([1e4, -1e4])
+    _, log_std = model.posterior(rows())
+    assert (log_std[:, 0] == MAX_LOG_STD).all()
+    assert (log_std[:, 1] == MIN_LOG_STD).all()
+
+
+def test_kl_per_component_adds_up_to_the_kl():
+    model = vae()
+    draws = model.draw(rows(), None, torch.zeros(1, 4, K).double())
+    torch.testing.assert_close(model.kl_per_component(draws).sum(-1), model.kl(draws))
+
+
+def test_kl_per_component_of_a_mixture_is_estimated_from_the_draws():
+    wide = mixture(1)
+    with torch.no_grad():
+        wide.means.zero_()  # one standard normal mode: the closed KL of the standard normal must come out
+    eps = torch.randn(50_000, 4, K, generator=stream(6)).double()
+    draws = vae(wide).draw(rows(), None, eps)
+    closed = StandardNormal(K).kl(draws.mean, draws.log_std).detach()
+    np.testing.assert_allclose(vae(wide).kl_per_component(draws).detach(), closed, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(vae(wide).kl(draws).detach(), closed.sum(-1), rtol=0.02)
