@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,12 +14,158 @@ from skvae._sklearn import Interval, StrOptions, validated_fit
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    """Plain or denoising autoencoder.
+    r"""Plain or denoising autoencoder for numeric tables.
+
+    An encoder maps each row to a code and a decoder maps the code back; both are trained to reproduce the row, or, with
+    `corruption`, to restore the clean row from a damaged one [1]_. It shares the table, the networks and the training
+    of :class:`VAETransformer` but is no probabilistic model: there is no prior, so no `sample`, and `score_samples` is
+    minus a reconstruction error.
+
+    Columns are standardised inside, so that none dominates the squared error. NaN marks a missing cell: it is left out
+    of the loss, and the encoder is told that it is missing.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Size of the code. "auto" is half the number of columns, but at least 2 and at most 10.
+
+    hidden_layer_sizes : int or array-like of int, default=(128, 64)
+        Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear
+        shortcut from input to output. With an empty tuple only the shortcut is left: with the squared error the best
+        codes then span those of PCA of the standardised columns.
+
+    activation : {"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"}, default="silu"
+        Nonlinearity of the hidden layers.
+
+    loss : {"squared_error", "cross_entropy"}, default="squared_error"
+        Reconstruction error of a cell: the squared error in standardised units, or the cross-entropy in nats, for
+        values in [0, 1].
+
+    corruption : {"masking", "gaussian"} or None, default=None
+        Damage done to the rows that the encoder sees in training. "masking" replaces each cell with probability
+        `corruption_level` by 0 (which for the squared error is the column's mean); "gaussian" adds normal noise of
+        standard deviation `corruption_level`, in standardised units.
+
+    corruption_level : float, default=0.2
+        Strength of the corruption.
+
+    learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+        Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
+        `max_iter`, or constant. `partial_fit` is always constant.
+
+    learning_rate_init : float, default=3e-3
+        The learning rate at its peak.
+
+    batch_size : int or "auto", default="auto"
+        Rows per training step. "auto" is the power of two nearest to a sixteenth of the training rows, from 32 to 256,
+        and never more than there are rows.
+
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. "auto" is what 3000 steps take, but at least 5 epochs.
+
+    early_stopping : bool or "auto", default="auto"
+        Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has at least 100 rows.
+
+    validation_fraction : float, default=0.1
+        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
+
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs in a row without a gain of more than `tol` after which early stopping ends the fit. "auto" is a fifth of
+        `max_iter`, but at least 5.
+
+    tol : float, default=1e-2
+        Smallest gain that counts, in units of the loss per row.
+
+    alpha : float, default=0.1
+        Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the weights of the last fit. What the first fit learned of the columns and the
+        networks' sizes then stay.
+
+    encoder, decoder : callable or None, default=None
+        Network of your own: ``factory(n_in, n_out)`` returns a ``torch.nn.Module`` from (..., n_in) to (..., n_out).
+        For the encoder n_in is the number of columns in the model (twice that where missing cells are marked) and
+        n_out is `n_components`; for the decoder n_in is `n_components` and n_out the number of columns. It is called
+        with torch's random stream seeded from `random_state`, and must be picklable for the estimator to be.
+
+    device : str, default="auto"
+        Where torch works: "cpu", "cuda", ... "auto" is CUDA where it is there and X has at least 1,000,000 cells.
+
+    random_state : int, RandomState instance or None, default=None
+        Of the start values, the rows set aside, the order of the rows and the corruption. With an int, the same data,
+        machine, device and number of threads give the same model.
+
+    verbose : int, default=0
+        1 prints a line for about every twentieth of the epochs, 2 for every epoch.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Size of the code.
+
+    n_iter_ : int
+        Epochs trained.
+
+    n_features_in_ : int
+        Number of columns seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns. Defined only if X has column names that are all strings.
+
+    loss_curve_ : list of float
+        Reconstruction error per row in each epoch, a weighted mean over its steps.
+
+    validation_scores_ : list of float
+        Minus the reconstruction error per held-out row after each epoch. Empty without early stopping. With
+        `corruption` the held-out rows are damaged too, in the same way each time.
+
+    converged_ : bool
+        False if early stopping was on and the held-out score still rose by more than `tol` in the last tenth of the
+        epochs, or if the fit was cut short by a callback, by Ctrl-C or by a loss that was not finite.
+
+    schema_ : TableSchema
+        What fit learned about the table: names, dtypes, and location and scale of each column.
+
+    See Also
+    --------
+    VAETransformer : The probabilistic sibling, with densities and sampling.
+    sklearn.decomposition.PCA : The linear case.
+
+    Notes
+    -----
+    With an encoder f, a decoder g and a row x of observed cells j, the loss is
+
+    .. math:: \sum_j L(x_j, g_j(f(\tilde x)))
+
+    where :math:`\tilde x` is the row as corrupted (x itself without `corruption`) and L the squared error or the
+    cross-entropy. It is a sum over cells, so that a wider table has a larger loss.
+
+    Codes have no order and no scale of their own, and those of two fits are not comparable.
+
+    A column that is constant in the training rows stays outside the model; it is given back as that constant.
+
+    References
+    ----------
+    .. [1] Vincent, P., Larochelle, H., Bengio, Y. and Manzagol, P.-A. (2008). "Extracting and Composing Robust
+       Features with Denoising Autoencoders". Proceedings of the 25th International Conference on Machine Learning.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skvae import AutoencoderTransformer
+    >>> X, _ = load_breast_cancer(return_X_y=True)
+    >>> model = AutoencoderTransformer(n_components=4, corruption="masking", max_iter=5, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (569, 4)
+    >>> model.reconstruct(X).shape
+    (569, 30)
     """
 
     _engine_class = AutoencoderEngine
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         "loss": [StrOptions({"squared_error", "cross_entropy"})],
         "corruption": [StrOptions({"masking", "gaussian"}), None],
@@ -77,16 +223,20 @@ class AutoencoderTransformer(BaseAutoencoder):
     def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
         """Fit the model to rows.
 
+        A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
+        so far.
+
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Training rows in data units; NaN marks a missing cell.
         y : Ignored
-            Present by convention; passed on to callbacks.
+            Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss and in the columns' location and scale. Weight 0 is removal.
         X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
-            Held-out rows for early stopping; without them `validation_fraction` of X may be used.
+            Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
+            aside where `early_stopping` says so.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of the held-out rows.
 
@@ -94,6 +244,20 @@ class AutoencoderTransformer(BaseAutoencoder):
         -------
         self : AutoencoderTransformer
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If a column is not numeric, X is sparse, or a factory returns something else than it should.
+        ValueError
+            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
+            the loss is the cross-entropy, or no column that varies; names are repeated or unknown; weights are
+            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss stopped being finite.
         """
         with unchanged_on_error(self):
             self._fit(X, y, sample_weight, X_val, sample_weight_val)
@@ -103,8 +267,10 @@ class AutoencoderTransformer(BaseAutoencoder):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Take one pass over a chunk of rows.
 
-        The first chunk fixes the number of components and each column's location and scale. The learning rate is
-        constant; the optimiser goes on where the last chunk left it, also after the estimator was saved and loaded.
+        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
+        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
+        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
+        per call.
 
         Parameters
         ----------
@@ -119,6 +285,16 @@ class AutoencoderTransformer(BaseAutoencoder):
         -------
         self : AutoencoderTransformer
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`, and if the columns are not those of the first chunk.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of a column is more than 5 standard deviations from that of the first chunk.
         """
         with unchanged_on_error(self):
             self._partial_fit(X, sample_weight)
@@ -136,14 +312,22 @@ class AutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,)
             Minus the sum over observed cells of the squared error in standardised units, or of the cross-entropy in
-            nats; higher is more usual. It is no log-density: it ignores how likely the code is, and rows with more
-            missing cells score higher.
+            nats; higher is more usual, and 0 is the most there is. It is no log-density: it ignores how likely the
+            code is and how precise the decoder is, and rows with more missing cells score higher. Columns that were
+            constant in training count nothing.
+
+        Raises
+        ------
+        ValueError
+            If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
         _, encoded = self._encoded(X)
         return self._engine.score(encoded)
 
     def score(self, X, y=None):
         """Mean of `score_samples`: minus the mean reconstruction error per row.
+
+        More components make it better nearly always, so it does not choose `n_components` by itself.
 
         Parameters
         ----------

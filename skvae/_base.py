@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -60,9 +60,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     _engine_class: type[Engine]
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"})],
         "learning_rate": [StrOptions({"one_cycle", "constant"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -99,10 +99,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The bound per row, from the engine's `objective`."""
         raise NotImplementedError(f"{type(self).__name__} defines _objective")
 
+    def _offset(self, schema: TableSchema, train: Weighted) -> float:
+        """What turns a mean bound in standardised units into the one reported; densities add the mean log-Jacobian."""
+        return 0.0
+
     def _fitted_attributes(self, engine: Any, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
         """Attributes that follow from a trained engine and its (encoded) training rows.
 
-        `offset` is the mean log-Jacobian from standardised to data units.
+        `offset` is from `_offset`.
         """
         return {}
 
@@ -110,7 +114,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _read(self, X: Any, *, reset: bool) -> Rows:
         """Validate rows and turn them into numbers."""
-        least = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
+        least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
         least |= {"dtype": [np.float64, np.float32], "estimator": self}
         container = frames.container_of(X)
         if container == frames.NUMPY:
@@ -142,7 +146,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         else:
             may_miss = any(np.isnan(part.X).any() for part in (train, held_out) if part is not None)
             schema, engine = self._start(rows, train, seed, with_mask=may_miss)
-        encoded, offset = schema.encode(train.X), _mean_jacobian(schema, train)
+        encoded, offset = schema.encode(train.X), self._offset(schema, train)
         judged = None if held_out is None else (schema.encode(held_out.X), held_out.weight)
         plan = self._plan(len(train.X))
         history = fit_epochs(
@@ -169,7 +173,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             schema, engine = self._start(rows, train, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
-        encoded, offset = schema.encode(train.X), _mean_jacobian(schema, train)
+        encoded, offset = schema.encode(train.X), self._offset(schema, train)
         _warn_of_drift(encoded, schema)
         plan = replace(self._plan(len(train.X)), max_iter=1, learning_rate="constant")
         history = fit_epochs(
@@ -179,14 +183,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             offset=offset,
             column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
         )
-        earlier = None if first else History(**{name: list(getattr(self, f"{name}_")) for name in History.CURVES})
-        self._publish(engine, schema, history.after(earlier), encoded, train.weight, offset)
+        if not first:
+            history.prepend({name: getattr(self, f"{name}_") for name in History.CURVES})
+        self._publish(engine, schema, history, encoded, train.weight, offset)
 
     def _held_out(
         self, train: Weighted, X_val: Any, sample_weight_val: Any, random_state: np.random.RandomState
     ) -> tuple[Weighted, Weighted | None]:
         """Training and validation rows: the user's own, a part split off, or none."""
         if X_val is not None:
+            if self.early_stopping is False:
+                raise ValueError(
+                    "X_val is passed to fit while early_stopping is False. Set early_stopping to 'auto' or True, or "
+                    "leave X_val out."
+                )
             rows = self._read(X_val, reset=False)
             return train, _weighted(rows.X, check_weights(sample_weight_val, rows.X))
         if self._splits_validation(len(train.X)):
@@ -216,7 +226,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             mean=schema.of_active("mean"),
             blocks=_blocks([likelihoods[j] for j in schema.active]),
             n_components=max(2, min(10, p // 2)) if self.n_components == "auto" else int(self.n_components),
-            hidden_layer_sizes=tuple(int(size) for size in self.hidden_layer_sizes),
+            hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             with_mask=with_mask,
             seed=seed,
@@ -304,8 +314,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         Returns
         -------
         ndarray of shape (n_samples, n_components_)
-            The codes (for a VAE the posterior means), in the dtype of X (float32 or float64). The same rows give the
-            same codes, whatever rows stand beside them.
+            The codes (for a VAE the posterior means), in float32 for a float32 X, else in float64. Nothing is drawn: a
+            row gives the same code at each call and whatever rows stand beside it.
+
+        Raises
+        ------
+        ValueError
+            If X does not have the columns of fit, holds infinity, or values outside the support of the likelihood.
         """
         _, encoded = self._encoded(X)
         return self._engine.encode(encoded)
@@ -321,7 +336,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            The expected row given the code, E[x|z], in data units and in the container of fit.
+            The expected row given the code, E[x|z], in data units and in the container of fit, with the dtypes of its
+            columns. It is smoother than real rows: the noise of p(x|z) is averaged out.
 
         Raises
         ------
@@ -348,7 +364,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            In data units, in the container of fit; missing cells are filled.
+            In data units, in the container of fit; missing cells are filled. Every cell comes from the decoder, also
+            those that were observed.
+
+        Raises
+        ------
+        ValueError
+            As for `transform`.
         """
         _, encoded = self._encoded(X)
         return self.schema_.restore(self.schema_.decode(self._engine.decode(self._engine.encode(encoded))))
@@ -371,13 +393,17 @@ def _array_family(X: Any) -> str:
     kind = getattr(dtype, "kind", "f")
     if kind in "mM":
         raise TypeError(
-            f"X must hold numbers. Got dtype {dtype}: turn dates into numbers first, for example days since a fixed date."
+            f"X must hold numbers. Got dtype {dtype}: turn dates into numbers first, for example days since a fixed "
+            f"date."
         )
     return "bool" if kind == "b" else "float"
 
 
-def _mean_jacobian(schema: TableSchema, rows: Weighted) -> float:
-    return float(np.average(schema.log_jacobian(rows.X), weights=rows.weight))
+def _layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    sizes = tuple(np.atleast_1d(hidden_layer_sizes).tolist())
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must hold positive integers. Got {hidden_layer_sizes!r} instead.")
+    return sizes
 
 
 def _weighted(x: np.ndarray, weight: np.ndarray | None) -> Weighted:

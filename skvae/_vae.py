@@ -5,18 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._base import MAX_SEED, BaseAutoencoder, Rows, unchanged_on_error
+from skvae._base import MAX_SEED, BaseAutoencoder, Rows, Weighted, unchanged_on_error
 from skvae._engine.build import likelihood_kind
 from skvae._engine.engine import VAEEngine
 from skvae._sklearn import Interval, StrOptions, validated_fit
 from skvae._table import frames
+from skvae._table.schema import TableSchema
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 
@@ -24,12 +25,221 @@ AUTO_LIKELIHOOD = {"float": "student_t", "integer": "student_t", "bool": "bernou
 
 
 class VAETransformer(BaseAutoencoder):
-    """Variational autoencoder.
+    r"""Variational autoencoder for numeric tables.
+
+    A latent variable model of the rows, p(x) = E_{z ~ p(z)} p(x|z), whose decoder p(x|z) and approximate posterior
+    q(z|x) are neural networks trained together on a lower bound of the log-likelihood [1]_. One fitted model gives
+    codes (`transform`), reconstructions, new rows (`sample`) and log-densities (`score_samples`).
+
+    Columns are standardised inside, so no scaler is needed in front. NaN marks a missing cell: it is left out of the
+    likelihood, and the encoder is told that it is missing. Bounds, scores and divergences are in nats per row.
+
+    Parameters
+    ----------
+    n_components : int or "auto", default="auto"
+        Size of the code z. "auto" is half the number of columns, but at least 2 and at most 10.
+
+    hidden_layer_sizes : int or array-like of int, default=(128, 64)
+        Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear
+        shortcut from input to output. With an empty tuple only the shortcut is left, and encoder and decoder are
+        linear.
+
+    activation : {"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"}, default="silu"
+        Nonlinearity of the hidden layers.
+
+    likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, callable or dict, default="auto"
+        What p(x|z) is for a cell.
+
+        - "auto" reads the dtype only: boolean columns are "bernoulli", all others "student_t".
+        - "gaussian" and "student_t" are for real numbers; the decoder gives each cell a location and a scale.
+        - "bernoulli" is for 0/1 data, and takes fractions in [0, 1] (see Notes).
+        - A callable ``likelihood(n_columns)`` returns a ``skvae.nn.likelihoods.Likelihood``; for example
+          ``functools.partial(Gaussian, scale="column")`` learns one standard deviation per column. A callable must
+          be picklable for the estimator to be.
+        - A dict maps columns (names of a frame, integers for an array) to any of these; a column that it does not
+          name is "auto".
+
+    prior : {"standard_normal", "mixture"} or callable, default="mixture"
+        Distribution p(z) of the codes: N(0, I), or a mixture of 8 Gaussians with diagonal covariances that is learned
+        with the rest. A callable ``prior(n_components)`` returns a ``skvae.nn.priors.Prior``.
+
+    objective : {"elbo", "iwae"}, default="iwae"
+        Bound that is trained: the evidence lower bound [1]_ or the importance-weighted bound [2]_, each from
+        `n_train_samples` draws. With one draw the two are the same in expectation at ``beta=1``.
+
+    beta : float, default=1.0
+        Weight of the divergence from the prior. Only 1 trains a bound of the log-likelihood; less gives finer
+        reconstructions, more gives simpler codes.
+
+    kl_warmup : float, default=0.0
+        Share of the training steps in which the weight of the divergence rises from 0 to `beta`. Early stopping
+        does not judge these epochs.
+
+    free_bits : float, default=0.0
+        Nats per component below which the divergence, averaged over the batch, is not pushed further down [3]_.
+
+    n_train_samples : int, default=5
+        Draws of z per row and training step.
+
+    n_importance_samples : int, default=64
+        Draws of z per row in `score_samples` and `score`. It may be changed after fit (with `set_params`).
+
+    learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+        Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
+        `max_iter`, or constant. `partial_fit` is always constant.
+
+    learning_rate_init : float, default=3e-3
+        The learning rate at its peak.
+
+    batch_size : int or "auto", default="auto"
+        Rows per training step. "auto" is the power of two nearest to a sixteenth of the training rows, from 32 to 256,
+        and never more than there are rows.
+
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs. "auto" is what 3000 steps take, but at least 5 epochs.
+
+    early_stopping : bool or "auto", default="auto"
+        Whether to judge each epoch by the bound on held-out rows, stop when it no longer rises, and keep the weights
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has at least 100 rows.
+
+    validation_fraction : float, default=0.1
+        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
+
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs in a row without a gain of more than `tol` after which early stopping ends the fit. "auto" is a fifth of
+        `max_iter`, but at least 5.
+
+    tol : float, default=1e-2
+        Smallest gain that counts, in nats per row.
+
+    alpha : float, default=0.1
+        Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
+
+    warm_start : bool, default=False
+        Whether `fit` starts from the weights of the last fit. What the first fit learned of the columns and the
+        networks' sizes then stay.
+
+    encoder, decoder : callable or None, default=None
+        Network of your own: ``factory(n_in, n_out)`` returns a ``torch.nn.Module`` from (..., n_in) to (..., n_out).
+        For the encoder n_in is the number of columns in the model (twice that where missing cells are marked) and
+        n_out is ``2 * n_components``: means, then log standard deviations. For the decoder n_in is `n_components`
+        and n_out the number of parameters of all likelihoods. It is called with torch's random stream seeded from
+        `random_state`, and must be picklable for the estimator to be.
+
+    device : str, default="auto"
+        Where torch works: "cpu", "cuda", ... "auto" is CUDA where it is there and X has at least 1,000,000 cells.
+
+    random_state : int, RandomState instance or None, default=None
+        Of the start values, the rows set aside, the order of the rows and the noise. With an int, the same data,
+        machine, device and number of threads give the same model.
+
+    verbose : int, default=0
+        1 prints a line for about every twentieth of the epochs, 2 for every epoch.
+
+    Attributes
+    ----------
+    n_components_ : int
+        Size of the code.
+
+    n_iter_ : int
+        Epochs trained.
+
+    n_features_in_ : int
+        Number of columns seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns. Defined only if X has column names that are all strings.
+
+    loss_curve_ : list of float
+        Minus the training objective of each epoch, a weighted mean over its steps, per row and in data units. It is
+        ``reconstruction + beta * kl`` for the evidence lower bound without free bits, and less than that for the
+        importance-weighted bound.
+
+    reconstruction_curve_ : list of float
+        The part of each epoch's loss that is minus the mean of log p(x|z), in data units.
+
+    kl_curve_ : list of float
+        Divergence of q(z|x) from the prior in each epoch, in nats per row, before `beta`.
+
+    validation_scores_ : list of float
+        Training objective on the held-out rows after each epoch (at ``beta=1``, under the same noise each time) in
+        nats per row and data units. Empty without early stopping.
+
+    kl_per_component_ : ndarray of shape (`n_components_`,)
+        KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over (at most 10,000) training rows; descending.
+
+    n_active_components_ : int
+        Components with more than 0.01 nats: those that carry anything about the rows.
+
+    lower_bound_ : float
+        Training objective of the kept model at ``beta=1``, averaged over (at most 10,000) training rows, in nats per
+        row and data units.
+
+    converged_ : bool
+        False if early stopping was on and the held-out score still rose by more than `tol` in the last tenth of the
+        epochs, or if the fit was cut short by a callback, by Ctrl-C or by a loss that was not finite.
+
+    schema_ : TableSchema
+        What fit learned about the table: names, dtypes, and location and scale of each column.
+
+    See Also
+    --------
+    AutoencoderTransformer : The deterministic sibling: a plain or denoising autoencoder.
+    sklearn.decomposition.PCA : Linear codes, ordered by variance.
+    sklearn.decomposition.FactorAnalysis : The linear Gaussian case with one noise variance per column.
+    sklearn.mixture.GaussianMixture : Log-densities in the same units.
+
+    Notes
+    -----
+    With z = mu(x) + sigma(x) * eps, eps ~ N(0, I) and
+
+    .. math:: \log w = \log p(x|z) + \log p(z) - \log q(z|x),
+
+    the evidence lower bound is the mean of log w over q [1]_ and the importance-weighted bound is
+    :math:`\log \frac{1}{S} \sum_{s=1}^S w_s` [2]_. Neither exceeds log p(x) in expectation. With the standard normal
+    prior the divergence in the first has the closed form of [1]_, appendix B.
+
+    Without hidden layers, ``Gaussian(scale="column")`` and the standard normal prior make the model factor
+    analysis; ``scale="shared"`` makes it probabilistic PCA [4]_ of the standardised columns.
+
+    A standard deviation never falls below exp(-6), 0.25 %, of its column's, unless it is fixed. Student's t has its
+    degrees of freedom, above 2, learned per column.
+
+    The Bernoulli likelihood is a probability for 0/1 data. On fractions it is the expected one: minus the
+    cross-entropy, the customary loss for grey values in [0, 1], but no density.
+
+    Components are ordered by `kl_per_component_`, and each is positive in the direction of the column that it goes
+    with most closely. The codes of two fits are nevertheless not comparable: a refit may turn and bend the space.
+
+    A column that is constant in the training rows stays outside the model; it is given back as that constant.
+
+    References
+    ----------
+    .. [1] Kingma, D. P. and Welling, M. (2013). "Auto-Encoding Variational Bayes". arXiv:1312.6114.
+    .. [2] Burda, Y., Grosse, R. and Salakhutdinov, R. (2015). "Importance Weighted Autoencoders".
+       arXiv:1509.00519.
+    .. [3] Kingma, D. P., Salimans, T., Jozefowicz, R., Chen, X., Sutskever, I. and Welling, M. (2016). "Improving
+       Variational Inference with Inverse Autoregressive Flow". arXiv:1606.04934.
+    .. [4] Tipping, M. E. and Bishop, C. M. (1999). "Probabilistic Principal Component Analysis". Journal of the
+       Royal Statistical Society B 61(3), 611-622.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skvae import VAETransformer
+    >>> X, _ = load_breast_cancer(return_X_y=True)
+    >>> vae = VAETransformer(n_components=4, max_iter=5, random_state=0).fit(X)
+    >>> vae.transform(X).shape
+    (569, 4)
+    >>> vae.score_samples(X).shape
+    (569,)
+    >>> vae.sample(3, random_state=0).shape
+    (3, 30)
     """
 
     _engine_class = VAEEngine
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [str, dict, callable],
         "prior": [StrOptions({"standard_normal", "mixture"}), callable],
@@ -102,16 +312,20 @@ class VAETransformer(BaseAutoencoder):
     def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
         """Fit the model to rows.
 
+        A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
+        so far.
+
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Training rows in data units; NaN marks a missing cell.
         y : Ignored
-            Present by convention; passed on to callbacks.
+            Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal.
         X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
-            Held-out rows for early stopping; without them `validation_fraction` of X may be used.
+            Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
+            aside where `early_stopping` says so.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of the held-out rows.
 
@@ -119,6 +333,21 @@ class VAETransformer(BaseAutoencoder):
         -------
         self : VAETransformer
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If a column is not numeric, X is sparse, or a factory returns something else than it should.
+        ValueError
+            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
+            the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
+            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If no component is active and the model is no better than independent columns, or if the loss stopped being
+            finite.
         """
         with unchanged_on_error(self):
             self._fit(X, y, sample_weight, X_val, sample_weight_val)
@@ -128,8 +357,11 @@ class VAETransformer(BaseAutoencoder):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Take one pass over a chunk of rows.
 
-        The first chunk fixes the number of components and each column's location and scale. The learning rate is
-        constant; the optimiser goes on where the last chunk left it, also after the estimator was saved and loaded.
+        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
+        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
+        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
+        per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which the components are
+        also ordered anew.
 
         Parameters
         ----------
@@ -144,6 +376,16 @@ class VAETransformer(BaseAutoencoder):
         -------
         self : VAETransformer
             The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`, and if the columns are not those of the first chunk.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of a column is more than 5 standard deviations from that of the first chunk.
         """
         with unchanged_on_error(self):
             self._partial_fit(X, sample_weight)
@@ -160,13 +402,21 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         mean, std : ndarray of shape (n_samples, n_components_)
-            In units of the latent space. A row without an observed cell has the prior's mean and standard deviation.
+            In units of the latent space, in the order of `transform`, whose codes are the means. A row without an
+            observed cell has the prior's mean and standard deviation.
         """
         _, encoded = self._encoded(X)
         return self._engine.posterior(encoded)
 
     def score_samples(self, X):
-        """Log-likelihood of each row.
+        r"""Log-likelihood of each row.
+
+        The importance-weighted estimate of log p(x) from S = `n_importance_samples` draws of z from q(z|x),
+
+        .. math:: \log \frac{1}{S} \sum_{s=1}^S \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}.
+
+        In expectation it is a lower bound of log p(x) (Burda et al. 2015, arXiv 1509.00519, theorem 1) that tightens
+        with S; it is looser for more components.
 
         Parameters
         ----------
@@ -176,6 +426,30 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples,)
+            In nats, in float64; higher is more usual. The density is that of X in its own units: the Jacobian of the
+            inner standardisation is counted, so that scores compare with those of ``GaussianMixture``. A scaler in
+            front of the estimator changes them by its own Jacobian.
+
+        Raises
+        ------
+        ValueError
+            If X does not have the columns of fit, holds infinity, or values outside [0, 1] in a Bernoulli column.
+
+        Warns
+        -----
+        UserWarning
+            If a column that was constant in training holds another value.
+
+        Notes
+        -----
+        - The draws are one scrambled Sobol sequence, fixed at fit and the same for every row. A row gets the same score
+          at each call, whatever rows stand beside it; more draws extend the sequence.
+        - With missing cells it is the log-density of the observed cells. A row without an observed cell scores 0, so
+          rows with different cells missing do not compare.
+        - A boolean or other Bernoulli column adds a log-probability. On fractions it adds minus an expected
+          cross-entropy, which is no density.
+        - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
+          being the number of rows trained on.
         """
         rows, encoded = self._encoded(X)
         schema = self.schema_
@@ -193,6 +467,8 @@ class VAETransformer(BaseAutoencoder):
 
     def score(self, X, y=None):
         """Mean log-likelihood per row: the mean of `score_samples`.
+
+        This is what ``cross_val_score`` and ``GridSearchCV`` maximise if nothing else is asked for.
 
         Parameters
         ----------
@@ -224,7 +500,13 @@ class VAETransformer(BaseAutoencoder):
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            In data units and in the container of fit.
+            In data units and in the container of fit, with its dtypes: integer columns are rounded. No cell is missing,
+            except in columns in which fit saw no value.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
         """
         random_state = check_random_state(random_state)
         z = self.sample_latent(n_samples, random_state=random_state)
@@ -248,6 +530,11 @@ class VAETransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples, n_components_)
             Codes, for `inverse_transform`.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a positive integer.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
@@ -265,8 +552,8 @@ class VAETransformer(BaseAutoencoder):
         if unknown:
             has = "columns are named" if rows.container != frames.NUMPY else "an array's columns are the integers"
             raise ValueError(
-                f"The 'likelihood' parameter names column(s) {unknown!r} that X does not have; {has} {rows.names[:10]!r}"
-                f"{' ...' if len(rows.names) > 10 else ''}."
+                f"The 'likelihood' parameter names column(s) {unknown!r} that X does not have; {has} "
+                f"{rows.names[:10]!r}{' ...' if len(rows.names) > 10 else ''}."
             )
         asked = [self.likelihood.get(name, "auto") for name in rows.names]
         return [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
@@ -280,6 +567,9 @@ class VAETransformer(BaseAutoencoder):
 
     def _prior(self) -> Any:
         return self.prior
+
+    def _offset(self, schema: TableSchema, train: Weighted) -> float:
+        return float(np.average(schema.log_jacobian(train.X), weights=train.weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)

@@ -17,8 +17,9 @@ from skvae._engine.runtime import generator
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding, NetworkFactory
+from skvae.nn.noise import normal, uniform
 from skvae.nn.objectives import OBJECTIVES, Bound
-from skvae.nn.priors import PRIORS, PriorFactory
+from skvae.nn.priors import PRIORS, Prior, PriorFactory
 
 Block = tuple[str | LikelihoodFactory, tuple[int, ...]]
 
@@ -43,9 +44,9 @@ class ModelSpec:
         None for a plain autoencoder.
     """
 
-    centre: NDArray[np.float64]
-    width: NDArray[np.float64]
-    mean: NDArray[np.float64]
+    centre: NDArray[np.floating]
+    width: NDArray[np.floating]
+    mean: NDArray[np.floating]
     blocks: tuple[Block, ...]
     n_components: int
     hidden_layer_sizes: tuple[int, ...]
@@ -67,6 +68,8 @@ def build_vae(spec: ModelSpec) -> VAE:
     with _seeded_globals(spec.seed):
         factory = PRIORS[spec.prior] if isinstance(spec.prior, str) else spec.prior
         prior = factory(spec.n_components)  # type: ignore[misc]
+        if not isinstance(prior, Prior):
+            raise TypeError(f"A prior factory must return a skvae.nn.priors.Prior. Got {type(prior).__name__} instead.")
         return VAE(prior=prior, **_parts(spec, 2 * spec.n_components))
 
 
@@ -96,14 +99,12 @@ def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     )
     stream = generator(spec.seed)
     encoder = _network(spec.encoder, encoding.n_out, n_code, spec, spec.hidden_layer_sizes, stream)
-    decoder = _network(
-        spec.decoder, spec.n_components, columns.n_outputs, spec, spec.hidden_layer_sizes[::-1], stream
-    )
+    decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, spec.hidden_layer_sizes[::-1], stream)
     start = columns.start(_float32(spec.mean))
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
 
 
-def _float32(values: NDArray[np.float64]) -> Tensor:
+def _float32(values: NDArray[np.floating]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -152,7 +153,7 @@ def vae_bound(
 ) -> Bound:
     """A bound on log p(x) per row from `n_draws` reparameterised draws."""
     shape = (n_draws, len(rows), model.prior.moments()[0].shape[0])
-    eps = torch.randn(shape, generator=noise, device=rows.x.device, dtype=rows.x.dtype)
+    eps = normal(shape, rows.x, noise)
     return OBJECTIVES[objective](model, model.draw(rows.x, rows.observed, eps), beta=beta, free_bits=free_bits)
 
 
@@ -175,13 +176,12 @@ def no_corruption(x: Tensor, noise: torch.Generator) -> Tensor:
 
 def masking_corruption(x: Tensor, noise: torch.Generator, *, level: float) -> Tensor:
     """Each cell set to 0 (for a standardised column its mean) with probability `level` (Vincent et al. 2008)."""
-    keep = torch.rand(x.shape, generator=noise, device=x.device, dtype=x.dtype) >= level
-    return x * keep
+    return x * (uniform(x.shape, x, noise) >= level)
 
 
 def gaussian_corruption(x: Tensor, noise: torch.Generator, *, level: float) -> Tensor:
     """Normal noise of standard deviation `level`, in standardised units."""
-    return x + level * torch.randn(x.shape, generator=noise, device=x.device, dtype=x.dtype)
+    return x + level * normal(x.shape, x, noise)
 
 
 CORRUPTIONS: dict[str, Callable[..., Tensor]] = {"masking": masking_corruption, "gaussian": gaussian_corruption}

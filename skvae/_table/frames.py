@@ -20,6 +20,8 @@ def container_of(X: Any) -> str:
     polars = sys.modules.get("polars")
     if polars is not None and isinstance(X, polars.DataFrame):
         return POLARS
+    if polars is not None and isinstance(X, polars.LazyFrame):
+        raise TypeError("X must be an array or a data frame. Got a polars LazyFrame: collect() it first.")
     return NUMPY
 
 
@@ -134,7 +136,8 @@ def _rounded(column: NDArray[np.floating], dtype: str) -> NDArray[np.int64]:
     unsigned = dtype.lower().startswith("u")
     low, high = (0.0, 2.0**bits - 1) if unsigned else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
     edge = 2.0**63 - 1024  # the largest float64 below the top of int64
-    return np.rint(np.clip(column, low, min(high, edge))).astype(np.int64)
+    whole: NDArray[np.int64] = np.rint(np.clip(column, low, min(high, edge))).astype(np.int64)
+    return whole
 
 
 def _castable(column: NDArray[Any], dtype: str) -> bool:
