@@ -26,7 +26,7 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     converged: bool = True
 
-    CURVES: ClassVar = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
+    CURVES: ClassVar[tuple[str, ...]] = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
 
     def add(self, record: EpochRecord, offset: float) -> None:
         """Take an epoch; `offset` is the mean log-Jacobian from standardised to data units."""
@@ -36,12 +36,10 @@ class History:
         if record.validation is not None:
             self.validation_scores.append(record.validation + offset)
 
-    def after(self, earlier: History | None) -> History:
-        """This history appended to an earlier one."""
-        if earlier is None:
-            return self
-        curves = {name: getattr(earlier, name) + getattr(self, name) for name in self.CURVES}
-        return History(**curves, converged=self.converged)
+    def prepend(self, curves: dict[str, list[float]]) -> None:
+        """Put the curves of earlier passes in front."""
+        for name, curve in curves.items():
+            setattr(self, name, [*curve, *getattr(self, name)])
 
     def attributes(self) -> dict[str, Any]:
         """As the fitted attributes of an estimator."""

@@ -145,7 +145,7 @@ class Engine:
         """The column whose cells the last weights in training fit worst, non-finite ones first."""
         assert self._optimiser is not None, "column_at_fault follows train"
         rows = Rows.from_numpy(x[:ORDERING_ROWS], device=self.device)
-        model = self._optimiser.module.eval()
+        model: Any = self._optimiser.module.eval()
         with torch.inference_mode():
             cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
         cells = cells if rows.observed is None else cells * rows.observed
@@ -200,7 +200,7 @@ class AutoencoderEngine(Engine):
     def objective(corruption: str | None, level: float) -> RowBound:
         """Minus the reconstruction error, with the input corrupted by name."""
         corrupt = no_corruption if corruption is None else partial(CORRUPTIONS[corruption], level=level)
-        return partial(autoencoder_bound, corrupt=corrupt)  # type: ignore[arg-type]
+        return partial(autoencoder_bound, corrupt=corrupt)
 
     def score(self, x: FloatArray) -> NDArray[np.float64]:
         """Minus the reconstruction error per row, over observed cells, shape (n,), in float64."""
@@ -221,7 +221,7 @@ class VAEEngine(Engine):
     @staticmethod
     def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
         """The bound on log p(x) of that name."""
-        return partial(vae_bound, objective=name, n_draws=n_draws, free_bits=free_bits)  # type: ignore[arg-type]
+        return partial(vae_bound, objective=name, n_draws=n_draws, free_bits=free_bits)
 
     def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of q(z|x), each of shape (n, k)."""
@@ -274,7 +274,7 @@ class VAEEngine(Engine):
         """Mean log-likelihood of independent columns: the model at its start values, the decoder's share left out."""
         part = slice(ORDERING_ROWS)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part])
-        start = BUILDERS[self.family](self.spec)
+        start: Any = BUILDERS[self.family](self.spec)
         with torch.inference_mode():
             cells = start.columns.log_prob(start.start.expand(len(rows), -1), rows.x)
         cells = cells if rows.observed is None else cells * rows.observed

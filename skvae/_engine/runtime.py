@@ -38,7 +38,7 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
 
 
 def normal_quasi_draws(n: int, k: int, seed: int) -> NDArray[np.float64]:
-    """n standard normal points of dimension k from one scrambled Sobol sequence, shape (n, k).
+    """N standard normal points of dimension k from one scrambled Sobol sequence, shape (n, k).
 
     Scrambling makes every point uniform, so that averages stay unbiased; the first n points of a longer sequence are
     the shorter one.

@@ -129,7 +129,7 @@ class Optimiser:
     def step(self, loss: Tensor, learning_rate: float, alpha: float) -> None:
         """One step down the loss; a gradient that is not finite moves nothing."""
         self.flat.grad.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
@@ -204,7 +204,8 @@ def epochs(
             optimiser.step(-means[0], learning_rate, plan.alpha)
             sums += means.detach() * len(batch)
         optimiser.module.eval()
-        record = EpochRecord(epoch, *(sums / len(rows)).tolist(), learning_rate)
+        value, reconstruction, kl = (sums / len(rows)).tolist()
+        record = EpochRecord(epoch, value, reconstruction, kl, learning_rate)
         if record.finite:
             optimiser.commit()
         else:

@@ -22,8 +22,8 @@ LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardi
 class Column:
     """One column.
 
-    `location` and `scale` (data units) standardise it; `centre` and `width` (standardised units) are its robust location
-    and scale, for the encoder's eyes only. A constant column stands outside the model: `constant` is its value, NaN if
+    `location` and `scale` (data units) standardise it; `centre` and `width` (standardised units) are its robust
+    location and scale, for the encoder's eyes only. A constant column stands outside the model: `constant` is its value, NaN if
     no value was ever observed.
     """
 
@@ -57,7 +57,8 @@ class TableSchema:
 
     def name_of_active(self, i: int) -> Hashable:
         """Name of the i-th column inside the model."""
-        return self.columns[self.active[i]].name
+        name: Hashable = self.columns[self.active[i]].name
+        return name
 
     def encode(self, X: FloatArray) -> FloatArray:
         """Standardised active columns, in float64, finite or NaN.
@@ -90,7 +91,7 @@ class TableSchema:
         return out
 
     def log_jacobian(self, X: FloatArray) -> FloatArray:
-        """log |d encoded / dx| per row over the observed active cells, in nats."""
+        """Log |d encoded / dx| per row over the observed active cells, in nats."""
         observed = ~np.isnan(X[:, self.active])
         result: FloatArray = -(observed @ np.log(self.of_active("scale")))
         return result

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LOG_2PI = math.log(2.0 * math.pi)
+from skvae.nn.noise import LOG_2PI, normal, uniform
+
 MIN_LOG_STD = -6.0  # the floor of a standard deviation: exp(-6) = 0.25 % of the column's scale
 
 LikelihoodFactory = Callable[[int], "Likelihood"]
@@ -61,6 +62,7 @@ class LocationScale(Likelihood):
     """
 
     kind = "continuous"
+    log_scale: Tensor | None
 
     def __init__(self, n_columns: int, *, scale: str | float = "cell") -> None:
         super().__init__()
@@ -105,12 +107,11 @@ class Gaussian(LocationScale):
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)
-        noise = torch.randn(location.shape, generator=generator, device=location.device, dtype=location.dtype)
-        return location + torch.exp(log_scale) * noise
+        return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
 
 class StudentT(LocationScale):
-    """Heavy-tailed cells: Student's t; `scale` as in `LocationScale`, degrees of freedom (above 2) learned per column."""
+    """Heavy-tailed cells: Student's t, `scale` as in `LocationScale`, degrees of freedom (> 2) learned per column."""
 
     MIN_DF = 2.0
 
@@ -133,12 +134,11 @@ class StudentT(LocationScale):
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)
-        like = {"device": location.device, "dtype": location.dtype}
         # torch has no chi-square draw that takes a generator: Bailey's (1994) polar method needs uniforms only.
         df = self.df.expand_as(location)
-        u = torch.rand(location.shape, generator=generator, **like).clamp_min(torch.finfo(location.dtype).tiny)
+        u = uniform(location.shape, location, generator).clamp_min(torch.finfo(location.dtype).tiny)
         radius = torch.sqrt(df * torch.expm1(-2.0 / df * torch.log(u)))
-        cosine = torch.cos(2.0 * math.pi * torch.rand(location.shape, generator=generator, **like))
+        cosine = torch.cos(2.0 * math.pi * uniform(location.shape, location, generator))
         return location + torch.exp(log_scale) * radius * cosine
 
 

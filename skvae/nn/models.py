@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skvae.nn.likelihoods import LOG_2PI, Likelihood
+from skvae.nn.likelihoods import Likelihood
 from skvae.nn.networks import InputEncoding
+from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 
 MAX_LOG_STD = 3.0
@@ -115,7 +116,7 @@ class Autoencoder(nn.Module):
         return out
 
     def log_likelihood(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
-        """log p(x_observed | z), shape (..., b); x must hold finite numbers in missing cells."""
+        """Log p(x_observed | z), shape (..., b); x must hold finite numbers in missing cells."""
         cells = self.columns.log_prob(self.decode(z), x)  # (..., b, p)
         return cells.sum(-1) if observed is None else (cells * observed).sum(-1)
 
@@ -158,7 +159,7 @@ class VAE(Autoencoder):
         return Draws(mean, log_std, eps, z, self.log_likelihood(x, observed, z))
 
     def log_prior_over_posterior(self, draws: Draws) -> Tensor:
-        """log p(z) - log q(z|x), shape (S, b)."""
+        """Log p(z) - log q(z|x), shape (S, b)."""
         log_q = -(0.5 * (draws.eps.square() + LOG_2PI) + draws.log_std).sum(-1)
         return self.prior.log_prob(draws.z) - log_q
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -99,7 +100,7 @@ class MLP(nn.Module):
         self.shortcut = linear(n_in, n_out, generator, gain)
         sizes = [n_in, *hidden_layer_sizes]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [linear(fan_in, fan_out, generator), ACTIVATIONS[activation]()]
         if layers:
             layers.append(linear(sizes[-1], n_out, generator, gain))

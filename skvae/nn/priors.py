@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-LOG_2PI = math.log(2.0 * math.pi)
+from skvae.nn.noise import LOG_2PI, normal
 
 PriorFactory = Callable[[int], "Prior"]
 
@@ -53,8 +52,7 @@ class StandardNormal(Prior):
         return -0.5 * (z.square() + LOG_2PI)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        like = {"device": self.origin.device, "dtype": self.origin.dtype}
-        return torch.randn(n, len(self.origin), generator=generator, **like)
+        return normal((n, len(self.origin)), self.origin, generator)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         return self.origin, torch.ones_like(self.origin)
@@ -95,9 +93,9 @@ class Mixture(Prior):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         mode = torch.multinomial(torch.softmax(self.logits, 0), n, replacement=True, generator=generator)
-        like = {"device": self.means.device, "dtype": self.means.dtype}
-        noise = torch.randn(n, self.means.shape[1], generator=generator, **like)
-        return self.means[mode] + torch.exp(self.log_stds[mode]) * noise
+        return self.means[mode] + torch.exp(self.log_stds[mode]) * normal(
+            mode.shape + self.means.shape[1:], self.means, generator
+        )
 
     def moments(self) -> tuple[Tensor, Tensor]:
         weights = torch.softmax(self.logits, 0).unsqueeze(-1)

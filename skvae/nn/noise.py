@@ -1,0 +1,20 @@
+"""Seeded noise: torch's ``randn_like`` takes no generator, and the global one is the user's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+def normal(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers on the device and in the dtype of `like`."""
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def uniform(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform numbers in [0, 1) on the device and in the dtype of `like`."""
+    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
