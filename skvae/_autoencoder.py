@@ -156,7 +156,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     >>> from sklearn.datasets import load_breast_cancer
     >>> from skvae import AutoencoderTransformer
     >>> X, _ = load_breast_cancer(return_X_y=True)
-    >>> model = AutoencoderTransformer(n_components=4, corruption="masking", max_iter=5, random_state=0).fit(X)
+    >>> model = AutoencoderTransformer(n_components=4, max_iter=5, early_stopping=False, random_state=0).fit(X)
     >>> model.transform(X).shape
     (569, 4)
     >>> model.reconstruct(X).shape
@@ -219,87 +219,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @validated_fit
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
-        """Fit the model to rows.
-
-        A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
-        so far.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Training rows in data units; NaN marks a missing cell.
-        y : Ignored
-            Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the loss and in the columns' location and scale. Weight 0 is removal.
-        X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
-            Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
-            aside where `early_stopping` says so.
-        sample_weight_val : array-like of shape (n_validation_samples,), default=None
-            Weights of the held-out rows.
-
-        Returns
-        -------
-        self : AutoencoderTransformer
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError
-            If a column is not numeric, X is sparse, or a factory returns something else than it should.
-        ValueError
-            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
-            the loss is the cross-entropy, or no column that varies; names are repeated or unknown; weights are
-            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the loss stopped being finite.
-        """
-        with unchanged_on_error(self):
-            self._fit(X, y, sample_weight, X_val, sample_weight_val)
-        return self
-
-    @validated_fit
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Take one pass over a chunk of rows.
-
-        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
-        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
-        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
-        per call.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Rows in data units; NaN marks a missing cell. The first chunk needs at least 2 rows.
-        y : Ignored
-            Present by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        self : AutoencoderTransformer
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As for `fit`, and if the columns are not those of the first chunk.
-
-        Warns
-        -----
-        UserWarning
-            If the mean of a column is more than 5 standard deviations from that of the first chunk.
-        """
-        with unchanged_on_error(self):
-            self._partial_fit(X, sample_weight)
-        return self
-
     def score_samples(self, X):
         """Minus the reconstruction error of each row; not a density.
 
@@ -324,25 +243,6 @@ class AutoencoderTransformer(BaseAutoencoder):
         _, encoded = self._encoded(X)
         return self._engine.score(encoded)
 
-    def score(self, X, y=None):
-        """Mean of `score_samples`: minus the mean reconstruction error per row.
-
-        More components make it better nearly always, so it does not choose `n_components` by itself.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Rows in data units.
-        y : Ignored
-            Present by convention.
-
-        Returns
-        -------
-        float
-            Higher is better.
-        """
-        return float(np.mean(self.score_samples(X)))
-
     # -- what the base class asks ----------------------------------------------------------------------------------
 
     def _column_likelihoods(self, rows: Rows) -> list[Any]:
@@ -352,6 +252,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         return [likelihood_kind(likelihoods[0], "loss")] * len(likelihoods)
 
     def _objective(self) -> Any:
+        if self.corruption == "masking" and self.corruption_level >= 1.0:
+            raise ValueError(
+                f"The 'corruption_level' parameter must be below 1 where corruption='masking': it is the share of cells "
+                f"that are masked. Got {self.corruption_level!r} instead."
+            )
         return AutoencoderEngine.objective(self.corruption, self.corruption_level)
 
     def __sklearn_tags__(self) -> Any:

@@ -228,7 +228,7 @@ class VAETransformer(BaseAutoencoder):
     >>> from sklearn.datasets import load_breast_cancer
     >>> from skvae import VAETransformer
     >>> X, _ = load_breast_cancer(return_X_y=True)
-    >>> vae = VAETransformer(n_components=4, max_iter=5, random_state=0).fit(X)
+    >>> vae = VAETransformer(n_components=4, max_iter=5, early_stopping=False, random_state=0).fit(X)
     >>> vae.transform(X).shape
     (569, 4)
     >>> vae.score_samples(X).shape
@@ -308,89 +308,6 @@ class VAETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    @validated_fit
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
-        """Fit the model to rows.
-
-        A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
-        so far.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Training rows in data units; NaN marks a missing cell.
-        y : Ignored
-            Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal.
-        X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
-            Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
-            aside where `early_stopping` says so.
-        sample_weight_val : array-like of shape (n_validation_samples,), default=None
-            Weights of the held-out rows.
-
-        Returns
-        -------
-        self : VAETransformer
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError
-            If a column is not numeric, X is sparse, or a factory returns something else than it should.
-        ValueError
-            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
-            the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
-            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If no component is active and the model is no better than independent columns, or if the loss stopped being
-            finite.
-        """
-        with unchanged_on_error(self):
-            self._fit(X, y, sample_weight, X_val, sample_weight_val)
-        return self
-
-    @validated_fit
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Take one pass over a chunk of rows.
-
-        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
-        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
-        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
-        per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which the components are
-        also ordered anew.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Rows in data units; NaN marks a missing cell. The first chunk needs at least 2 rows.
-        y : Ignored
-            Present by convention.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        self : VAETransformer
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As for `fit`, and if the columns are not those of the first chunk.
-
-        Warns
-        -----
-        UserWarning
-            If the mean of a column is more than 5 standard deviations from that of the first chunk.
-        """
-        with unchanged_on_error(self):
-            self._partial_fit(X, sample_weight)
-        return self
-
     def posterior(self, X):
         """Mean and standard deviation of the approximate posterior q(z|x).
 
@@ -464,25 +381,6 @@ class VAETransformer(BaseAutoencoder):
             )
         scores = self._engine.log_likelihood(encoded, self.n_importance_samples)
         return scores + schema.log_jacobian(rows) - schema.surprise * surprises.sum(axis=1)
-
-    def score(self, X, y=None):
-        """Mean log-likelihood per row: the mean of `score_samples`.
-
-        This is what ``cross_val_score`` and ``GridSearchCV`` maximise if nothing else is asked for.
-
-        Parameters
-        ----------
-        X : array-like or data frame of shape (n_samples, n_features)
-            Rows in data units.
-        y : Ignored
-            Present by convention.
-
-        Returns
-        -------
-        float
-            In nats per row; higher is better.
-        """
-        return float(np.mean(self.score_samples(X)))
 
     def sample(self, n_samples=1, *, noise=True, random_state=None):
         """Draw new rows from the model.
