@@ -1,0 +1,12 @@
+"""Pictures of fitted models, after scikit-learn's Display convention.
+
+``XxxDisplay.from_estimator(estimator, X)`` computes the numbers, the display stores them, and its ``plot`` draws them
+and keeps the artists. Matplotlib is imported only there.
+"""
+
+from skvae.displays._image_grid import ImageGridDisplay
+from skvae.displays._latent_space import LatentSpaceDisplay
+from skvae.displays._loss_curve import LossCurveDisplay
+from skvae.displays._reconstruction import ReconstructionDisplay
+
+__all__ = ["ImageGridDisplay", "LatentSpaceDisplay", "LossCurveDisplay", "ReconstructionDisplay"]
