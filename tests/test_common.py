@@ -1,0 +1,136 @@
+"""scikit-learn's own checks, on both estimators and in several settings."""
+
+import inspect
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimators_partial_fit_n_features,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+    parametrize_with_checks,
+)
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae.nn.likelihoods import Gaussian
+
+
+class FoldedVAE(VAETransformer):
+    """Folds whatever a check sends into [0, 1], so that the checks reach a likelihood with that support."""
+
+    def _read(self, X, *, reset):
+        rows = super()._read(X, reset=reset)
+        return rows._replace(X=0.5 + 0.5 * np.sin(rows.X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = False
+        return tags
+
+
+LIGHT = {"max_iter": 3, "device": "cpu", "hidden_layer_sizes": (16, 8)}
+LINEAR = {**LIGHT, "hidden_layer_sizes": (), "likelihood": partial(Gaussian, scale="column")}
+
+ON_THE_LINE = [
+    VAETransformer(**LIGHT),
+    VAETransformer(**LIGHT, objective="elbo", prior="standard_normal", n_train_samples=1, kl_warmup=0.5),
+    VAETransformer(**LINEAR, objective="elbo", prior="standard_normal"),
+    FoldedVAE(**LIGHT, likelihood="bernoulli"),
+    AutoencoderTransformer(**LIGHT),
+    AutoencoderTransformer(**LIGHT, corruption="masking"),
+]
+ON_THE_UNIT_INTERVAL = [
+    VAETransformer(**LIGHT, likelihood="bernoulli"),
+    AutoencoderTransformer(**LIGHT, loss="cross_entropy"),
+]
+
+WEIGHTED = (
+    "the rows repeated and the rows weighted are shuffled into different batches, so the two fits agree in "
+    "distribution only: test_weights.py compares them over seeds"
+)
+OUT_OF_SUPPORT = "the check's data leave [0, 1], the support of the likelihood"
+LEAVE_THE_UNIT_INTERVAL = [
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_estimators_dtypes",
+    "check_estimators_fit_returns_self",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_f_contiguous_array_estimator",
+    "check_fit2d_1feature",
+    "check_fit2d_predict1d",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_pipeline_consistency",
+    "check_positive_only_tag_during_fit",
+    "check_readonly_memmap_input",
+    "check_sample_weights_not_an_array",
+    "check_sample_weights_not_overwritten",
+    "check_sample_weights_pandas_series",
+    "check_sample_weights_shape",
+    "check_transformer_data_not_an_array",
+    "check_transformer_general",
+    "check_transformer_n_iter",
+    "check_transformer_preserve_dtypes",
+]
+
+
+def expected_failed_checks(estimator):
+    """Return the checks that fail for a reason, and the reason."""
+    expected = {"check_sample_weight_equivalence_on_dense_data": WEIGHTED}
+    if any(estimator is bounded for bounded in ON_THE_UNIT_INTERVAL):
+        expected |= dict.fromkeys(LEAVE_THE_UNIT_INTERVAL, OUT_OF_SUPPORT)
+    return expected
+
+
+# Older versions take strictness from pytest's own xfail_strict, which pyproject.toml sets.
+STRICT = {"xfail_strict": True} if "xfail_strict" in inspect.signature(parametrize_with_checks).parameters else {}
+
+
+# Three epochs are too few for the larger tables of the checks, and the estimators say so.
+unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")
+
+
+@unconverged
+@parametrize_with_checks(ON_THE_LINE + ON_THE_UNIT_INTERVAL, expected_failed_checks=expected_failed_checks, **STRICT)
+def test_estimators(estimator, check):
+    check(estimator)
+
+
+ONLY_RUN_ON_ITSELF = [
+    check_dataframe_column_names_consistency,
+    check_estimators_partial_fit_n_features,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+]
+
+
+@unconverged
+# The checks fit on frames and transform arrays, and the other way about, on purpose.
+@pytest.mark.filterwarnings("ignore:X (does not have|has) .*feature names:UserWarning")
+@pytest.mark.parametrize("estimator", ON_THE_LINE, ids=lambda estimator: " ".join(str(estimator).split()))
+@pytest.mark.parametrize("check", ONLY_RUN_ON_ITSELF, ids=lambda check: check.__name__)
+def test_checks_that_scikit_learn_runs_only_on_itself(check, estimator):
+    check(type(estimator).__name__, estimator)
