@@ -160,6 +160,7 @@ class Optimiser:
         state = dict(state)
         self.flat.value.copy_(state.pop("value"))
         self._mean.value.copy_(state.pop("mean"))
+        self.commit()
         self.steps = int(state.pop("steps"))
         if state:
             device = self.flat.value.device

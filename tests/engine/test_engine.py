@@ -1,0 +1,303 @@
+"""The engine: NumPy in, NumPy out, in the user's order of components."""
+
+import numpy as np
+import pytest
+import torch
+
+from skvae._engine.build import ModelSpec, build_autoencoder, build_vae, kinds_of
+from skvae._engine.engine import AutoencoderEngine, VAEEngine
+from skvae._engine.training import Plan
+from skvae.nn.likelihoods import StudentT
+from skvae.nn.objectives import Bound
+
+P, K = 4, 3
+
+
+def spec(**options):
+    defaults = {
+        "centre": np.zeros(P),
+        "width": np.ones(P),
+        "mean": np.zeros(P),
+        "blocks": (("gaussian", tuple(range(P))),),
+        "n_components": K,
+        "hidden_layer_sizes": (8,),
+        "activation": "tanh",
+        "with_mask": True,
+        "seed": 0,
+        "prior": "standard_normal",
+    }
+    return ModelSpec(**(defaults | options))
+
+
+def engine(**options):
+    return VAEEngine(spec(**options), "cpu")
+
+
+def table(n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 2)) @ rng.normal(size=(2, P)) + 0.3 * rng.normal(size=(n, P))
+
+
+def train(one, x, n_epochs=2, weight=None, **options):
+    plan = Plan(batch_size=16, max_iter=n_epochs, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
+    records = list(one.train(x, weight, one.objective("elbo", 2, 0.0), plan, **options))
+    one.keep()
+    return records
+
+
+def holed(x):
+    x = x.copy()
+    x[::3, 1] = np.nan
+    x[5] = np.nan
+    return x
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_answers_in_the_precision_of_what_it_is_asked(dtype):
+    one, x = engine(), table().astype(dtype)
+    codes = one.encode(x)
+    assert codes.shape == (40, K)
+    assert codes.dtype == dtype
+    assert one.decode(codes).dtype == dtype
+    assert one.decode(codes).shape == x.shape
+    assert all(part.dtype == dtype for part in one.posterior(x))
+    assert one.log_likelihood(x, 4).dtype == np.float64
+
+
+def test_precisions_agree_also_after_training():
+    one, x = engine(), table()
+    one.encode(x)  # makes the float64 copy, which training must renew
+    train(one, x)
+    np.testing.assert_allclose(one.encode(x), one.encode(x.astype(np.float32)), atol=1e-5)
+
+
+def test_codes_pass_through_order_and_sign():
+    one, x = engine(), table()
+    codes, decoded = one.encode(x), one.decode(one.encode(x))
+    mean, std = one.posterior(x)
+    scores = one.log_likelihood(x, 8)
+    one.order, one.sign = np.array([2, 0, 1]), np.array([1.0, -1.0, -1.0])
+    np.testing.assert_array_equal(one.encode(x), codes[:, [2, 0, 1]] * [1, -1, -1])
+    np.testing.assert_allclose(one.decode(one.encode(x)), decoded, rtol=1e-12)
+    np.testing.assert_array_equal(one.posterior(x)[0], mean[:, [2, 0, 1]] * [1, -1, -1])
+    np.testing.assert_array_equal(one.posterior(x)[1], std[:, [2, 0, 1]])
+    np.testing.assert_array_equal(one.log_likelihood(x, 8), scores)
+
+
+def test_align_puts_the_most_informative_first_and_fixes_the_sign():
+    one, x = engine(), table()
+    before = one.encode(x)
+    one.align(x, np.array([0.1, 3.0, 1.0]))
+    assert one.order.tolist() == [1, 2, 0]
+    after = one.encode(x)
+    for j, old in enumerate([1, 2, 0]):
+        np.testing.assert_allclose(np.abs(after[:, j]), np.abs(before[:, old]))
+        correlations = np.corrcoef(after[:, j], x.T)[0, 1:]
+        assert correlations[np.abs(correlations).argmax()] > 0
+
+
+def test_score_depends_on_nothing_but_the_row():
+    one, x = engine(), holed(table())
+    scores = one.log_likelihood(x, 16)
+    np.testing.assert_allclose(np.concatenate([one.log_likelihood(row[None], 16) for row in x]), scores, rtol=1e-10)
+    np.testing.assert_array_equal(one.log_likelihood(x, 16), scores)
+
+
+def test_row_without_observed_cells_scores_zero():
+    scores = engine().log_likelihood(holed(table()), 16)
+    assert scores[5] == 0.0
+    assert (scores[:5] != 0.0).all()
+
+
+def test_score_is_the_importance_weighted_bound():
+    one, x = engine(), table()
+    train(one, x, 30)
+    few, many, more = (one.log_likelihood(x, n).mean() for n in (1, 64, 4096))
+    assert few < many
+    assert many == pytest.approx(more, abs=0.1)
+    elbo = one.mean_bound(x, None, one.objective("elbo", 256, 0.0))
+    assert elbo < more
+
+
+def test_score_of_a_linear_model_is_an_integral_over_the_prior():
+    one, x = engine(hidden_layer_sizes=(), n_components=2, with_mask=False), table()
+    train(one, x, 60)
+    z = np.random.default_rng(0).normal(size=(100_000, 2))
+    model = one.model.double()
+    with torch.inference_mode():
+        cells = model.columns.log_prob(model.decode(torch.tensor(z)).unsqueeze(1), torch.tensor(x[:5]))
+        expected = torch.logsumexp(cells.sum(-1), 0) - np.log(len(z))
+    np.testing.assert_allclose(one.log_likelihood(x[:5], 4096), expected, atol=0.1)
+
+
+def test_kl_per_component_is_in_the_users_order():
+    one, x = engine(), table()
+    kl = one.kl_per_component(x, None)
+    one.align(x, kl)
+    np.testing.assert_allclose(one.kl_per_component(x, None), np.sort(kl)[::-1])
+
+
+def test_kl_per_component_counts_weights():
+    one, x = engine(), table()
+    kl = one.kl_per_component(x[:10], None)
+    weight = np.r_[np.full(10, 2.0), np.zeros(30)]
+    np.testing.assert_allclose(one.kl_per_component(x, weight), kl)
+
+
+def test_marginals_are_independent_standard_normals_at_the_start():
+    one, x = engine(), table()
+    x = (x - x.mean(0)) / x.std(0)
+    assert one.marginal_log_likelihood(x, None) == pytest.approx(-0.5 * P * (np.log(2 * np.pi) + 1.0), abs=0.02)
+
+
+def test_training_raises_the_bound_and_keep_takes_the_average():
+    one, x = engine(), table()
+    before = one.encode(x)
+    start = one.mean_bound(x, None, one.objective("elbo", 8, 0.0))
+    train(one, x, 30)
+    assert one.mean_bound(x, None, one.objective("elbo", 8, 0.0)) > start + 0.5
+    assert not np.allclose(one.encode(x), before)
+
+
+def test_until_keep_the_model_is_as_it_was():
+    one, x = engine(), table()
+    before = one.encode(x)
+    plan = Plan(batch_size=16, max_iter=2, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
+    records = list(one.train(x, None, one.objective("iwae", 2, 0.0), plan))
+    assert len(records) == 2
+    np.testing.assert_array_equal(one.encode(x), before)
+
+
+def test_same_seed_same_model_and_the_global_streams_untouched():
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, again, other = engine(prior="mixture"), engine(prior="mixture"), engine(prior="mixture", seed=1)
+    for each in (one, again, other):
+        train(each, holed(table()))
+        each.log_likelihood(table(), 4)
+        each.sample(each.sample_latent(5, 0), 0)
+    x = table()
+    np.testing.assert_array_equal(one.encode(x), again.encode(x))
+    assert not np.allclose(one.encode(x), other.encode(x))
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+def test_mean_bound_counts_weights():
+    one, x = engine(), table()
+
+    def first_column(model, rows, noise, beta):
+        return Bound(rows.x[:, 0], rows.x[:, 0], rows.x[:, 0])
+
+    weight = np.r_[np.full(10, 3.0), np.zeros(30)]
+    assert one.mean_bound(x, weight, first_column) == pytest.approx(x[:10, 0].mean(), rel=1e-5)
+    assert one.mean_bound(x, None, first_column) == pytest.approx(x[:, 0].mean(), rel=1e-5)
+
+
+def test_state_is_plain_numpy_and_restores_everything():
+    one, x = engine(prior="mixture"), table()
+    train(one, x)
+    one.align(x, one.kl_per_component(x, None))
+    state = one.state()
+    assert all(type(value) is np.ndarray for part in ("weights", "optimiser") for value in state[part].values())
+    twin = VAEEngine.from_state(state, "cpu")
+    np.testing.assert_array_equal(twin.encode(x), one.encode(x))
+    np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
+    for each in (one, twin):
+        train(each, x, resume=True)
+    np.testing.assert_array_equal(twin.encode(x), one.encode(x))
+
+
+def test_state_may_lie_in_read_only_memory():
+    one = engine()
+    train(one, table())
+    state = one.state()
+    for part in ("weights", "optimiser"):
+        for value in state[part].values():
+            value.setflags(write=False)
+    twin = VAEEngine.from_state(state, "cpu")
+    train(twin, table(), resume=True)
+    np.testing.assert_array_equal(
+        state["weights"]["encoder.shortcut.bias"], one.state()["weights"]["encoder.shortcut.bias"]
+    )
+
+
+def test_samples_follow_the_seed():
+    one = engine()
+    z = one.sample_latent(200, 1)
+    assert z.shape == (200, K)
+    np.testing.assert_array_equal(z, one.sample_latent(200, 1))
+    assert not np.array_equal(z, one.sample_latent(200, 2))
+    np.testing.assert_array_equal(one.sample(z, 1), one.sample(z, 1))
+    assert not np.array_equal(one.sample(z, 1), one.sample(z, 2))
+
+
+def test_sample_scatters_around_the_decoders_mean():
+    one = engine(blocks=(("gaussian", (0, 1, 2, 3)),))
+    z = np.tile(one.sample_latent(1, 1), (20_000, 1))
+    draws = one.sample(z, 3)
+    np.testing.assert_allclose(draws.mean(0), one.decode(z[:1])[0], atol=6 * draws.std(0).max() / np.sqrt(20_000))
+    assert (draws.std(0) > 0.1).all()
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_column_at_fault_is_the_one_that_fits_worst(column):
+    one, x = engine(), table()
+    plan = Plan(batch_size=16, max_iter=1, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
+    x[:, column] *= 1e6
+    list(one.train(x, None, one.objective("elbo", 1, 0.0), plan))
+    assert one.column_at_fault(x) == column
+
+
+def test_denoising_differs_from_plain_training_and_scores_the_clean_row():
+    x = table()
+    plain, denoising = (
+        AutoencoderEngine(spec(prior=None, blocks=(("squared_error", (0, 1, 2, 3)),)), "cpu") for _ in "ab"
+    )
+    plan = Plan(batch_size=16, max_iter=2, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
+    for one, corruption in ((plain, None), (denoising, "masking")):
+        list(one.train(x, None, one.objective(corruption, 0.5), plan))
+        one.keep()
+        errors = ((x - one.decode(one.encode(x))) ** 2).sum(1)
+        np.testing.assert_allclose(one.score(x), -errors, rtol=1e-10)
+    assert not np.allclose(plain.encode(x), denoising.encode(x))
+
+
+# -- build -----------------------------------------------------------------------------------------------------------
+
+
+def test_start_values_follow_the_seed_of_the_spec():
+    same = [build_vae(spec(prior="mixture", seed=seed)).state_dict() for seed in (4, 4, 5)]
+    assert all(torch.equal(same[0][name], same[1][name]) for name in same[0])
+    assert not torch.equal(same[0]["prior.means"], same[2]["prior.means"])
+
+
+def test_a_factory_draws_from_the_seeded_stream():
+    def factory(n_in, n_out):
+        return torch.nn.Linear(n_in, n_out)
+
+    before = torch.get_rng_state()
+    one, again = (build_autoencoder(spec(prior=None, encoder=factory)) for _ in range(2))
+    assert torch.equal(one.encoder.weight, again.encoder.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_factories_are_checked():
+    with pytest.raises(TypeError, match=r"network factory must return a torch.nn.Module. Got int"):
+        build_vae(spec(encoder=lambda n_in, n_out: 3))
+    with pytest.raises(ValueError, match=r"network factory called with \(3, 8\) must map"):
+        build_vae(spec(decoder=lambda n_in, n_out: torch.nn.Identity()))
+    with pytest.raises(TypeError, match="likelihood factory must return"):
+        build_vae(spec(blocks=((lambda n_columns: 3, (0, 1, 2, 3)),)))
+    with pytest.raises(TypeError, match="prior factory must return"):
+        build_vae(spec(prior=lambda n_latent: 3))
+    with pytest.raises(ValueError, match="'likelihood' parameter must be 'auto', one of"):
+        kinds_of(["cauchy"], "likelihood")
+
+
+def test_kinds_of_columns_are_those_their_likelihoods_serve():
+    assert kinds_of(["gaussian", "bernoulli", StudentT, "gaussian"], "likelihood") == [
+        "continuous",
+        "binary",
+        "continuous",
+        "continuous",
+    ]
