@@ -54,7 +54,7 @@ FACTORS: dict[str, dict[str, VAEMethod]] = {
         "constant, rate 0.001": VAEMethod({"learning_rate": "constant", "learning_rate_init": 1e-3}),
     },
     "batch size": {str(size): VAEMethod({"batch_size": size}) for size in ("auto", 32, 128, 512)},
-    "steps": {str(n): VAEMethod(constants={"skvae._base.AUTO_STEPS": n}) for n in (1000, 2000, 3000, 4000, 6000)},
+    "steps": {str(n): VAEMethod(constants={"skvae._auto.STEPS": n}) for n in (1000, 2000, 3000, 4000, 6000)},
     "weight decay": {str(alpha): VAEMethod({"alpha": alpha}) for alpha in (0.0, 0.01, 0.1, 0.3)},
     "KL warm-up": {str(share): VAEMethod({"kl_warmup": share}) for share in (0.0, 0.1, 0.3)},
     "early stopping": {name: VAEMethod({"early_stopping": on}) for name, on in (("auto", "auto"), ("off", False))},

@@ -5,12 +5,10 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
-
-from skvae._base import BaseAutoencoder, Rows, unchanged_on_error
-from skvae._engine.build import likelihood_kind
+from skvae._base import BaseAutoencoder
 from skvae._engine.engine import AutoencoderEngine
-from skvae._sklearn import Interval, StrOptions, validated_fit
+from skvae._reading import Rows
+from skvae._sklearn import Interval, StrOptions
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -164,6 +162,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     """
 
     _engine_class = AutoencoderEngine
+    _likelihood_option = "loss"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
@@ -220,7 +219,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.verbose = verbose
 
     def score_samples(self, X):
-        """Minus the reconstruction error of each row; not a density.
+        """Score each row by minus its reconstruction error, which is no density.
 
         Parameters
         ----------
@@ -248,14 +247,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     def _column_likelihoods(self, rows: Rows) -> list[Any]:
         return [self.loss if self.loss != "cross_entropy" else "bernoulli"] * len(rows.names)
 
-    def _kinds(self, likelihoods: list[Any]) -> list[str]:
-        return [likelihood_kind(likelihoods[0], "loss")] * len(likelihoods)
-
     def _objective(self) -> Any:
         if self.corruption == "masking" and self.corruption_level >= 1.0:
             raise ValueError(
-                f"The 'corruption_level' parameter must be below 1 where corruption='masking': it is the share of cells "
-                f"that are masked. Got {self.corruption_level!r} instead."
+                f"The 'corruption_level' parameter must be below 1 where corruption='masking': it is the share of "
+                f"cells that are masked. Got {self.corruption_level!r} instead."
             )
         return AutoencoderEngine.objective(self.corruption, self.corruption_level)
 

@@ -4,61 +4,41 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skvae._engine.build import ModelSpec
+from skvae._auto import batches_and_epochs, blocks_of, components, layer_sizes, patience, stops_early
+from skvae._engine.build import ModelSpec, kinds_of
 from skvae._engine.engine import Engine
-from skvae._engine.runtime import resolve_device
+from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, fit_epochs
-from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, check_weights
+from skvae._reading import Rows, Weighted, read, split, warn_of_drift, weighted
+from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
 from skvae._table import frames
 from skvae._table.schema import TableSchema, infer_schema
 
 MAX_SEED = 2**31 - 1
-DRIFT = 5.0  # standard deviations by which a later chunk's column mean may differ before partial_fit warns
-
-# Chosen by `python -m benchmarks.run density` over its tables; see docs/benchmarks.md.
-AUTO_STEPS = 3000  # steps of the "auto" max_iter, whatever the size of the table
-AUTO_EPOCHS = 5  # its least number of epochs
-AUTO_BATCHES = 16  # batches per epoch that the "auto" batch size aims at, between 32 and 256 rows
-EARLY_STOPPING_ROWS = 100  # fewest rows for which "auto" gives some away to validation
-
-
-class Rows(NamedTuple):
-    """Rows as read from the user: numbers with NaN for missing, in float32 or float64, and where they came from."""
-
-    X: np.ndarray  # (n, p)
-    container: str
-    names: list[Any]
-    dtypes: list[str]
-
-
-class Weighted(NamedTuple):
-    """Rows in data units and their weights, None where all count alike."""
-
-    X: np.ndarray  # (n, p)
-    weight: np.ndarray | None  # (n,)
-
-    def take(self, index: np.ndarray) -> Weighted:
-        """The rows at `index`."""
-        return Weighted(self.X[index], None if self.weight is None else self.weight[index])
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers; a subclass names its engine and says what its columns are scored by."""
 
     _engine_class: type[Engine]
+    _likelihood_option: str  # the parameter that chooses the likelihood, for errors
+
+    # What a model without a prior has in place of these parameters.
+    prior: Any = None
+    beta = 1.0
+    kl_warmup = 0.0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -87,14 +67,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """One likelihood (a name or a factory) per column."""
         raise NotImplementedError(f"{type(self).__name__} defines _column_likelihoods")
 
-    def _kinds(self, likelihoods: list[Any]) -> list[str]:
-        """The kind of each column, by the likelihood that serves it."""
-        raise NotImplementedError(f"{type(self).__name__} defines _kinds")
-
-    def _prior(self) -> Any:
-        """The prior of the model, None where it has none."""
-        return None
-
     def _objective(self) -> Any:
         """The bound per row, from the engine's `objective`."""
         raise NotImplementedError(f"{type(self).__name__} defines _objective")
@@ -112,23 +84,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _read(self, X: Any, *, reset: bool) -> Rows:
-        """Validate rows and turn them into numbers."""
-        least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
-        least |= {"dtype": [np.float64, np.float32], "estimator": self}
-        container = frames.container_of(X)
-        if container == frames.NUMPY:
-            family = _array_family(X)
-            X = validate_data(self, X, reset=reset, **{k: v for k, v in least.items() if k != "estimator"})
-            return Rows(X, container, list(range(X.shape[1])), [family] * X.shape[1])
-        names, dtypes = frames.names_of(X), frames.dtypes_of(X)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        return Rows(check_array(frames.to_numbers(X), **least), container, names, dtypes)
-
     def _encoded(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rows in data units, and encoded in their own precision."""
         check_is_fitted(self)
-        rows = self._read(X, reset=False)
+        rows = read(self, X, reset=False)
         return rows.X, self.schema_.encode(rows.X).astype(rows.X.dtype, copy=False)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
@@ -136,10 +95,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
-        rows = self._read(X, reset=not warm)
+        rows = read(self, X, reset=not warm)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
-        train = _weighted(rows.X, check_weights(sample_weight, rows.X))
+        train = weighted(rows.X, sample_weight)
         train, held_out = self._held_out(train, X_val, sample_weight_val, random_state)
         if warm:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
@@ -166,15 +125,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
-        rows = self._read(X, reset=first)
-        train = _weighted(rows.X, check_weights(sample_weight, rows.X))
+        rows = read(self, X, reset=first)
+        train = weighted(rows.X, sample_weight)
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
             schema, engine = self._start(rows, train, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         encoded, offset = schema.encode(train.X), self._offset(schema, train)
-        _warn_of_drift(encoded, schema)
+        warn_of_drift(encoded, schema)
         plan = replace(self._plan(len(train.X)), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
@@ -197,23 +156,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                     "X_val is passed to fit while early_stopping is False. Set early_stopping to 'auto' or True, or "
                     "leave X_val out."
                 )
-            rows = self._read(X_val, reset=False)
-            return train, _weighted(rows.X, check_weights(sample_weight_val, rows.X))
-        if self._splits_validation(len(train.X)):
-            return _split(train, self.validation_fraction, random_state)
+            rows = read(self, X_val, reset=False)
+            return train, weighted(rows.X, sample_weight_val)
+        if sample_weight_val is not None:
+            raise ValueError("sample_weight_val holds the weights of X_val, but X_val is None. Pass X_val as well.")
+        if stops_early(self.early_stopping, len(train.X)):
+            return split(train, self.validation_fraction, random_state)
         return train, None
-
-    def _splits_validation(self, n: int) -> bool:
-        if self.early_stopping == "auto":
-            return n >= EARLY_STOPPING_ROWS
-        return bool(self.early_stopping)
 
     def _start(self, rows: Rows, train: Weighted, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
         """The schema that the training rows show, and an engine at its start values."""
         likelihoods = self._column_likelihoods(rows)
-        schema = infer_schema(
-            *train, container=rows.container, names=rows.names, dtypes=rows.dtypes, kinds=self._kinds(likelihoods)
-        )
+        kinds = kinds_of(likelihoods, self._likelihood_option)
+        schema = infer_schema(*train, container=rows.container, names=rows.names, dtypes=rows.dtypes, kinds=kinds)
         if not len(schema.active):
             raise ValueError(
                 f"Every column of X is constant over its {len(train.X)} training rows, so there is nothing to learn. "
@@ -224,38 +179,32 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             centre=schema.of_active("centre"),
             width=schema.of_active("width"),
             mean=schema.of_active("mean"),
-            blocks=_blocks([likelihoods[j] for j in schema.active]),
-            n_components=max(2, min(10, p // 2)) if self.n_components == "auto" else int(self.n_components),
-            hidden_layer_sizes=_layer_sizes(self.hidden_layer_sizes),
+            blocks=blocks_of([likelihoods[j] for j in schema.active]),
+            n_components=components(self.n_components, p),
+            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             with_mask=with_mask,
             seed=seed,
             encoder=self.encoder,
             decoder=self.decoder,
-            prior=self._prior(),
+            prior=self.prior,
         )
         return schema, self._engine_class(spec, self.device, n_cells=rows.X.size)
 
     def _plan(self, n: int) -> Plan:
-        batch_size = _auto_batch_size(n) if self.batch_size == "auto" else min(n, int(self.batch_size))
-        steps = math.ceil(n / batch_size)
-        max_iter = max(AUTO_EPOCHS, math.ceil(AUTO_STEPS / steps)) if self.max_iter == "auto" else int(self.max_iter)
+        batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter)
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
             alpha=self.alpha,
-            **self._kl_weight(max_iter * steps),
+            beta=self.beta,
+            warmup_steps=round(self.kl_warmup * max_iter * math.ceil(n / batch_size)),
         )
 
-    def _kl_weight(self, n_steps: int) -> dict[str, Any]:
-        """The plan's weight of the KL; a model without one has none."""
-        return {}
-
     def _patience(self, max_iter: int) -> Patience:
-        waits = max(5, math.ceil(max_iter / 5)) if self.n_iter_no_change == "auto" else self.n_iter_no_change
-        return Patience(waits, self.tol, math.ceil(getattr(self, "kl_warmup", 0.0) * max_iter))
+        return Patience(patience(self.n_iter_no_change, max_iter), self.tol, math.ceil(self.kl_warmup * max_iter))
 
     def _snapshot(self, engine: Engine, schema: TableSchema) -> dict[str, Any]:
         """What a ready-to-use copy of the estimator needs while training is under way."""
@@ -298,10 +247,93 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         if isinstance(state.get("_engine"), dict):
             saved = state["_engine"]
             state = dict(state, schema_=TableSchema.from_dict(state["schema_"]))
-            state["_engine"] = self._engine_class.from_state(saved, _available(saved["device"]))
+            state["_engine"] = self._engine_class.from_state(saved, device_or_cpu(saved["device"]))
         super().__setstate__(state)
 
     # -- methods both offer --------------------------------------------------------------------------------------------
+
+    @validated_fit
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
+        """Fit the model to rows.
+
+        A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
+        so far.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Training rows in data units; NaN marks a missing cell.
+        y : Ignored
+            Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal.
+        X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
+            Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
+            aside where `early_stopping` says so.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Weights of the held-out rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If a column is not numeric, X is sparse, or a factory returns something else than it should.
+        ValueError
+            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
+            the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
+            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If no component is active and the model is no better than independent columns, if early stopping did not
+            end the fit and the held-out score was still rising, or if the loss stopped being finite.
+        """
+        with unchanged_on_error(self):
+            self._fit(X, y, sample_weight, X_val, sample_weight_val)
+        return self
+
+    @validated_fit
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Take one pass over a chunk of rows.
+
+        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
+        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
+        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
+        per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which the components are
+        also ordered anew.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units; NaN marks a missing cell. The first chunk needs at least 2 rows.
+        y : Ignored
+            Present by convention.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`, and if the columns are not those of the first chunk.
+
+        Warns
+        -----
+        UserWarning
+            If the mean of a column is more than 5 standard deviations from that of the first chunk.
+        """
+        with unchanged_on_error(self):
+            self._partial_fit(X, sample_weight)
+        return self
 
     def transform(self, X: Any) -> Any:
         """Encode rows.
@@ -365,7 +397,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         -------
         ndarray or data frame of shape (n_samples, n_features)
             In data units, in the container of fit; missing cells are filled. Every cell comes from the decoder, also
-            those that were observed.
+            those that were observed. A pandas frame keeps its index.
 
         Raises
         ------
@@ -373,7 +405,27 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             As for `transform`.
         """
         _, encoded = self._encoded(X)
-        return self.schema_.restore(self.schema_.decode(self._engine.decode(self._engine.encode(encoded))))
+        decoded = self.schema_.decode(self._engine.decode(self._engine.encode(encoded)))
+        return frames.with_index_of(X, self.schema_.restore(decoded))
+
+    def score(self, X, y=None):
+        """Mean of `score_samples` over rows.
+
+        This is what ``cross_val_score`` and ``GridSearchCV`` maximise if nothing else is asked for.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+        y : Ignored
+            Present by convention.
+
+        Returns
+        -------
+        float
+            Higher is better.
+        """
+        return float(np.mean(self.score_samples(X)))
 
 
 @contextmanager
@@ -386,85 +438,3 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
         estimator.__dict__.clear()
         estimator.__dict__.update(before)
         raise
-
-
-def _array_family(X: Any) -> str:
-    dtype = getattr(X, "dtype", None)
-    kind = getattr(dtype, "kind", "f")
-    if kind in "mM":
-        raise TypeError(
-            f"X must hold numbers. Got dtype {dtype}: turn dates into numbers first, for example days since a fixed "
-            f"date."
-        )
-    return "bool" if kind == "b" else "float"
-
-
-def _layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    sizes = tuple(np.atleast_1d(hidden_layer_sizes).tolist())
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must hold positive integers. Got {hidden_layer_sizes!r} instead.")
-    return sizes
-
-
-def _weighted(x: np.ndarray, weight: np.ndarray | None) -> Weighted:
-    """Rows of weight 0 left out, so that zero weight is removal."""
-    if weight is None or (weight > 0.0).all():
-        return Weighted(x, weight)
-    return Weighted(x[weight > 0.0], weight[weight > 0.0])
-
-
-def _split(rows: Weighted, fraction: float, random_state: np.random.RandomState) -> tuple[Weighted, Weighted]:
-    """Training and validation rows."""
-    n = len(rows.X)
-    n_held_out = max(1, round(fraction * n))
-    if n - n_held_out < 2:
-        raise ValueError(
-            f"early_stopping with validation_fraction={fraction} leaves {n - n_held_out} of {n} rows to train on. "
-            f"Pass more rows, a smaller validation_fraction, or early_stopping=False."
-        )
-    order = random_state.permutation(n)
-    kept, held_out = np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
-    return rows.take(kept), rows.take(held_out)
-
-
-def _auto_batch_size(n: int) -> int:
-    """The power of two nearest to a sixteenth of the rows, from 32 to 256."""
-    return min(n, int(np.clip(2 ** round(math.log2(max(n, 1) / AUTO_BATCHES)), 32, 256)))
-
-
-def _blocks(likelihoods: list[Any]) -> tuple[tuple[Any, tuple[int, ...]], ...]:
-    """Columns grouped by their likelihood, in order of first appearance."""
-    groups: list[tuple[Any, list[int]]] = []
-    for j, likelihood in enumerate(likelihoods):
-        home = next((columns for known, columns in groups if known is likelihood or known == likelihood), None)
-        if home is None:
-            groups.append((likelihood, [j]))
-        else:
-            home.append(j)
-    return tuple((likelihood, tuple(columns)) for likelihood, columns in groups)
-
-
-def _warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
-    shift = np.abs(np.nanmean(encoded, axis=0) - schema.of_active("mean"))
-    drifted = [str(schema.columns[j].name) for j, far in zip(schema.active, shift > DRIFT, strict=True) if far]
-    if drifted:
-        warnings.warn(
-            f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "
-            f"from that of the first chunk, which froze location and scale. If this lasts, fit a new model.",
-            UserWarning,
-            stacklevel=4,
-        )
-
-
-def _available(device: str) -> str:
-    """The device a model was saved on if it is there, else the CPU with a warning."""
-    try:
-        resolve_device(device)
-    except ValueError:
-        warnings.warn(
-            f"The model was saved on device {device!r}, which is not there; it is loaded on the CPU.",
-            UserWarning,
-            stacklevel=4,
-        )
-        return "cpu"
-    return device

@@ -88,8 +88,8 @@ def fit_epochs(
             record = next(records)
             history.add(record, offset)
             failures = 0 if record.finite else failures + 1
-            if failures == MAX_FAILURES:
-                history.converged = _give_up(kept or epoch >= MAX_FAILURES, column_at_fault())
+            if failures == min(MAX_FAILURES, max_iter):
+                history.converged = _give_up(failures, failures <= epoch, column_at_fault())
                 break
             if patience is not None and patience.is_best(record):
                 engine.keep()
@@ -103,6 +103,8 @@ def fit_epochs(
                 break
         else:
             history.converged = patience is None or not _still_rising(history.validation_scores, patience.tol)
+            if not history.converged:
+                _warn_of_rising(max_iter)
     except KeyboardInterrupt:
         if not history.loss_curve:
             raise
@@ -115,16 +117,25 @@ def fit_epochs(
     return history
 
 
-def _give_up(has_weights: bool, column: Any) -> bool:
+def _give_up(failures: int, has_weights: bool, column: Any) -> bool:
     """The loss stayed non-finite although the learning rate was halved again and again."""
     message = (
-        f"The loss was not finite in {MAX_FAILURES} epochs in a row, although the learning rate was halved after each. "
+        f"The loss was not finite in {failures} epoch(s) in a row, although the learning rate was halved after each. "
         f"The column that fits worst is {column!r}: look at its values, or lower learning_rate_init."
     )
     if not has_weights:
         raise ValueError(message)
     warnings.warn(f"{message} The best weights so far are kept.", ConvergenceWarning, stacklevel=6)
     return False
+
+
+def _warn_of_rising(max_iter: int) -> None:
+    warnings.warn(
+        f"Early stopping did not end the fit within max_iter={max_iter} epochs, and the score of the held-out rows was "
+        f"still rising. Raise max_iter, or learning_rate_init; early_stopping=False trains for max_iter epochs as is.",
+        ConvergenceWarning,
+        stacklevel=6,
+    )
 
 
 def _still_rising(scores: list[float], tol: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -12,16 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._base import MAX_SEED, BaseAutoencoder, Rows, Weighted, unchanged_on_error
-from skvae._engine.build import likelihood_kind
+from skvae._auto import column_likelihoods
+from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._engine.engine import VAEEngine
-from skvae._sklearn import Interval, StrOptions, validated_fit
-from skvae._table import frames
+from skvae._reading import Rows, Weighted
+from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
-
-AUTO_LIKELIHOOD = {"float": "student_t", "integer": "student_t", "bool": "bernoulli"}
 
 
 class VAETransformer(BaseAutoencoder):
@@ -238,6 +235,7 @@ class VAETransformer(BaseAutoencoder):
     """
 
     _engine_class = VAEEngine
+    _likelihood_option = "likelihood"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
@@ -443,37 +441,13 @@ class VAETransformer(BaseAutoencoder):
     # -- what the base class asks ----------------------------------------------------------------------------------
 
     def _column_likelihoods(self, rows: Rows) -> list[Any]:
-        auto = [AUTO_LIKELIHOOD[dtype.split(":", 1)[0]] for dtype in rows.dtypes]
-        if not isinstance(self.likelihood, Mapping):
-            return auto if self.likelihood == "auto" else [self.likelihood] * len(auto)
-        unknown = [key for key in self.likelihood if key not in rows.names]
-        if unknown:
-            has = "columns are named" if rows.container != frames.NUMPY else "an array's columns are the integers"
-            raise ValueError(
-                f"The 'likelihood' parameter names column(s) {unknown!r} that X does not have; {has} "
-                f"{rows.names[:10]!r}{' ...' if len(rows.names) > 10 else ''}."
-            )
-        asked = [self.likelihood.get(name, "auto") for name in rows.names]
-        return [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
-
-    def _kinds(self, likelihoods: list[Any]) -> list[str]:
-        known: dict[Any, str] = {}
-        for likelihood in likelihoods:
-            if likelihood not in known:
-                known[likelihood] = likelihood_kind(likelihood, "likelihood")
-        return [known[likelihood] for likelihood in likelihoods]
-
-    def _prior(self) -> Any:
-        return self.prior
+        return column_likelihoods(self.likelihood, rows.names, rows.dtypes)
 
     def _offset(self, schema: TableSchema, train: Weighted) -> float:
         return float(np.average(schema.log_jacobian(train.X), weights=train.weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
-
-    def _kl_weight(self, n_steps: int) -> dict[str, Any]:
-        return {"beta": self.beta, "warmup_steps": round(self.kl_warmup * n_steps)}
 
     def _fitted_attributes(self, engine: VAEEngine, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
         engine.align(encoded, engine.kl_per_component(encoded, weight))

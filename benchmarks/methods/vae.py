@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.methods.density import LogDensity
 from skvae import VAETransformer
-from skvae._vae import AUTO_LIKELIHOOD
+from skvae._auto import LIKELIHOODS
 from skvae.nn.likelihoods import Gaussian
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
@@ -28,10 +28,10 @@ CONSTANTS = (
     "skvae._engine.training.CLIP",
     "skvae._engine.training.AVERAGING",
     "skvae._engine.training.RISE",
-    "skvae._base.AUTO_STEPS",
-    "skvae._base.AUTO_EPOCHS",
-    "skvae._base.AUTO_BATCHES",
-    "skvae._base.EARLY_STOPPING_ROWS",
+    "skvae._auto.STEPS",
+    "skvae._auto.EPOCHS",
+    "skvae._auto.BATCHES",
+    "skvae._auto.EARLY_STOPPING_ROWS",
 )
 
 
@@ -84,7 +84,7 @@ class VAEMethod:
         """A digest of every parameter and constant, so that a result is never taken for one of other settings."""
         parameters = VAETransformer(**self.parameters).get_params()
         if parameters["likelihood"] == "auto":  # the tables are float arrays
-            parameters["likelihood"] = AUTO_LIKELIHOOD["float"]
+            parameters["likelihood"] = LIKELIHOODS["float"]
         values = parameters | {name: constant(name) for name in CONSTANTS} | dict(self.constants)
         told = {name: _told(value) for name, value in values.items() if name not in ("random_state", "verbose")}
         return hashlib.sha1(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]

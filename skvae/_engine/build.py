@@ -58,9 +58,10 @@ class ModelSpec:
     prior: str | PriorFactory | None = None
 
 
-def likelihood_kind(likelihood: str | LikelihoodFactory, option: str) -> str:
-    """The kind of column a likelihood serves; `option` names the parameter in the error."""
-    return _likelihood(likelihood, 1, option).kind
+def kinds_of(likelihoods: list[Any], option: str) -> list[str]:
+    """The kind of column that each likelihood serves; `option` is the parameter that an error names."""
+    known = {likelihood: _likelihood(likelihood, 1, option).kind for likelihood in dict.fromkeys(likelihoods)}
+    return [known[likelihood] for likelihood in likelihoods]
 
 
 def build_vae(spec: ModelSpec) -> VAE:
@@ -91,8 +92,9 @@ def _seeded_globals(seed: int) -> Iterator[None]:
 
 
 def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
+    option = "loss" if spec.prior is None else "likelihood"
     columns = ColumnBlocks(
-        [(_likelihood(name, len(index), "likelihood"), torch.tensor(index)) for name, index in spec.blocks]
+        [(_likelihood(name, len(index), option), torch.tensor(index)) for name, index in spec.blocks]
     )
     encoding = InputEncoding(
         _float32(spec.centre), _float32(spec.width), clip=bool(spec.hidden_layer_sizes), with_mask=spec.with_mask
@@ -134,8 +136,8 @@ def _network(
 
 
 def _likelihood(likelihood: str | LikelihoodFactory, n_columns: int, option: str) -> Likelihood:
-    known = LIKELIHOODS | LOSSES
-    if isinstance(likelihood, str) and likelihood not in known:
+    known = LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES
+    if (likelihood not in known) if isinstance(likelihood, str) else not callable(likelihood):
         raise ValueError(
             f"The '{option}' parameter must be 'auto', one of {sorted(LIKELIHOODS)}, a factory, or a dict from columns "
             f"to these. Got {likelihood!r} instead."

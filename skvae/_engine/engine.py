@@ -154,9 +154,10 @@ class Engine:
     def align(self, x: FloatArray, importance: FloatArray) -> None:
         """Order the components by `importance` (descending) and fix their signs.
 
+        `importance` is in the order that the codes have now.
         A component is positive in the direction of the column it is most correlated with over the rows `x`.
         """
-        self.order = np.argsort(-importance, kind="stable")
+        self.order = self.order[np.argsort(-importance, kind="stable")]
         self.sign = np.ones(len(self.order))
         x = np.nan_to_num(x[:ORDERING_ROWS].astype(np.float64))
         codes = self.encode(x)
@@ -271,14 +272,16 @@ class VAEEngine(Engine):
         return mean_bound(self.model, rows, bound, self.spec.seed)
 
     def marginal_log_likelihood(self, x: FloatArray, weight: FloatArray | None) -> float:
-        """Mean log-likelihood of independent columns: the model at its start values, the decoder's share left out."""
+        """Mean log-likelihood of independent columns: the model with z held at the prior's mean.
+
+        Where no component is active the decoder has learned nothing but marginals, and this is what they give.
+        """
         part = slice(ORDERING_ROWS)
-        rows = Rows.from_numpy(x[part], None if weight is None else weight[part])
-        start: Any = BUILDERS[self.family](self.spec)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+        model: Any = self.model
         with torch.inference_mode():
-            cells = start.columns.log_prob(start.start.expand(len(rows), -1), rows.x)
-        cells = cells if rows.observed is None else cells * rows.observed
-        return float(rows.mean(cells.sum(-1)))
+            z = model.prior.moments()[0].expand(len(rows), -1)
+            return float(rows.mean(model.log_likelihood(rows.x, rows.observed, z)))
 
     def sample_latent(self, n: int, seed: int) -> FloatArray:
         """Draw codes from the prior, shape (n, k), float64."""

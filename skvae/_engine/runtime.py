@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +32,20 @@ def resolve_device(device: str, n_cells: int = 0) -> torch.device:
             f"instead ({str(error).splitlines()[0]})."
         ) from error
     return resolved
+
+
+def device_or_cpu(device: str) -> str:
+    """The device a model was saved on if it is there, else the CPU with a warning."""
+    try:
+        resolve_device(device)
+    except ValueError:
+        warnings.warn(
+            f"The model was saved on device {device!r}, which is not there; it is loaded on the CPU.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return "cpu"
+    return device
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

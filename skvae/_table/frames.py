@@ -123,6 +123,13 @@ def to_frame(values: NDArray[np.floating], container: str, names: Sequence[Hasha
     return frame.astype(wanted)
 
 
+def with_index_of(X: Any, restored: Any) -> Any:
+    """`restored`, row for row from X, under the index of X where both are pandas frames."""
+    if isinstance(X, pd.DataFrame) and isinstance(restored, pd.DataFrame):
+        restored.index = X.index
+    return restored
+
+
 def _cast(column: NDArray[np.floating], dtype: str) -> NDArray[Any]:
     family = dtype.split(":", 1)[0]
     if family == "float" or np.isnan(column).any():

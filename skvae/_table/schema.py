@@ -23,8 +23,8 @@ class Column:
     """One column.
 
     `location` and `scale` (data units) standardise it; `centre` and `width` (standardised units) are its robust
-    location and scale, for the encoder's eyes only. A constant column stands outside the model: `constant` is its value, NaN if
-    no value was ever observed.
+    location and scale, for the encoder's eyes only. A constant column stands outside the model: `constant` is its
+    value, NaN if no value was ever observed.
     """
 
     name: Hashable

@@ -1,0 +1,88 @@
+"""What "auto" becomes, and the shape of what the user asked for.
+
+The constants were chosen by `python -m benchmarks.run defaults`; see docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+STEPS = 3000  # steps of the "auto" max_iter, whatever the size of the table
+EPOCHS = 5  # its least number of epochs
+BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
+BATCH_SIZES = (32, 256)  # ... within these sizes
+EARLY_STOPPING_ROWS = 100  # fewest rows of which "auto" gives some away to validation
+PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
+
+LIKELIHOODS = {"float": "student_t", "integer": "student_t", "bool": "bernoulli"}  # by the family of the dtype
+
+
+def components(n_components: str | int, n_features: int) -> int:
+    """Half the columns, from 2 to 10, where "auto"."""
+    return max(2, min(10, n_features // 2)) if n_components == "auto" else int(n_components)
+
+
+def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tuple[int, int]:
+    """Rows per batch and epochs.
+
+    The "auto" batch size is the power of two nearest to n / BATCHES; the "auto" epochs make up STEPS steps.
+    """
+    nearest = 2 ** round(math.log2(n / BATCHES)) if batch_size == "auto" else int(batch_size)
+    size = min(n, int(np.clip(nearest, *BATCH_SIZES)) if batch_size == "auto" else nearest)
+    if max_iter != "auto":
+        return size, int(max_iter)
+    return size, max(EPOCHS, math.ceil(STEPS / math.ceil(n / size)))
+
+
+def stops_early(early_stopping: str | bool, n: int) -> bool:
+    """Whether some of n rows are set aside for validation."""
+    return n >= EARLY_STOPPING_ROWS if early_stopping == "auto" else bool(early_stopping)
+
+
+def patience(n_iter_no_change: str | int, max_iter: int) -> int:
+    """Epochs without a gain after which to stop."""
+    return max(5, math.ceil(PATIENCE * max_iter)) if n_iter_no_change == "auto" else int(n_iter_no_change)
+
+
+def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[str]) -> list[Any]:
+    """One likelihood (a name or a factory) per column.
+
+    Raises
+    ------
+    ValueError
+        If a dict names a column that is not there.
+    """
+    auto = [LIKELIHOODS[dtype.split(":", 1)[0]] for dtype in dtypes]
+    if not isinstance(likelihood, Mapping):
+        return auto if likelihood == "auto" else [likelihood] * len(auto)
+    unknown = [key for key in likelihood if key not in names]
+    if unknown:
+        raise ValueError(
+            f"The 'likelihood' parameter names column(s) {unknown!r} that X does not have. Its columns are "
+            f"{list(names[:10])!r}{' ...' if len(names) > 10 else ''}; those of an array are named by their index."
+        )
+    asked = [likelihood.get(name, "auto") for name in names]
+    return [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
+
+
+def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
+    sizes = tuple(np.atleast_1d(hidden_layer_sizes).tolist())
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must hold positive integers. Got {hidden_layer_sizes!r} instead.")
+    return sizes
+
+
+def blocks_of(likelihoods: list[Any]) -> tuple[tuple[Any, tuple[int, ...]], ...]:
+    """Columns grouped by their likelihood, in order of first appearance."""
+    groups: list[tuple[Any, list[int]]] = []
+    for j, likelihood in enumerate(likelihoods):
+        home = next((columns for known, columns in groups if known is likelihood or known == likelihood), None)
+        if home is None:
+            groups.append((likelihood, [j]))
+        else:
+            home.append(j)
+    return tuple((likelihood, tuple(columns)) for likelihood, columns in groups)
