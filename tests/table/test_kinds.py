@@ -1,0 +1,111 @@
+"""Kinds of columns: support, location and scale."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from skvae._table.kinds import KINDS, Binary, Continuous, robust_scaling
+
+columns = hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(-1.0, 1.0)).filter(lambda x: np.ptp(x) > 1e-3)
+magnitudes = st.integers(-30, 30).map(lambda exponent: 10.0**exponent)
+quick = settings(max_examples=60, deadline=None)
+
+
+def test_kinds_know_their_names():
+    assert KINDS == {"continuous": Continuous, "binary": Binary}
+
+
+@quick
+@given(columns, magnitudes, st.floats(-3.0, 3.0))
+def test_continuous_scaling_follows_units_and_origin(values, unit, shift):
+    ones = np.ones(len(values))
+    location, scale = Continuous.scaling(values, ones)
+    moved_location, moved_scale = Continuous.scaling((values + shift) * unit, ones)
+    np.testing.assert_allclose(moved_scale, scale * unit, rtol=1e-6)
+    np.testing.assert_allclose(moved_location, (location + shift) * unit, atol=1e-6 * unit)
+
+
+@quick
+@given(columns, st.data())
+def test_weights_are_repeats(values, data):
+    weight = np.array(data.draw(st.lists(st.integers(0, 4), min_size=len(values), max_size=len(values))), dtype=float)
+    repeated = np.repeat(values, weight.astype(int))
+    if len(repeated) == 0 or np.ptp(repeated) < 1e-3:
+        weight += 1.0
+        repeated = np.repeat(values, weight.astype(int))
+    expected = Continuous.scaling(repeated, np.ones(len(repeated)))
+    np.testing.assert_allclose(Continuous.scaling(values, weight), expected, rtol=1e-6, atol=1e-9)
+
+
+@quick
+@given(columns, st.floats(0.01, 100.0))
+def test_weights_count_relative_to_one_another(values, factor):
+    weight = np.linspace(1.0, 2.0, len(values))
+    for scaling in (Continuous.scaling, lambda x, w: robust_scaling(x, w, 1.0)):
+        np.testing.assert_allclose(scaling(values, factor * weight), scaling(values, weight), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1.0, 1e30, 1e300])
+def test_continuous_scaling_neither_over_nor_underflows(unit):
+    location, scale = Continuous.scaling(np.array([1.0, 2.0, 3.0]) * unit, np.ones(3))
+    assert location == pytest.approx(2.0 * unit)
+    assert scale == pytest.approx(np.sqrt(2.0 / 3.0) * unit)
+
+
+def test_binary_leaves_values_as_they_are():
+    assert Binary.scaling(np.array([0.0, 0.2, 1.0]), np.ones(3)) == (0.0, 1.0)
+    assert Binary.accept(np.array([0.0, 0.2, 1.0]), "x") is None
+    assert Binary.accept(np.array([]), "x") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.0, 1.5], r"expects values in \[0, 1\]. Column 'age' ranges from 0 to 1.5: rescale it"),
+        ([-0.5, 1.0], r"Negative values in data.*Column 'age' ranges from -0.5 to 1"),
+    ],
+)
+def test_binary_refuses_what_lies_outside(values, message):
+    with pytest.raises(ValueError, match=message):
+        Binary.accept(np.array(values), "age")
+
+
+def test_continuous_accepts_every_real_number():
+    assert Continuous.accept(np.array([-1e300, 0.0, 1e300]), "x") is None
+
+
+@quick
+@given(columns, magnitudes)
+def test_robust_scaling_follows_the_unit(values, unit):
+    ones = np.ones(len(values))
+    location, scale = robust_scaling(values, ones, values.std())
+    moved_location, moved_scale = robust_scaling(values * unit, ones, values.std() * unit)
+    np.testing.assert_allclose((moved_location, moved_scale), (location * unit, scale * unit), rtol=1e-6, atol=0)
+
+
+def test_robust_scaling_of_normal_numbers_is_their_mean_and_deviation():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 50_000)
+    location, scale = robust_scaling(values, np.ones(50_000), 99.0)
+    assert location == pytest.approx(3.0, abs=0.05)
+    assert scale == pytest.approx(2.0, abs=0.05)
+
+
+def test_robust_scaling_does_not_see_a_few_outliers():
+    values = np.random.default_rng(0).normal(size=1000)
+    before = robust_scaling(values, np.ones(1000), values.std())
+    values[:20] = 100.0
+    np.testing.assert_allclose(robust_scaling(values, np.ones(1000), values.std()), before, atol=0.1)
+
+
+def test_robust_scaling_of_a_nearly_constant_column_is_its_spread():
+    values = np.zeros(1000)
+    values[:10] = 5.0
+    assert robust_scaling(values, np.ones(1000), values.std()) == (0.0, values.std())
+
+
+def test_zero_weight_is_removal_from_the_robust_scaling():
+    values = np.random.default_rng(0).normal(size=200)
+    weight = np.r_[np.ones(100), np.zeros(100)]
+    assert robust_scaling(values, weight, 1.0) == robust_scaling(values[:100], np.ones(100), 1.0)
