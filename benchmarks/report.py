@@ -1,0 +1,282 @@
+"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report {density,defaults,speed}``.
+
+Only the text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from benchmarks import records
+from benchmarks.records import Record
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+OURS = "VAE (default)"
+FLOOR = "gaussian marginals"
+RIVALS = (FLOOR, "full-covariance Gaussian", "factor analysis", "Gaussian mixture")
+
+Scores = dict[str, dict[str, dict[int, float]]]  # problem -> method -> seed -> mean log-likelihood
+Rows = list[list[str]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line and write one report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("report", choices=REPORTS)
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results/REPORT.jsonl")
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument("--plot", type=Path, help="density only: also draw the differences per table into this file")
+    args = parser.parse_args(arguments)
+    results = args.results or records.RESULTS / f"{args.report}.jsonl"
+    found, environments = records.read(results)
+    if not found:
+        parser.error(f"{results} holds no records. Make them with: python -m benchmarks.run {args.report}")
+    text = "\n\n".join([*REPORTS[args.report](found), environment_note(environments)])
+    args.document.write_text(replaced(args.document.read_text(), args.report, text))
+    print(text)
+    if args.plot is not None:
+        plot_differences(scores(found), args.plot)
+
+
+def replaced(document: str, name: str, text: str) -> str:
+    """The document with the part between the markers of that name replaced."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    if document.count(begin) != 1 or document.count(end) != 1:
+        raise ValueError(f"The document must hold '{begin}' and '{end}' once each.")
+    head, rest = document.split(begin)
+    return f"{head}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
+
+
+def environment_note(environments: list[dict[str, Any]]) -> str:
+    """On what the results were measured, each environment once."""
+    if not environments:
+        return "Measured on an unrecorded machine."
+    told = ("python", *records.PACKAGES, "cpu", "cores", "threads")
+    notes = dict.fromkeys(", ".join(f"{name} {env[name]}" for name in told if name in env) for env in environments)
+    seeds = sorted({seed for env in environments for seed in env.get("seeds", [])})
+    return "\n".join(f"Measured with {note}; seeds {seeds}." for note in notes)
+
+
+# -- held-out log-likelihood -------------------------------------------------------------------------------------------
+
+
+def scores(found: Iterable[Record]) -> Scores:
+    """Mean log-likelihoods; of a measurement made twice the later one counts, one that failed is minus infinity."""
+    table: Scores = defaultdict(lambda: defaultdict(dict))
+    for record in found:
+        value = record.get("log_likelihood", -math.inf)
+        table[record["problem"]][record["method"]][record["seed"]] = -math.inf if math.isnan(value) else value
+    return table
+
+
+def outcome(ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """Win or loss where the mean difference over common seeds exceeds two standard errors, else tie.
+
+    Fewer than two common seeds decide nothing, and what is not finite loses.
+    """
+    seeds = sorted(ours.keys() & theirs.keys())
+    if len(seeds) < 2:
+        return "tie"
+    sound, rival_sound = (all(math.isfinite(side[seed]) for seed in seeds) for side in (ours, theirs))
+    if not (sound and rival_sound):
+        return "tie" if sound == rival_sound else "win" if sound else "loss"
+    differences = [ours[seed] - theirs[seed] for seed in seeds]
+    margin = 2.0 * stdev(differences) / math.sqrt(len(differences))
+    centre = mean(differences)
+    return "win" if centre > margin else "loss" if centre < -margin else "tie"
+
+
+def mean_difference(ours: dict[int, float], theirs: dict[int, float]) -> float:
+    """Mean paired difference over common seeds; NaN without one."""
+    seeds = ours.keys() & theirs.keys()
+    return mean(ours[seed] - theirs[seed] for seed in seeds) if seeds else math.nan
+
+
+def density_report(found: list[Record]) -> list[str]:
+    """Comparison with each rival, then the table of means, then failures."""
+    table = scores(found)
+    methods = _in_order({record["method"] for record in found})
+    parts = [comparison(table, methods), density_table(table, methods, found), seconds_table(found, methods)]
+    return parts + failures(found)
+
+
+def _in_order(methods: set[str]) -> list[str]:
+    first = [name for name in (*RIVALS, OURS) if name in methods]
+    return first + sorted(methods - set(first))
+
+
+def comparison(table: Scores, methods: list[str]) -> str:
+    """How the default fares against every other method."""
+    rows = []
+    for rival in methods:
+        pairs = [(by[OURS], by[rival]) for by in table.values() if rival != OURS and by.keys() >= {OURS, rival}]
+        if not pairs:
+            continue
+        counts = Counter(outcome(*pair) for pair in pairs)
+        differences = [mean_difference(*pair) for pair in pairs]
+        above = sum(difference > 0 for difference in differences)
+        share = f"{above} of {len(pairs)} ({above / len(pairs):.0%})"
+        verdicts = [str(counts[verdict]) for verdict in ("win", "tie", "loss")]
+        rows.append([rival, share, *verdicts, f"{median(differences):+.2f}", f"{min(differences):+.2f}"])
+    header = [f"{OURS} against", "mean above on", "wins", "ties", "losses", "median difference", "worst difference"]
+    return markdown(header, rows)
+
+
+def density_table(table: Scores, methods: list[str], found: list[Record]) -> str:
+    """Mean log-likelihood over seeds, a row per table; the best in bold."""
+    shapes = {r["problem"]: (r["n_train"] + r["n_test"], r["n_features"]) for r in found if "n_train" in r}
+    rows = []
+    for problem in sorted(table):
+        means = [mean(table[problem][name].values()) if table[problem][name] else math.nan for name in methods]
+        best = max((value for value in means if not math.isnan(value)), default=math.nan)
+        cells = ["" if math.isnan(v) else f"**{v:.2f}**" if v == best else f"{v:.2f}" for v in means]
+        rows.append([problem, *map(str, shapes.get(problem, ("", ""))), *cells])
+    return markdown(["table", "rows", "columns", *methods], rows)
+
+
+def seconds_table(found: list[Record], methods: list[str]) -> str:
+    """Seconds to fit, over tables and seeds."""
+    rows = []
+    for name in methods:
+        seconds = [record["fit_seconds"] for record in found if record["method"] == name and "fit_seconds" in record]
+        if seconds:
+            rows.append([name, f"{median(seconds):.3g}", f"{max(seconds):.3g}"])
+    return markdown(["fit", "median seconds", "longest"], rows)
+
+
+def failures(found: list[Record]) -> list[str]:
+    """Measurements that ended in an error and were not made up for."""
+    last = {(r["problem"], r["method"], r["seed"]): r for r in found}
+    failed = [record for record in last.values() if "error" in record]
+    return [f"Failed: {r['problem']}, {r['method']}, seed {r['seed']}: {r['error']}." for r in failed]
+
+
+# -- the choice of defaults --------------------------------------------------------------------------------------------
+
+
+def defaults_report(found: list[Record]) -> list[str]:
+    """Every option of every factor against the default."""
+    last = {(r["problem"], r["method"], r["seed"]): r for r in found}
+    found = list(last.values())
+    base = {record["settings"] for record in found if record["method"] == OURS}
+    table = scores(found)
+    seconds = {name: _median_seconds(found, name) for name in {record["method"] for record in found}}
+    rows = []
+    for name in dict.fromkeys(record["method"] for record in found if record["method"] != OURS):
+        factor, option = name.split(": ", 1)
+        pairs = [(by[name], by[OURS]) for by in table.values() if by.keys() >= {name, OURS}]
+        is_default = any(record["method"] == name and record["settings"] in base for record in found)
+        rows.append([factor, f"**{option}** (default)" if is_default else option, *_against(pairs, is_default),
+                     f"{seconds[name] / seconds[OURS]:.2f}"])  # fmt: skip
+    header = ["factor", "option", "median difference", "mean difference", "better", "undecided", "worse", "seconds"]
+    n_tables, n_seeds = len(table), len({record["seed"] for record in found})
+    note = (
+        f"Differences are to the default, in nats per row, over {n_tables} tables and {n_seeds} seeds; better and "
+        f"worse count tables by the same rule as wins and losses; seconds are the ratio of median fit times."
+    )
+    return [note, markdown(header, rows), *failures(found)]
+
+
+def _against(pairs: list[tuple[dict[int, float], dict[int, float]]], is_default: bool) -> list[str]:
+    if is_default or not pairs:
+        return [""] * 5
+    counts = Counter(outcome(*pair) for pair in pairs)
+    differences = [mean_difference(*pair) for pair in pairs]
+    verdicts = [str(counts[verdict]) for verdict in ("win", "tie", "loss")]
+    return [f"{median(differences):+.2f}", f"{mean(differences):+.2f}", *verdicts]
+
+
+def _median_seconds(found: list[Record], name: str) -> float:
+    seconds = [record["fit_seconds"] for record in found if record["method"] == name and "fit_seconds" in record]
+    return median(seconds) if seconds else math.nan
+
+
+# -- speed -------------------------------------------------------------------------------------------------------------
+
+
+def speed_report(found: list[Record]) -> list[str]:
+    """The last run's timings."""
+    found = [record for record in found if record.get("run") == found[-1].get("run")]
+    by = defaultdict(list)
+    for record in found:
+        by[record["measure"]].append(record)
+    return [_fit_table(by["fit"]), _step_table(by["step"]), _default_fit(by["default fit"]), _flow(by["throughput"])]
+
+
+def _fit_table(found: list[Record]) -> str:
+    first = found[0]
+    header = [f"fit {first['n_rows']} x {first['n_features']}, {first['n_epochs']} epochs of batches of "
+              f"{first['batch_size']}", "seconds", "ratio", "processor seconds", "ratio"]  # fmt: skip
+    names = ("seconds", "ratio", "cpu_seconds", "cpu_ratio")
+    return markdown(header, [[record["what"], *(f"{record[name]:.2f}" for name in names)] for record in found])
+
+
+def _step_table(found: list[Record]) -> str:
+    columns = list(dict.fromkeys(record["what"] for record in found))
+    cells = {(r["shape"], r["what"]): f"{r['microseconds']:.0f} ({r['cpu_microseconds']:.0f})" for r in found}
+    rows = [[shape, *(cells[shape, what] for what in columns)] for shape in dict.fromkeys(r["shape"] for r in found)]
+    return markdown(["network, batch: microseconds a step (of the processor)", *columns], rows)
+
+
+def _default_fit(found: list[Record]) -> str:
+    rows = [
+        [r["what"], f"{r['n_rows']} x {r['n_features']}", str(r["n_epochs"]), f"{r['seconds']:.1f}",
+         f"{r['cpu_seconds']:.1f}"]
+        for r in found
+    ]  # fmt: skip
+    return markdown(["fit of the default", "table", "epochs", "seconds", "processor seconds"], rows)
+
+
+def _flow(found: list[Record]) -> str:
+    return markdown(["method", "rows per second"], [[r["what"], f"{r['rows_per_second']:,.0f}"] for r in found])
+
+
+# -- layout ------------------------------------------------------------------------------------------------------------
+
+
+def markdown(header: list[str], rows: Rows) -> str:
+    """A table; all columns but the first are right-aligned."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+
+
+def plot_differences(table: Scores, path: Path) -> None:
+    """Draw the default's paired difference to the mixture and to the Gaussian per table, with two standard errors."""
+    from matplotlib.figure import Figure
+
+    rivals = ("Gaussian mixture", "full-covariance Gaussian")
+    problems = [name for name in table if table[name].keys() >= {OURS, *rivals}]
+    problems.sort(key=lambda name: mean_difference(table[name][OURS], table[name][rivals[0]]))
+    figure = Figure(figsize=(7.0, 1.0 + 0.22 * len(problems)), layout="constrained")
+    axes = figure.subplots()
+    for rival, colour, shift in zip(rivals, ("C0", "C1"), (0.12, -0.12), strict=True):
+        spread = [_spread(table[name][OURS], table[name][rival]) for name in problems]
+        places = [place + shift for place in range(len(problems))]
+        axes.errorbar(*zip(*((centre, place) for (centre, _), place in zip(spread, places, strict=True)), strict=True),
+                      xerr=[error for _, error in spread], fmt="o", ms=4, color=colour, label=rival)  # fmt: skip
+    axes.axvline(0.0, color="0.5", lw=0.8)
+    axes.set_xscale("symlog", linthresh=1.0)
+    axes.set_yticks(range(len(problems)), problems, fontsize=7)
+    axes.set_xlabel(f"log-likelihood of {OURS} minus that of the rival, nats per row (two standard errors)")
+    axes.legend(loc="lower right", fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _spread(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, float]:
+    differences = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+    error = 2.0 * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else 0.0
+    return mean(differences), error
+
+
+REPORTS = {"density": density_report, "defaults": defaults_report, "speed": speed_report}
+
+if __name__ == "__main__":
+    main()
