@@ -199,7 +199,7 @@ class VAETransformer(BaseAutoencoder):
     Without hidden layers, ``Gaussian(scale="column")`` and the standard normal prior make the model factor
     analysis; ``scale="shared"`` makes it probabilistic PCA [4]_ of the standardised columns.
 
-    A standard deviation never falls below exp(-6), 0.25 %, of its column's, unless it is fixed. Student's t has its
+    A standard deviation never falls below exp(-8), 0.034 %, of its column's, unless it is fixed. Student's t has its
     degrees of freedom, above 2, learned per column.
 
     The Bernoulli likelihood is a probability for 0/1 data. On fractions it is the expected one: minus the

@@ -1,0 +1,80 @@
+"""What the docstrings say of defaults and rules is what the code has."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import re
+from pathlib import Path
+
+import pytest
+from numpydoc.docscrape import NumpyDocString
+
+import skvae
+from skvae import _auto, _vae
+from skvae._engine import engine, runtime
+from skvae.nn import likelihoods, priors
+
+ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer]
+
+
+def public_members():
+    for estimator in ESTIMATORS:
+        yield pytest.param(estimator, id=estimator.__name__)
+        for name, member in inspect.getmembers(estimator, inspect.isfunction):
+            if not name.startswith("_") and member.__module__.startswith("skvae"):
+                yield pytest.param(member, id=f"{estimator.__name__}.{name}")
+
+
+def documented_parameters(member):
+    """Name -> type line, in the order of the docstring; "a, b : type" are two parameters."""
+    entries = NumpyDocString(inspect.getdoc(member))["Parameters"]
+    return {name: entry.type for entry in entries for name in entry.name.split(", ")}
+
+
+@pytest.mark.parametrize("member", list(public_members()))
+def test_parameters_and_defaults_are_those_of_the_signature(member):
+    signature = {name: p for name, p in inspect.signature(member).parameters.items() if name != "self"}
+    documented = documented_parameters(member)
+    assert list(documented) == list(signature)
+    for name, parameter in signature.items():
+        stated = re.search(r"default=(.+)$", documented[name])
+        if parameter.default is inspect.Parameter.empty:
+            assert stated is None, name
+        elif stated is None:
+            assert name == "y", f"{name} of {member.__qualname__} states no default"
+        else:
+            assert ast.literal_eval(stated[1]) == parameter.default, name
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_rules_of_auto_are_stated_with_their_numbers(estimator):
+    doc = {entry.name: " ".join(entry.desc) for entry in NumpyDocString(inspect.getdoc(estimator))["Parameters"]}
+    smallest, largest = _auto.BATCH_SIZES
+    widths = [_auto.components("auto", n) for n in (1, 14, 1000)]
+    assert widths[1] == 14 // 2
+    assert f"at least {widths[0]} and at most {widths[2]}" in doc["n_components"]
+    assert _auto.BATCHES == 16
+    assert f"sixteenth of the training rows, from {smallest} to {largest}" in doc["batch_size"]
+    assert f"what {_auto.STEPS} steps take, but at least {_auto.EPOCHS} epochs" in doc["max_iter"]
+    assert f"at least {_auto.EARLY_STOPPING_ROWS} rows" in doc["early_stopping"]
+    assert [_auto.patience("auto", n) for n in (1, 100)] == [5, 100 // 5]
+    assert "a fifth of `max_iter`, but at least 5" in doc["n_iter_no_change"]
+    assert f"at least {runtime.GPU_CELLS:,} cells" in doc["device"]
+
+
+def test_constants_of_the_vae_are_stated():
+    doc = NumpyDocString(inspect.getdoc(skvae.VAETransformer))
+    said = {entry.name: " ".join(entry.desc) for key in ("Parameters", "Attributes") for entry in doc[key]}
+    notes = " ".join(doc["Notes"])
+    assert f"more than {_vae.ACTIVE} nats" in said["n_active_components_"]
+    assert f"at most {engine.ORDERING_ROWS:,}" in said["kl_per_component_"]
+    assert f"at most {engine.ORDERING_ROWS:,}" in said["lower_bound_"]
+    assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
+    assert _auto.LIKELIHOODS == {"bool": "bernoulli", "integer": "student_t", "float": "student_t"}
+    assert 'boolean columns are "bernoulli", all others "student_t"' in said["likelihood"]
+    floor = likelihoods.MIN_LOG_STD
+    assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
+    guide = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
+    assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in guide
