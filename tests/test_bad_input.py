@@ -54,7 +54,7 @@ def test_text_in_an_array_is_an_error_with_a_way_out(light, dtype):
 
 
 def test_objects_that_are_no_numbers_are_an_error(light):
-    with pytest.raises(TypeError, match="argument must be .* string .* number"):
+    with pytest.raises(TypeError, match=r"argument must be .* string .* number"):
         light().fit(np.array([[{"a": 1}, 2.0], [1.0, 2.0]] * 10, dtype=object))
 
 
@@ -107,7 +107,7 @@ def test_a_polars_column_that_is_no_number_is_named(light, column, dtype, way_ou
 
 @pytest.mark.parametrize("dtype", ["M8[D]", "m8[D]"])
 def test_an_array_of_dates_is_an_error(light, dtype):
-    with pytest.raises(TypeError, match="X must hold numbers. Got dtype .*: turn dates into numbers"):
+    with pytest.raises(TypeError, match=r"X must hold numbers. Got dtype .*: turn dates into numbers"):
         light().fit(np.arange(40).reshape(20, 2).astype(dtype))
 
 
@@ -164,20 +164,20 @@ def test_wrong_number_of_dimensions_is_an_error(light, shape, message):
 
 
 def test_a_series_is_an_error(light, X):
-    with pytest.raises(ValueError, match="Expected 2D array|Expected a 2-dimensional container"):
+    with pytest.raises(ValueError, match=r"Expected 2D array|Expected a 2-dimensional container"):
         light().fit(pd.Series(X[:, 0]))
 
 
 def test_wrong_width_is_an_error(light, X):
     model = light().fit(X)
     for method in ("transform", "reconstruct", "score_samples", "score", "partial_fit"):
-        with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 4 features"):
+        with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 4 features"):
             getattr(model, method)(X[:, :3])
 
 
 def test_codes_of_the_wrong_width_are_an_error(light, X):
     model = light().fit(X)
-    with pytest.raises(ValueError, match="X has 4 columns, but inverse_transform .* expects .*n_components_=2 columns"):
+    with pytest.raises(ValueError, match=r"X has 4 columns, .* expects .*n_components_=2 columns"):
         model.inverse_transform(X)
     with pytest.raises(ValueError, match="contains NaN"):
         model.inverse_transform(np.full((2, 2), np.nan))
@@ -192,7 +192,7 @@ def test_columns_in_another_order_or_under_other_names_are_an_error(light, X):
 
 
 def test_repeated_names_are_an_error(light, X):
-    with pytest.raises(ValueError, match="names must be unique. Got a more than once; rename"):
+    with pytest.raises(ValueError, match=r"names must be unique. Got a more than once; rename"):
         light().fit(pd.DataFrame(X, columns=["a", "a", "b", "c"]))
 
 
@@ -284,9 +284,9 @@ def test_a_parameter_out_of_range_is_an_error(light, X, parameters, message):
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, "two"])
 def test_a_number_of_draws_that_is_no_positive_integer_is_an_error(light_vae, X, n_samples):
     model = light_vae().fit(X)
-    with pytest.raises(ValueError, match="n_samples must be a positive integer. Got"):
+    with pytest.raises(ValueError, match=r"n_samples must be a positive integer. Got"):
         model.sample(n_samples)
-    with pytest.raises(ValueError, match="n_samples must be a positive integer. Got"):
+    with pytest.raises(ValueError, match=r"n_samples must be a positive integer. Got"):
         model.sample_latent(n_samples)
 
 
@@ -329,7 +329,7 @@ def test_one_column_works(light, X):
 
 @containers
 def test_constant_columns_only_is_an_error(light, container):
-    with pytest.raises(ValueError, match="Every column of X is constant .*60 training rows.*differ"):
+    with pytest.raises(ValueError, match=r"Every column of X is constant .*60 training rows.*differ"):
         light().fit(container(np.full((60, 4), 3.0)))
 
 
