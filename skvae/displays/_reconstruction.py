@@ -27,7 +27,7 @@ class ReconstructionDisplay:
     feature_names : sequence of str, default=None
         Titles of the scatters.
     name : str, default=None
-        Title of the picture.
+        Title of the picture; scatters have room for one only in a figure of their own.
 
     Attributes
     ----------
@@ -128,12 +128,15 @@ class ReconstructionDisplay:
         self.image_ = None
         self.axes_: list[Any] = []
         self.scatter_: list[Any] = []
+        title = name or self.name
         if self.image_shape is None:
             self._plot_scatters(ax, max_panels, artist_kwargs)
+            # A title of the axes that hold the panels would cover those of the panels.
+            if ax is None:
+                self.figure_.suptitle(title or "")
         else:
             self._plot_images(ax, max_panels, self.image_shape, artist_kwargs)
-        above_panels = {"pad": 24.0} if self.axes_ else {}
-        self.ax_.set_title(name or self.name, **above_panels)
+            self.ax_.set_title(title)
         return self
 
     def _plot_images(self, ax: Any, max_panels: int, image_shape: tuple[int, ...], style: dict[str, Any]) -> None:
