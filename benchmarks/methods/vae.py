@@ -31,7 +31,9 @@ CONSTANTS = (
     "skvae._auto.STEPS",
     "skvae._auto.EPOCHS",
     "skvae._auto.BATCHES",
+    "skvae._auto.BATCH_SIZES",
     "skvae._auto.EARLY_STOPPING_ROWS",
+    "skvae._auto.PATIENCE",
 )
 
 

@@ -1,0 +1,339 @@
+"""The benchmarks measure what they say: splits, noise, Jacobians, the rule of a win, and what a results file holds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from benchmarks import records, report, run, speed
+from benchmarks.measure import measure_density
+from benchmarks.methods import density
+from benchmarks.methods.vae import CONSTANTS, DEFAULT, TEXTBOOK, VAES, VAEMethod, constant, patched
+from benchmarks.problems import Split, _dequantised, density_problems, density_split, load_density_table
+from benchmarks.settings import FACTORS, STUDY_TABLES
+from skvae import VAETransformer
+
+TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
+FIELDS = {
+    "problem", "method", "seed", "n_train", "n_test", "n_features", "log_likelihood", "standard_error", "fit_seconds",
+    "score_seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_tables_only(monkeypatch):
+    monkeypatch.delenv("SKVAE_DATA", raising=False)
+
+
+@pytest.fixture
+def diabetes():
+    split = density_split("sk/diabetes", 0)
+    return Split(split.name, split.seed, split.train[:80], split.test[:40])
+
+
+# -- problems ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_the_folder_only_scikit_learns_tables_are_offered():
+    assert set(density_problems()) == {"sk/breast_cancer", "sk/diabetes", "sk/digits"}
+
+
+def test_splits_are_the_same_at_every_call_and_others_under_another_seed():
+    first, again, other = (
+        density_split("sk/diabetes", 0),
+        density_split("sk/diabetes", 0),
+        density_split("sk/diabetes", 1),
+    )
+    np.testing.assert_array_equal(first.train, again.train)
+    np.testing.assert_array_equal(first.test, again.test)
+    assert not np.array_equal(first.test, other.test)
+
+
+def test_split_is_four_to_one_and_covers_the_table_once():
+    split, table = density_split("sk/diabetes", 2), load_density_table("sk/diabetes", 2)
+    assert len(split.test) == math.ceil(0.2 * len(table))
+    rows = np.concatenate([split.train, split.test])
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(table, axis=0))
+
+
+def test_dequantisation_leaves_no_tie_and_is_as_wide_as_the_smallest_gap():
+    raw = density_problems()["sk/digits"]()
+    raw = raw[:, raw.max(axis=0) > raw.min(axis=0)]
+    noise = load_density_table("sk/digits", 0) - raw
+    assert all(len(np.unique(column)) == len(raw) for column in (raw + noise).T)
+    gaps = np.array([np.diff(np.unique(column)).min() for column in raw.T])
+    assert (noise.min(axis=0) >= 0.0).all()
+    assert (noise.max(axis=0) <= gaps).all()
+    np.testing.assert_allclose(noise.mean(axis=0), gaps / 2, rtol=0.1)  # 1797 draws: 4 standard errors are 5 %
+
+
+def test_a_column_without_ties_gets_no_noise():
+    rng = np.random.default_rng(0)
+    untied, tied = np.linspace(0.0, 1.0, 50), np.repeat([0.0, 3.0], 25)
+    noisy = _dequantised(np.column_stack([untied, tied]), rng)
+    np.testing.assert_array_equal(noisy[:, 0], untied)
+    assert (noisy[:, 1] != tied).all()
+
+
+# -- methods -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [*density.DENSITY_RIVALS.values(), TINY], ids=[*density.DENSITY_RIVALS, "tiny VAE"])
+def test_densities_count_the_jacobian(method, diabetes, monkeypatch):
+    monkeypatch.setattr(density, "COMPONENTS", (1, 2))
+    scales = np.array([1e-3, 1e3, *[10.0] * 8])
+    plain = method(diabetes.train, 0)(diabetes.test)
+    scaled = method(diabetes.train * scales, 0)(diabetes.test * scales)
+    assert plain.shape == (len(diabetes.test),)
+    np.testing.assert_allclose(scaled.mean() + np.log(scales).sum(), plain.mean(), atol=2e-2)
+
+
+def test_the_floor_is_the_sum_of_normal_columns(diabetes):
+    expected = norm.logpdf(diabetes.test, diabetes.train.mean(axis=0), diabetes.train.std(axis=0)).sum(axis=1)
+    np.testing.assert_allclose(density.gaussian_marginals(diabetes.train, 0)(diabetes.test), expected)
+
+
+def test_every_adapter_makes_the_same_record(diabetes, monkeypatch):
+    monkeypatch.setattr(density, "COMPONENTS", (1, 2))
+    for name, method in {**density.DENSITY_RIVALS, DEFAULT: TINY}.items():
+        record = measure_density(name, method, diabetes)
+        assert set(record) == FIELDS
+        assert (record["problem"], record["method"], record["seed"]) == ("sk/diabetes", name, 0)
+        assert (record["n_train"], record["n_test"], record["n_features"]) == (80, 40, 10)
+        assert math.isfinite(record["log_likelihood"])
+        assert record["standard_error"] > 0.0
+
+
+def test_the_default_is_the_default():
+    assert dict(VAES[DEFAULT].parameters) == dict(VAES[DEFAULT].constants) == {}
+
+
+def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
+    """A patch that nothing reads would make two options of a factor the same."""
+    before = {name: constant(name) for name in CONSTANTS}
+    scores = {}
+    for name, value in ((None, 0), ("skvae.nn.likelihoods.MIN_LOG_STD", 0.5), ("skvae.nn.networks.CLIP", 0.5)):
+        method = VAEMethod(TINY.parameters, {name: value} if name else {})
+        scores[name] = method(diabetes.train, 0)(diabetes.test).mean()
+    averaging = VAEMethod({**TINY.parameters, "max_iter": 9}, {"skvae._engine.training.AVERAGING": 0.0})
+    scores["none"] = averaging(diabetes.train, 0)(diabetes.test).mean()
+    scores["averaged"] = VAEMethod(averaging.parameters)(diabetes.train, 0)(diabetes.test).mean()
+    assert len(set(scores.values())) == len(scores)
+    assert {name: constant(name) for name in CONSTANTS} == before
+
+
+def test_the_steps_constant_sets_the_epochs(diabetes):
+    with patched({"skvae._auto.STEPS": 20}):
+        fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
+    assert fitted.n_iter_ == math.ceil(20 / math.ceil(80 / 32))
+
+
+def test_an_unknown_constant_is_an_error():
+    with pytest.raises(AttributeError, match="NO_SUCH"), patched({"skvae.nn.networks.NO_SUCH": 1.0}):
+        pass
+
+
+def test_settings_tell_options_apart_and_know_the_default():
+    assert VAEMethod().settings == VAES[DEFAULT].settings
+    assert VAEMethod({"learning_rate_init": VAETransformer().learning_rate_init}).settings == VAEMethod().settings
+    for factor, options in FACTORS.items():
+        digests = {method.settings for method in options.values()}
+        assert len(digests) == len(options), factor
+        assert VAEMethod().settings in digests, f"no option of {factor} is the default"
+    assert VAEMethod(TEXTBOOK).settings != VAEMethod().settings
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def small(monkeypatch):
+    monkeypatch.setattr(run, "DENSITY_METHODS", {"floor": density.gaussian_marginals, "tiny": TINY})
+    return ["density", "--methods", "floor", "tiny", "--problems", "sk/diabetes", "--seeds", "1"]
+
+
+def test_density_writes_an_environment_and_its_records(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "new" / "density.jsonl"
+    run.main([*small(monkeypatch), "--smoke", "--out", str(out)])
+    found, environments = records.read(out)
+    assert [record["method"] for record in found] == ["floor", "tiny"]
+    assert all(record.keys() >= FIELDS | {"run"} for record in found)
+    assert [record["n_train"] for record in found] == [run.SMOKE_ROWS] * 2
+    assert len(environments) == 1
+    assert environments[0].keys() >= {"python", "torch", "scikit-learn", "cpu", "cores", "threads", "seeds", "commit"}
+    printed = capsys.readouterr().out
+    assert '"threads"' in printed
+    assert "[2/2" in printed
+
+
+def test_resume_adds_only_what_the_file_lacks(tmp_path, monkeypatch):
+    out, command = tmp_path / "density.jsonl", small(monkeypatch)
+    floor = measure_density("floor", density.gaussian_marginals, density_split("sk/diabetes", 0))
+    out.write_text(json.dumps(floor) + "\n")  # a record of another program's, without a header
+    with pytest.raises(SystemExit, match="--resume"):
+        run.main([*command, "--smoke", "--out", str(out)])
+    run.main([*command, "--smoke", "--out", str(out), "--resume"])
+    assert [record["method"] for record in records.read(out)[0]] == ["floor", "tiny"]
+    before = out.read_text()
+    run.main([*command, "--smoke", "--out", str(out), "--resume"])
+    assert out.read_text() == before
+
+
+def test_other_settings_under_an_old_name_are_measured_anew(tmp_path, monkeypatch):
+    out, command = tmp_path / "density.jsonl", small(monkeypatch)
+    run.main([*command, "--smoke", "--out", str(out)])
+    other = VAEMethod({**TINY.parameters, "learning_rate_init": 1e-4})
+    monkeypatch.setattr(run, "DENSITY_METHODS", {"floor": density.gaussian_marginals, "tiny": other})
+    run.main([*command, "--smoke", "--out", str(out), "--resume"])
+    assert [record["method"] for record in records.read(out)[0]] == ["floor", "tiny", "tiny"]
+
+
+def test_the_same_settings_under_another_name_are_not_fitted_again(tmp_path, monkeypatch):
+    out = tmp_path / "defaults.jsonl"
+    fits = []
+    monkeypatch.setattr(run, "measure_density", lambda *args: fits.append(args[0]) or measure_density(*args))
+    monkeypatch.setattr(run, "VAES", {DEFAULT: TINY})
+    monkeypatch.setattr(
+        run, "FACTORS", {"seasoning": {"none": TINY, "beta": VAEMethod({**TINY.parameters, "beta": 0.5})}}
+    )
+    run.main(["defaults", "--problems", "sk/diabetes", "--smoke", "--out", str(out)])
+    found = records.read(out)[0]
+    assert [record["method"] for record in found] == [DEFAULT, "seasoning: none", "seasoning: beta"]
+    assert fits == [DEFAULT, "seasoning: beta"]
+    assert found[0]["log_likelihood"] == found[1]["log_likelihood"] != found[2]["log_likelihood"]
+
+
+def test_a_method_that_fails_is_recorded_and_tried_again(tmp_path, monkeypatch):
+    def broken(train, seed):
+        raise ValueError("no density today")
+
+    out, command = tmp_path / "density.jsonl", small(monkeypatch)
+    for methods in ({"floor": broken, "tiny": TINY}, {"floor": density.gaussian_marginals, "tiny": TINY}):
+        monkeypatch.setattr(run, "DENSITY_METHODS", methods)
+        run.main([*command, "--smoke", "--out", str(out), "--resume"])
+    found = records.read(out)[0]
+    assert [record.get("error") for record in found] == ["ValueError: no density today", None, None]
+    assert report.failures(found) == []
+    assert "no density today" in report.failures(found[:2])[0]
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match="Unknown methods"):
+        run.main(["density", "--methods", "magic", "--out", str(tmp_path / "x")])
+    with pytest.raises(SystemExit, match="SKVAE_DATA"):
+        run.main(["density", "--problems", "adbench/4_breastw", "--out", str(tmp_path / "x")])
+
+
+# -- speed -------------------------------------------------------------------------------------------------------------
+
+
+def test_layers_of_a_shape_are_those_of_the_rival():
+    assert speed.Shape(20, (64, 32), 4, 128).layers == [(20, 64), (64, 32), (32, 8), (4, 32), (32, 64), (64, 20)]
+    rival = speed.mlp(speed.FIT_SHAPE, 3, 0)
+    assert rival.hidden_layer_sizes == (128, 64, 10, 64, 128)
+    plain = speed.plain_vae(speed.FIT_SHAPE, 3, 0)
+    assert (plain.batch_size, plain.max_iter, plain.early_stopping) == (rival.batch_size, rival.max_iter, False)
+    assert (plain.objective, plain.prior, plain.n_train_samples) == ("elbo", "standard_normal", 1)
+
+
+def test_both_models_of_the_ratio_run_all_epochs():
+    table = speed.factor_table(60, 20, 0)
+    shape = speed.Shape(20, (8,), 2, 16)
+    for make in (speed.plain_vae, speed.default_vae, speed.mlp):
+        model = make(shape, 4, 0)
+        speed._fit(model, table)()
+        assert model.n_iter_ == 4
+
+
+# -- report ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ([2.0, 2.1, 1.9], [1.0, 1.0, 1.0], "win"),
+        ([1.0, 1.0, 1.0], [2.0, 2.1, 1.9], "loss"),
+        ([2.0, 0.5, 1.0], [1.0, 1.0, 1.0], "tie"),
+        ([11.0, 21.0, 31.0], [10.0, 20.0, 30.0], "win"),  # paired: the tables' own spread does not count
+        ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], "tie"),
+        ([5.0], [1.0], "tie"),
+        ([-math.inf, 1.0, 1.0], [0.0, 0.0, 0.0], "loss"),
+        ([1.0, 1.0, 1.0], [0.0, -math.inf, 0.0], "win"),
+    ],
+)
+def test_a_win_is_a_paired_difference_above_two_standard_errors(ours, theirs, expected):
+    assert report.outcome(dict(enumerate(ours)), dict(enumerate(theirs))) == expected
+
+
+def test_two_standard_errors_are_the_bar():
+    """Differences 0 and 2 have mean 1 and standard error 1: no win; a little less spread is one."""
+    zeros = {0: 0.0, 1: 0.0}
+    assert report.outcome({0: 0.0, 1: 2.0}, zeros) == "tie"
+    assert report.outcome({0: 0.51, 1: 1.49}, zeros) == "win"
+
+
+def synthetic(problem, method, values, **more):
+    return [
+        {"problem": problem, "method": method, "seed": seed, "log_likelihood": value, "fit_seconds": 1.0, **more}
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_comparison_counts_tables():
+    found = [
+        *synthetic("a", DEFAULT, [3.0, 3.1, 3.2]), *synthetic("a", "Gaussian mixture", [1.0, 1.1, 1.2]),
+        *synthetic("b", DEFAULT, [1.0, 1.0, 1.0]), *synthetic("b", "Gaussian mixture", [2.0, 2.0, 2.0]),
+        *synthetic("c", DEFAULT, [1.0, 1.0, 4.0]), *synthetic("c", "Gaussian mixture", [1.0, 2.0, 1.0]),
+        *synthetic("d", DEFAULT, [1.0, 1.0, 1.0]),
+    ]  # fmt: skip
+    row = report.comparison(report.scores(found), [DEFAULT, "Gaussian mixture"]).splitlines()[-1]
+    assert row == "| Gaussian mixture | 2 of 3 (67%) | 1 | 1 | 1 | +0.67 | -1.00 |"
+
+
+def test_the_later_of_two_measurements_counts():
+    found = [*synthetic("a", DEFAULT, [1.0]), *synthetic("a", DEFAULT, [2.0])]
+    assert report.scores(found)["a"][DEFAULT] == {0: 2.0}
+
+
+def test_defaults_report_marks_the_default_and_subtracts_it():
+    found = [
+        *synthetic("a", DEFAULT, [1.0, 1.0], settings="s0"),
+        *synthetic("a", "prior: plain", [1.0, 1.0], settings="s0"),
+        *synthetic("a", "prior: odd", [0.5, 0.5], settings="s1"),
+    ]
+    table = report.defaults_report(found)[1]
+    assert "| prior | **plain** (default) |  |  |  |  |  | 1.00 |" in table
+    assert "| prior | odd | -0.50 | -0.50 | 0 | 0 | 1 | 1.00 |" in table
+
+
+def test_only_the_text_between_the_markers_is_replaced():
+    document = "head\n<!-- begin density -->\nold\n<!-- end density -->\ntail <!-- begin speed --><!-- end speed -->\n"
+    written = report.replaced(document, "density", "new")
+    assert "old" not in written
+    assert written.startswith("head\n<!-- begin density -->\n\nnew\n\n<!-- end density -->\ntail")
+    assert report.replaced(written, "density", "new") == written
+    with pytest.raises(ValueError, match="begin defaults"):
+        report.replaced(document, "defaults", "new")
+
+
+@pytest.mark.parametrize("name", list(report.REPORTS))
+def test_the_document_has_a_place_for_every_report(name):
+    assert "new" in report.replaced(report.DOCUMENT.read_text(), name, "new")
+
+
+def test_reports_are_written_from_files(tmp_path, monkeypatch, capsys):
+    results, document = tmp_path / "density.jsonl", tmp_path / "doc.md"
+    document.write_text("<!-- begin density --><!-- end density -->")
+    run.main([*small(monkeypatch), "--smoke", "--out", str(results)])
+    report.main(["density", "--results", str(results), "--document", str(document)])
+    text = document.read_text()
+    assert "| sk/diabetes | " in text
+    assert "Measured with python" in text
+
+
+def test_study_tables_are_known_names():
+    assert len(set(STUDY_TABLES)) == len(STUDY_TABLES)
+    assert {name for name in STUDY_TABLES if name.startswith("sk/")} <= set(density_problems())
