@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skvae import __version__
 from skvae._auto import batches_and_epochs, blocks_of, components, layer_sizes, patience, stops_early
 from skvae._engine.build import ModelSpec, kinds_of
 from skvae._engine.engine import Engine
@@ -241,12 +243,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         if "_engine" in state:
             state["_engine"] = state["_engine"].state()
             state["schema_"] = state["schema_"].to_dict()
+            state["_skvae_version"] = __version__
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_engine"), dict):
             saved = state["_engine"]
             state = dict(state, schema_=TableSchema.from_dict(state["schema_"]))
+            _warn_of_version(state.pop("_skvae_version", "an unknown one"))
             state["_engine"] = self._engine_class.from_state(saved, device_or_cpu(saved["device"]))
         super().__setstate__(state)
 
@@ -426,6 +430,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             Higher is better.
         """
         return float(np.mean(self.score_samples(X)))
+
+
+def _warn_of_version(saved: str) -> None:
+    if saved != __version__:
+        warnings.warn(
+            f"The model was saved by skvae {saved} and is loaded by {__version__}: its answers may differ. Fit it "
+            f"again with this version, or load it with that one.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def _not_a_number(name: Hashable, dtype: str, way_out: str) -> TypeError:
 def to_numbers(frame: Any) -> NDArray[np.floating]:
     """An (n, p) array in which NaN marks the missing cells; float32 if every column is, else float64."""
     dtypes = dtypes_of(frame)
-    all_single = bool(dtypes) and all(d.lower().endswith(":float32") for d in dtypes)
+    all_single = bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
     out = np.empty(frame.shape, dtype=np.float32 if all_single else np.float64, order="F")
     for j, name in enumerate(frame.columns):
         out[:, j] = _column_to_numbers(frame, j, name)
@@ -112,7 +112,7 @@ def to_frame(values: NDArray[np.floating], container: str, names: Sequence[Hasha
         return polars.DataFrame(columns).with_columns(
             polars.col(name).cast(_polars_dtype(dtype))  # type: ignore[arg-type]
             for name, dtype in zip(names, dtypes, strict=True)
-            if _castable(columns[name], dtype)
+            if _castable(columns[name], dtype) and hasattr(polars, dtype.split(":", 1)[1])  # a Decimal stays a float
         )
     frame = pd.DataFrame(columns)
     wanted = {
@@ -154,4 +154,4 @@ def _castable(column: NDArray[Any], dtype: str) -> bool:
 def _polars_dtype(dtype: str) -> Any:
     import polars
 
-    return getattr(polars, dtype.split(":", 1)[1])
+    return getattr(polars, dtype.split(":", 1)[1], polars.Float64)  # a Decimal comes back as a float
