@@ -40,7 +40,7 @@ def test_weights_are_repeats(values, data):
 
 
 @quick
-@given(columns, st.floats(0.01, 100.0))
+@given(columns, st.sampled_from([0.125, 2.0, 64.0]))  # exact in binary: a quantile jumps where rounding moves a tie
 def test_weights_count_relative_to_one_another(values, factor):
     weight = np.linspace(1.0, 2.0, len(values))
     for scaling in (Continuous.scaling, lambda x, w: robust_scaling(x, w, 1.0)):
