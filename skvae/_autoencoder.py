@@ -51,7 +51,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
         `max_iter`, or constant. `partial_fit` is always constant.
 
-    learning_rate_init : float, default=3e-3
+    learning_rate_init : float, default=1e-2
         The learning rate at its peak.
 
     batch_size : int or "auto", default="auto"
@@ -59,11 +59,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         and never more than there are rows.
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is what 3000 steps take, but at least 5 epochs.
+        Largest number of epochs. "auto" is what 2500 steps take, but at least 10 epochs.
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights
-        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has at least 100 rows.
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows.
 
     validation_fraction : float, default=0.1
         Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
@@ -75,7 +75,7 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-2
         Smallest gain that counts, in units of the loss per row.
 
-    alpha : float, default=0.1
+    alpha : float, default=0.2
         Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
 
     warm_start : bool, default=False
@@ -181,14 +181,14 @@ class AutoencoderTransformer(BaseAutoencoder):
         corruption=None,
         corruption_level=0.2,
         learning_rate="one_cycle",
-        learning_rate_init=3e-3,
+        learning_rate_init=1e-2,
         batch_size="auto",
         max_iter="auto",
         early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change="auto",
         tol=1e-2,
-        alpha=0.1,
+        alpha=0.2,
         warm_start=False,
         encoder=None,
         decoder=None,

@@ -85,7 +85,7 @@ class VAETransformer(BaseAutoencoder):
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
         `max_iter`, or constant. `partial_fit` is always constant.
 
-    learning_rate_init : float, default=3e-3
+    learning_rate_init : float, default=1e-2
         The learning rate at its peak.
 
     batch_size : int or "auto", default="auto"
@@ -93,11 +93,11 @@ class VAETransformer(BaseAutoencoder):
         and never more than there are rows.
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is what 3000 steps take, but at least 5 epochs.
+        Largest number of epochs. "auto" is what 2500 steps take, but at least 10 epochs.
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the bound on held-out rows, stop when it no longer rises, and keep the weights
-        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has at least 100 rows.
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows.
 
     validation_fraction : float, default=0.1
         Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
@@ -109,7 +109,7 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=1e-2
         Smallest gain that counts, in nats per row.
 
-    alpha : float, default=0.1
+    alpha : float, default=0.2
         Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
 
     warm_start : bool, default=False
@@ -163,14 +163,15 @@ class VAETransformer(BaseAutoencoder):
         nats per row and data units. Empty without early stopping.
 
     kl_per_component_ : ndarray of shape (`n_components_`,)
-        KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over (at most 10,000) training rows; descending.
+        KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over the first training rows (at most 4,096);
+        descending.
 
     n_active_components_ : int
         Components with more than 0.01 nats: those that carry anything about the rows.
 
     lower_bound_ : float
-        Training objective of the kept model at ``beta=1``, averaged over (at most 10,000) training rows, in nats per
-        row and data units.
+        Training objective of the kept model at ``beta=1``, averaged over the first training rows (at most 4,096),
+        in nats per row and data units.
 
     converged_ : bool
         False if early stopping was on and the held-out score still rose by more than `tol` in the last tenth of the
@@ -264,14 +265,14 @@ class VAETransformer(BaseAutoencoder):
         n_train_samples=5,
         n_importance_samples=64,
         learning_rate="one_cycle",
-        learning_rate_init=3e-3,
+        learning_rate_init=1e-2,
         batch_size="auto",
         max_iter="auto",
         early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change="auto",
         tol=1e-2,
-        alpha=0.1,
+        alpha=0.2,
         warm_start=False,
         encoder=None,
         decoder=None,
@@ -367,6 +368,8 @@ class VAETransformer(BaseAutoencoder):
           being the number of rows trained on.
         """
         rows, encoded = self._encoded(X)
+        if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
+            raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
         schema = self.schema_
         surprises = schema.surprises(rows)
         if surprises.any():
@@ -450,8 +453,9 @@ class VAETransformer(BaseAutoencoder):
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
 
     def _fitted_attributes(self, engine: VAEEngine, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
-        engine.align(encoded, engine.kl_per_component(encoded, weight))
         kl = engine.kl_per_component(encoded, weight)
+        engine.align(encoded, kl)
+        kl = np.sort(kl)[::-1]
         bound = engine.mean_bound(encoded, weight, self._objective())
         n_active = int((kl > ACTIVE).sum())
         if n_active == 0 and bound <= engine.marginal_log_likelihood(encoded, weight) + self.tol:
@@ -459,7 +463,7 @@ class VAETransformer(BaseAutoencoder):
                 "Every latent component is inactive and the model is no better than independent columns. If columns "
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 

@@ -16,6 +16,7 @@ from skvae import _auto, _vae
 from skvae._engine import engine, runtime
 from skvae.nn import likelihoods, priors
 
+USER_GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
 ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer]
 
 
@@ -58,7 +59,9 @@ def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     assert _auto.BATCHES == 16
     assert f"sixteenth of the training rows, from {smallest} to {largest}" in doc["batch_size"]
     assert f"what {_auto.STEPS} steps take, but at least {_auto.EPOCHS} epochs" in doc["max_iter"]
-    assert f"at least {_auto.EARLY_STOPPING_ROWS} rows" in doc["early_stopping"]
+    fewest, too_many = _auto.EARLY_STOPPING_ROWS
+    assert f"from {fewest} to {too_many - 1} rows" in doc["early_stopping"]
+    assert f"tables of {fewest} to {too_many - 1} rows" in USER_GUIDE
     assert [_auto.patience("auto", n) for n in (1, 100)] == [5, 100 // 5]
     assert "a fifth of `max_iter`, but at least 5" in doc["n_iter_no_change"]
     assert f"at least {runtime.GPU_CELLS:,} cells" in doc["device"]
@@ -76,5 +79,4 @@ def test_constants_of_the_vae_are_stated():
     assert 'boolean columns are "bernoulli", all others "student_t"' in said["likelihood"]
     floor = likelihoods.MIN_LOG_STD
     assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
-    guide = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
-    assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in guide
+    assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE
