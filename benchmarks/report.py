@@ -264,8 +264,11 @@ def plot_differences(table: Scores, path: Path) -> None:
     axes.axvline(0.0, color="0.5", lw=0.8)
     axes.set_xscale("symlog", linthresh=1.0)
     axes.set_yticks(range(len(problems)), problems, fontsize=7)
-    axes.set_xlabel(f"log-likelihood of {OURS} minus that of the rival, nats per row (two standard errors)")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.set_xlabel(f"log-likelihood of {OURS} minus that of the rival:\nnats per row, with two standard errors")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

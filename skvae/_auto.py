@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-STEPS = 3000  # steps of the "auto" max_iter, whatever the size of the table
-EPOCHS = 5  # its least number of epochs
+STEPS = 2500  # steps of the "auto" max_iter, whatever the size of the table
+EPOCHS = 10  # its least number of epochs
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes
-EARLY_STOPPING_ROWS = 100  # fewest rows of which "auto" gives some away to validation
+EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
 LIKELIHOODS = {"float": "student_t", "integer": "student_t", "bool": "bernoulli"}  # by the family of the dtype
@@ -40,7 +40,8 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tu
 
 def stops_early(early_stopping: str | bool, n: int) -> bool:
     """Whether some of n rows are set aside for validation."""
-    return n >= EARLY_STOPPING_ROWS if early_stopping == "auto" else bool(early_stopping)
+    fewest, too_many = EARLY_STOPPING_ROWS
+    return fewest <= n < too_many if early_stopping == "auto" else bool(early_stopping)
 
 
 def patience(n_iter_no_change: str | int, max_iter: int) -> int:

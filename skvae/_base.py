@@ -37,8 +37,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _engine_class: type[Engine]
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
 
-    # What a model without a prior has in place of these parameters.
+    # What a model that draws nothing has in place of these parameters.
     prior: Any = None
+    n_train_samples = 1
     beta = 1.0
     kl_warmup = 0.0
 
@@ -203,6 +204,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             alpha=self.alpha,
             beta=self.beta,
             warmup_steps=round(self.kl_warmup * max_iter * math.ceil(n / batch_size)),
+            n_draws=self.n_train_samples,
         )
 
     def _patience(self, max_iter: int) -> Patience:

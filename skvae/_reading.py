@@ -110,5 +110,5 @@ def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
             f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "
             f"from that of the first chunk, which froze location and scale. If this lasts, fit a new model.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

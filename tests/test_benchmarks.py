@@ -126,6 +126,16 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
     assert {name: constant(name) for name in CONSTANTS} == before
 
 
+def test_patched_constants_hold_while_scoring(diabetes):
+    floor = {"skvae.nn.likelihoods.MIN_LOG_STD": 0.5}
+    with patched(floor):
+        model = VAETransformer(**TINY.parameters, random_state=0).fit(diabetes.train)
+        expected = model.score_samples(diabetes.test)
+    scores = VAEMethod(TINY.parameters, floor)(diabetes.train, 0)(diabetes.test)
+    np.testing.assert_array_equal(scores, expected)
+    assert not np.allclose(scores, model.score_samples(diabetes.test))
+
+
 def test_the_steps_constant_sets_the_epochs(diabetes):
     with patched({"skvae._auto.STEPS": 20}):
         fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
@@ -269,9 +279,9 @@ def test_a_win_is_a_paired_difference_above_two_standard_errors(ours, theirs, ex
 
 
 def test_two_standard_errors_are_the_bar():
-    """Differences 0 and 2 have mean 1 and standard error 1: no win; a little less spread is one."""
+    """Differences 1 - d and 1 + d have mean 1 and standard error d."""
     zeros = {0: 0.0, 1: 0.0}
-    assert report.outcome({0: 0.0, 1: 2.0}, zeros) == "tie"
+    assert report.outcome({0: 0.49, 1: 1.51}, zeros) == "tie"
     assert report.outcome({0: 0.51, 1: 1.49}, zeros) == "win"
 
 

@@ -18,13 +18,21 @@ from numpy.typing import NDArray
 
 from skvae._engine.batches import Rows
 from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption, vae_bound
-from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws, resolve_device
+from skvae._engine.runtime import (
+    SHARED_PRODUCTS,
+    chunk_size,
+    generator,
+    normal_quasi_draws,
+    resolve_device,
+    single_threaded,
+)
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
 from skvae.nn.objectives import log_mean_exp
 
 FloatArray = NDArray[np.floating]
 
-ORDERING_ROWS = 10_000  # rows that the order and sign of the codes are read off
+ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off
+KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
 class Engine:
@@ -82,7 +90,7 @@ class Engine:
             self._optimiser = Optimiser(copy.deepcopy(self.model))
         seed = self.spec.seed + self._optimiser.steps
         judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
-        return epochs(
+        records = epochs(
             self._optimiser,
             rows,
             bound,
@@ -91,6 +99,9 @@ class Engine:
             noise=generator(seed, self.device),
             validation=judge,
         )
+        n_weights = sum(parameter.numel() for parameter in self.model.parameters())
+        small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
+        return single_threaded(records) if small else records
 
     def keep(self) -> None:
         """Make the (averaged) weights in training the model's."""
@@ -254,11 +265,12 @@ class VAEEngine(Engine):
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
         x = x[:ORDERING_ROWS].astype(np.float64)
         model, dtype = self._in_precision_of(x)
-        points = normal_quasi_draws(16, self.spec.n_components, self.spec.seed)
+        points = normal_quasi_draws(KL_DRAWS, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
         with torch.inference_mode():
             parts = [
-                model.kl_per_component(model.draw(rows.x, rows.observed, eps)) for rows in self._chunks(x, dtype, 16)
+                model.kl_per_component(*model.posterior(rows.x, rows.observed), eps)
+                for rows in self._chunks(x, dtype, KL_DRAWS)
             ]
             kl = torch.cat(parts).double().cpu().numpy()
         weight = None if weight is None else weight[:ORDERING_ROWS]

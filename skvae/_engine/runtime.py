@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
+SHARED_PRODUCTS = 100_000_000  # multiplications per pass through a network from which a second thread pays
 CHUNK_CELLS = 2**22  # numbers that one layer may hold at once in inference
+
+
+Step = TypeVar("Step")
 
 
 def resolve_device(device: str, n_cells: int = 0) -> torch.device:
@@ -62,6 +69,21 @@ def normal_quasi_draws(n: int, k: int, seed: int) -> NDArray[np.float64]:
     uniform = torch.quasirandom.SobolEngine(k, scramble=True, seed=seed).draw(n, dtype=torch.float64)
     normal: Tensor = torch.special.ndtri(uniform.clamp(1e-9, 1.0 - 1e-9))
     return normal.numpy()
+
+
+def single_threaded(steps: Iterator[Step]) -> Iterator[Step]:
+    """The same iterator, each step taken on one thread; between them the number of threads is the user's.
+
+    Threads wait for one another in busy loops. Where another process has a core, a training step of a millisecond then
+    takes tens of them, while two free cores would save a third of it at best.
+    """
+    pools = ThreadpoolController()
+    while True:
+        with pools.limit(limits=1, user_api="openmp"):
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
 
 
 def chunk_size(n_draws: int, width: int) -> int:

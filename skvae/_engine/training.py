@@ -20,7 +20,7 @@ RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
 
 BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
 CLIP = 5.0  # norm of a step's gradient, nats
-AVERAGING = 0.998  # weight of the past in the running average of the weights, per step
+AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
 RISE = 0.1  # share of the steps in which the learning rate rises
 VALIDATION_CHUNK = 4096
 
@@ -41,6 +41,8 @@ class Plan:
         Weight of the KL.
     warmup_steps : int
         Steps, counted over the life of the optimiser, in which beta rises in a line.
+    n_draws : int
+        Latent draws per row.
     """
 
     batch_size: int
@@ -50,6 +52,7 @@ class Plan:
     alpha: float
     beta: float = 1.0
     warmup_steps: int = 0
+    n_draws: int = 1
 
     def beta_at(self, step: int) -> float:
         """Weight of the KL at a step."""

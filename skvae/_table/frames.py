@@ -112,7 +112,7 @@ def to_frame(values: NDArray[np.floating], container: str, names: Sequence[Hasha
         return polars.DataFrame(columns).with_columns(
             polars.col(name).cast(_polars_dtype(dtype))  # type: ignore[arg-type]
             for name, dtype in zip(names, dtypes, strict=True)
-            if _castable(columns[name], dtype) and hasattr(polars, dtype.split(":", 1)[1])  # a Decimal stays a float
+            if _castable(columns[name], dtype)
         )
     frame = pd.DataFrame(columns)
     wanted = {

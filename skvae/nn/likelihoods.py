@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from skvae.nn.noise import LOG_2PI, normal, uniform
 
-MIN_LOG_STD = -6.0  # the floor of a standard deviation: exp(-6) = 0.25 % of the column's scale
+MIN_LOG_STD = -8.0  # the floor of a standard deviation: exp(-8) = 0.034 % of the scale of the column
 
 LikelihoodFactory = Callable[[int], "Likelihood"]
 

@@ -168,10 +168,10 @@ class VAE(Autoencoder):
         closed = self.prior.kl(draws.mean, draws.log_std)
         return -self.log_prior_over_posterior(draws).mean(0) if closed is None else closed.sum(-1)
 
-    def kl_per_component(self, draws: Draws) -> Tensor:
-        """KL(q(z_j|x) || p(z_j)) in nats, shape (b, k): closed, or estimated from the draws."""
-        closed = self.prior.kl(draws.mean, draws.log_std)
+    def kl_per_component(self, mean: Tensor, log_std: Tensor, eps: Tensor) -> Tensor:
+        """KL(q(z_j|x) || p(z_j)) in nats, shape (b, k): closed, or estimated from eps (S, b, k) or (S, 1, k)."""
+        closed = self.prior.kl(mean, log_std)
         if closed is not None:
             return closed
-        log_q = -0.5 * (draws.eps.square() + LOG_2PI) - draws.log_std
-        return (log_q - self.prior.marginal_log_prob(draws.z)).mean(0)
+        log_q = -0.5 * (eps.square() + LOG_2PI) - log_std
+        return (log_q - self.prior.marginal_log_prob(mean + torch.exp(log_std) * eps)).mean(0)

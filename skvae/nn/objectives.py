@@ -48,7 +48,7 @@ def _missing_bits(model: VAE, draws: Draws, free_bits: float) -> Tensor | float:
     """
     if free_bits == 0.0:
         return 0.0
-    return (free_bits - model.kl_per_component(draws).mean(0)).clamp_min(0.0).sum()
+    return (free_bits - model.kl_per_component(draws.mean, draws.log_std, draws.eps).mean(0)).clamp_min(0.0).sum()
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:

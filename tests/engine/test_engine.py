@@ -157,6 +157,8 @@ def test_training_raises_the_bound_and_keep_takes_the_average():
     train(one, x, 30)
     assert one.mean_bound(x, None, one.objective("elbo", 8, 0.0)) > start + 0.5
     assert not np.allclose(one.encode(x), before)
+    kept, average = one.model.state_dict(), one._optimiser.average.state_dict()
+    assert all(torch.equal(kept[name], average[name]) for name in kept)
 
 
 def test_until_keep_the_model_is_as_it_was():

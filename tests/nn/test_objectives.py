@@ -164,14 +164,14 @@ def test_kl_of_the_elbo_is_positive_and_its_estimate_agrees(objective):
 def test_free_bits_below_every_component_change_nothing(objective):
     model, x = linear_vae(), rows()
     draws = model.draw(x, None, noise(5))
-    assert (model.kl_per_component(draws).mean(0) > 0.1).all()
+    assert (model.kl_per_component(*draws[:3]).mean(0) > 0.1).all()
     torch.testing.assert_close(objective(model, draws, free_bits=0.1).value, objective(model, draws).value)
 
 
 def test_free_bits_stop_the_pull_to_the_prior():
     model, x = linear_vae(), rows()
     draws = model.draw(x, None, noise(5))
-    bits = float(model.kl_per_component(draws).mean(0).max().detach()) + 1.0
+    bits = float(model.kl_per_component(*draws[:3]).mean(0).max().detach()) + 1.0
     bound = elbo(model, draws, free_bits=bits)
     # Every component is below its free bits: the batch pays exactly `bits` for each, whatever the encoder says.
     paid = (bound.reconstruction - bound.value).mean()

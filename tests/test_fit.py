@@ -1,0 +1,622 @@
+"""Fit and partial_fit: stopping, warm-up, warm start, chunks, missing cells, and what happens when a fit goes wrong."""
+
+import math
+import pickle
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from torch import nn
+
+from skvae import AutoencoderTransformer, VAETransformer
+from skvae._auto import EARLY_STOPPING_ROWS
+from skvae.nn.likelihoods import Gaussian
+
+unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")
+
+
+def answers(model, X):
+    return [model.transform(X), model.score_samples(X), model.reconstruct(X)]
+
+
+def assert_same_answers(before, model, X):
+    for mine, theirs in zip(before, answers(model, X), strict=True):
+        np.testing.assert_array_equal(mine, theirs, strict=True)
+
+
+class Faulty(nn.Module):
+    """A linear network whose training passes from `first` up to `last` go wrong.
+
+    The package calls it once on building, to look at its shape; the first training step is call 2.
+    """
+
+    def __init__(self, n_in, n_out, fault, first, last=math.inf):
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out)
+        self.fault, self.first, self.last, self.calls = fault, first, last, 0
+
+    def forward(self, x):
+        out = self.linear(x)
+        if not self.training:
+            return out
+        self.calls += 1
+        if not self.first <= self.calls < self.last:
+            return out
+        if self.fault == "nan":
+            return out * math.nan
+        raise self.fault("injected")
+
+
+# -- early stopping ----------------------------------------------------------------------------------------------------
+
+RESTLESS = {
+    "early_stopping": True,
+    "learning_rate": "constant",
+    "learning_rate_init": 0.1,
+    "max_iter": 60,
+    "n_iter_no_change": 60,
+    "tol": 0.0,
+}
+
+
+@unconverged
+def test_early_stopping_gives_back_the_best_weights(light, X):
+    model = light(**RESTLESS).fit(X[:30], X_val=X[30:])
+    scores = model.validation_scores_
+    assert len(scores) == 60
+    assert scores[-1] < max(scores) - 0.1
+    if isinstance(model, AutoencoderTransformer):
+        assert model.score(X[30:]) == pytest.approx(max(scores), rel=1e-5)
+    else:
+        assert model.score(X[30:]) == pytest.approx(max(scores), abs=0.3)
+
+
+@unconverged
+def test_the_best_weights_give_the_best_bound(light_vae, X):
+    model = light_vae(**RESTLESS).fit(X, X_val=X[::-1])
+    assert model.validation_scores_[-1] < max(model.validation_scores_)
+    shuffled = light_vae(**RESTLESS).fit(X, X_val=X)
+    assert shuffled.lower_bound_ == pytest.approx(max(shuffled.validation_scores_), abs=1e-4)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_early_stopping_waits_as_long_as_it_is_told(light, X, patience):
+    # A gain as large as tol never comes after the first epoch.
+    model = light(early_stopping=True, max_iter=30, n_iter_no_change=patience, tol=1e9).fit(X, X_val=X)
+    assert model.n_iter_ == 1 + patience
+    assert model.converged_
+
+
+def test_warm_up_is_over_before_stopping_can_begin(light_vae, X):
+    model = light_vae(early_stopping=True, max_iter=20, n_iter_no_change=1, tol=1e9, kl_warmup=0.5).fit(X, X_val=X)
+    assert model.n_iter_ == 12
+    kept = model.validation_scores_[10:]
+    assert model.lower_bound_ == pytest.approx(max(kept), abs=1e-4)
+
+
+def test_the_weight_of_the_divergence_rises_to_beta_in_a_line(light_vae, X):
+    model = light_vae(
+        objective="elbo", prior="standard_normal", beta=2.0, kl_warmup=0.5, max_iter=20, batch_size=60
+    ).fit(X)
+    loss, reconstruction, kl = map(np.array, (model.loss_curve_, model.reconstruction_curve_, model.kl_curve_))
+    beta = (loss - reconstruction) / kl
+    np.testing.assert_allclose(beta, np.r_[np.arange(10) / 10, np.ones(10)] * 2.0, atol=1e-4)
+
+
+FEWEST, TOO_MANY = EARLY_STOPPING_ROWS
+
+
+@pytest.mark.parametrize(
+    ("early_stopping", "n", "validates"),
+    [
+        ("auto", FEWEST - 1, False),
+        ("auto", FEWEST, True),
+        ("auto", TOO_MANY - 1, True),
+        ("auto", TOO_MANY, False),
+        (True, FEWEST - 1, True),
+        (True, TOO_MANY, True),
+        (False, FEWEST, False),
+    ],
+)
+@unconverged
+def test_when_rows_are_set_aside(light, early_stopping, n, validates):
+    X = np.random.RandomState(0).normal(size=(n, 3))
+    model = light(early_stopping=early_stopping, max_iter=1).fit(X)
+    assert len(model.validation_scores_) == validates
+    assert model.schema_.n_rows == (n - round(0.1 * n) if validates else n)
+
+
+def test_rows_set_aside_are_not_trained_on(light):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(200, 3))
+    model = light(early_stopping=True, n_iter_no_change=1, tol=1e9).fit(X)
+    assert model.schema_.n_rows == 180
+    assert not np.isclose(model.schema_.columns[0].location, X[:, 0].mean())
+
+
+def test_early_stopping_that_never_triggered_is_reported(light, X):
+    model = light(learning_rate="constant", learning_rate_init=1e-3, max_iter=5)
+    with pytest.warns(
+        ConvergenceWarning, match="did not end the fit within max_iter=5 .* still rising. Raise max_iter"
+    ):
+        model.fit(X, X_val=X)
+    assert not model.converged_
+
+
+def test_early_stopping_that_triggered_is_not_reported(light, X):
+    model = light(
+        early_stopping=True, learning_rate="constant", learning_rate_init=0.05, max_iter=300, n_iter_no_change=5
+    ).fit(X, X_val=X)
+    assert model.n_iter_ < 300
+    assert model.converged_
+
+
+def test_a_schedule_that_ran_out_without_gains_is_not_reported(light, X):
+    model = light(early_stopping=True, max_iter=150, learning_rate_init=0.01, n_iter_no_change=150, tol=0.1).fit(
+        X, X_val=X
+    )
+    assert model.n_iter_ == 150
+    assert model.converged_
+
+
+# -- posterior collapse ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t"])
+@pytest.mark.parametrize("noise", ["normal", "uniform"])
+def test_a_collapsed_posterior_is_reported(light_vae, likelihood, noise):
+    X = getattr(np.random.RandomState(0), noise)(size=(300, 4))
+    model = light_vae(
+        objective="elbo", beta=30.0, likelihood=likelihood, prior="standard_normal", max_iter=30, early_stopping=False
+    )
+    with pytest.warns(ConvergenceWarning, match="Every latent component is inactive.*lower beta"):
+        model.fit(X)
+    assert model.n_active_components_ == 0
+    assert (model.kl_per_component_ < 0.01).all()
+
+
+def test_a_posterior_at_work_is_not_reported(light_vae, X):
+    model = light_vae(objective="elbo", max_iter=60, learning_rate_init=0.01).fit(X)
+    assert model.n_active_components_ == (model.kl_per_component_ > 0.01).sum() > 0
+
+
+# -- warm start --------------------------------------------------------------------------------------------------------
+
+
+def test_a_cold_fit_forgets_the_last_one(light, X):
+    model = light().fit(X[:20] * 3.0)
+    model.fit(X)
+    assert_same_answers(answers(light().fit(X), X), model, X)
+
+
+def test_a_warm_fit_starts_from_the_last_one(light, X):
+    model = light(warm_start=True, max_iter=40, learning_rate_init=0.01).fit(X)
+    first = model.loss_curve_
+    schema = model.schema_
+    model.fit(X[:50])
+    assert model.loss_curve_[0] < first[0] - 0.3
+    assert model.n_iter_ == len(model.loss_curve_) == 40
+    assert model.schema_ == schema  # location and scale stay those of the first fit
+
+
+def test_a_warm_fit_refuses_other_columns(light, X):
+    model = light(warm_start=True).fit(X)
+    before = answers(model, X)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.fit(X[:, :3])
+    assert_same_answers(before, model, X)
+
+
+# -- partial_fit -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_chunk_freezes_location_and_scale(light, X):
+    model = light().partial_fit(X[:20])
+    np.testing.assert_allclose([column.location for column in model.schema_.columns], X[:20].mean(axis=0))
+    schema = model.schema_
+    assert model.partial_fit(X[20:]) is model
+    assert model.schema_ == schema
+
+
+def test_passes_add_up(light, X):
+    model = light(learning_rate_init=0.03)
+    for passes in range(1, 25):
+        model.partial_fit(X)
+        assert model.n_iter_ == len(model.loss_curve_) == passes
+    assert model.loss_curve_[-1] < model.loss_curve_[0] - 0.5
+
+
+def test_chunks_of_a_saved_model_continue_bit_for_bit(light, X):
+    straight, resumed = light(), light()
+    for start in range(0, 60, 20):
+        straight.partial_fit(X[start : start + 20])
+        resumed = pickle.loads(pickle.dumps(resumed)).partial_fit(X[start : start + 20])
+    assert_same_answers(answers(straight, X), resumed, X)
+    assert resumed.loss_curve_ == straight.loss_curve_
+
+
+def test_a_later_chunk_may_have_one_row(light, X):
+    model = light().partial_fit(X[:59])
+    assert np.isfinite(model.partial_fit(X[59:]).transform(X)).all()
+
+
+def test_missing_cells_may_arrive_in_a_later_chunk(light, X):
+    chunk = X.copy()
+    chunk[::3, 1] = np.nan
+    model = light().partial_fit(X).partial_fit(chunk)
+    assert np.isfinite(model.transform(chunk)).all()
+    assert np.isfinite(model.score_samples(chunk)).all()
+
+
+def test_a_column_may_be_missing_from_a_later_chunk(light, X):
+    chunk = X.copy()
+    chunk[:, 2] = np.nan
+    model = light().partial_fit(X).partial_fit(chunk)
+    assert np.isfinite(model.reconstruct(chunk)).all()
+
+
+def test_a_chunk_that_drifts_far_is_reported_by_column(light, X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = light().partial_fit(frame)
+    moved = frame.assign(c=frame["c"] + 6.0 * frame["c"].std())
+    with pytest.warns(UserWarning, match=r"mean of column\(s\) c in this chunk is more than 5 standard deviations"):
+        model.partial_fit(moved)
+    near = frame.assign(c=frame["c"] + 4.0 * frame["c"].std())
+    assert model.partial_fit(near).n_iter_ == 3  # no warning
+
+
+def test_the_warm_up_of_partial_fit_counts_its_steps(light_vae, X):
+    model = light_vae(
+        objective="elbo", prior="standard_normal", kl_warmup=0.5, max_iter=20, batch_size=60, learning_rate="constant"
+    )
+    for _ in range(20):
+        model.partial_fit(X)
+    loss, reconstruction, kl = map(np.array, (model.loss_curve_, model.reconstruction_curve_, model.kl_curve_))
+    beta = (loss - reconstruction) / kl
+    assert beta[0] == pytest.approx(0.0, abs=1e-4)
+    assert (np.diff(beta) > -1e-3).all()
+    assert beta[-1] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_fit_after_partial_fit_starts_over(light, X):
+    model = light().partial_fit(X[:20] * 2.0).fit(X)
+    assert_same_answers(answers(light().fit(X), X), model, X)
+
+
+def test_partial_fit_after_fit_goes_on(light, X):
+    model = light().fit(X)
+    before = model.schema_
+    model.partial_fit(X[:10])
+    assert model.schema_ == before
+    assert model.n_iter_ == 4
+
+
+# -- codes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_features", "expected"), [(1, 2), (2, 2), (5, 2), (6, 3), (9, 4), (20, 10), (30, 10)])
+def test_automatic_number_of_components(light, n_features, expected):
+    X = np.random.RandomState(0).normal(size=(20, n_features))
+    model = light(n_components="auto", max_iter=1).fit(X)
+    assert model.n_components_ == expected
+    assert model.n_components == "auto"
+    assert model.transform(X).shape == (20, expected)
+    assert len(model.get_feature_names_out()) == expected
+
+
+def fitted_in_one_go(model, X):
+    return model.fit(X)
+
+
+def fitted_in_chunks(model, X):
+    for _ in range(7):
+        for start in range(0, len(X), 100):
+            model.partial_fit(X[start : start + 100])
+    return model
+
+
+def fitted_twice(model, X):
+    return model.set_params(warm_start=True).fit(X).fit(X[::-1])
+
+
+@pytest.mark.parametrize("fitted", [fitted_in_one_go, fitted_in_chunks, fitted_twice])
+@pytest.mark.parametrize("random_state", range(3))
+def test_codes_are_ordered_by_divergence_and_signed(light_vae, cancer, fitted, random_state):
+    X, _ = cancer
+    model = light_vae(
+        n_components=4, max_iter=10, random_state=random_state, prior="standard_normal", early_stopping=False
+    )
+    fitted(model, X)
+    assert (np.diff(model.kl_per_component_) <= 0.0).all()
+    last = X[500:] if fitted is fitted_in_chunks else X  # partial_fit reads order and signs off the last chunk
+    mean, std = model.posterior(last)
+    kl = (0.5 * (mean**2 + std**2 - 1.0) - np.log(std)).mean(axis=0)
+    np.testing.assert_allclose(model.kl_per_component_, kl, rtol=1e-5)
+    standardised = (last - last.mean(axis=0)) / last.std(axis=0)
+    covariance = (mean - mean.mean(axis=0)).T @ standardised
+    strongest = np.abs(covariance).argmax(axis=1)
+    assert (covariance[np.arange(4), strongest] > 0.0).all()
+
+
+def test_codes_and_their_inverse_share_order_and_sign(light_vae, cancer):
+    X, _ = cancer
+    model = light_vae(n_components=4, max_iter=10, early_stopping=False).fit(X)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), model.reconstruct(X), rtol=1e-6)
+    moved = model.transform(X)
+    moved[:, 0] += 1.0
+    assert np.abs(model.inverse_transform(moved) - model.reconstruct(X)).max() > 0.1
+
+
+# -- missing cells -----------------------------------------------------------------------------------------------------
+
+
+def test_rows_with_missing_cells_are_fitted_encoded_and_scored(light, X):
+    holes = np.where(np.random.RandomState(0).uniform(size=X.shape) < 0.3, np.nan, X)
+    model = light(max_iter=20).fit(holes)
+    assert np.isfinite(model.loss_curve_).all()
+    for out in answers(model, holes):
+        assert np.isfinite(out).all()
+
+
+def test_a_row_without_a_cell_scores_zero_and_has_the_code_of_the_prior(light_vae, X):
+    empty = np.full((2, 4), np.nan)
+    for parameters in ({"prior": "standard_normal"}, {"prior": "mixture"}):
+        for rows in (X, np.r_[X, empty]):
+            model = light_vae(max_iter=20, **parameters).fit(rows)
+            np.testing.assert_array_equal(model.score_samples(empty), [0.0, 0.0])
+            drawn = model.sample_latent(40_000, random_state=0)
+            mean, std = model.posterior(empty)
+            np.testing.assert_allclose(mean[0], drawn.mean(axis=0), atol=0.05)
+            np.testing.assert_allclose(std[0], drawn.std(axis=0), atol=0.05)
+            np.testing.assert_array_equal(model.transform(empty), mean)
+
+
+def test_the_encoder_sees_which_cells_are_missing(light_vae, X):
+    """A missing cell is not the same as one at the centre of its column."""
+    model = light_vae(max_iter=20).fit(np.r_[X, np.full((1, 4), np.nan)])
+    holes, filled = X.copy(), X.copy()
+    holes[:, 0] = np.nan
+    filled[:, 0] = np.median(X[:, 0])
+    assert np.abs(model.transform(holes) - model.transform(filled)).max() > 1e-3
+
+
+# -- failed and interrupted fits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("parameters", [{"encoder": partial(Faulty, fault=RuntimeError, first=1)}, {"max_iter": -1}])
+def test_a_failed_first_fit_leaves_no_half_fitted_model(light, X, method, parameters):
+    model = light(**parameters)
+    before = dict(vars(model))
+    with pytest.raises((RuntimeError, ValueError)):
+        getattr(model, method)(pd.DataFrame(X, columns=list("abcd")))
+    assert vars(model) == before
+    with pytest.raises(NotFittedError):
+        model.transform(X)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_failed_refit_keeps_the_old_model(light, X, warm_start):
+    model = light(warm_start=warm_start, encoder=partial(Faulty, fault=RuntimeError, first=10)).fit(X)
+    before = answers(model, X)
+    model.set_params(max_iter=50)
+    with pytest.raises(RuntimeError, match="injected"):
+        model.fit(X[:, :4] * 2.0)
+    assert_same_answers(before, model, X)
+    with pytest.raises(ValueError, match="infinity"):
+        model.fit(np.full((5, 3), np.inf))
+    assert model.n_features_in_ == 4
+    assert_same_answers(before, model, X)
+
+
+def test_a_failed_chunk_keeps_the_old_model(light, X):
+    model = light(batch_size=60, encoder=partial(Faulty, fault=RuntimeError, first=3)).partial_fit(X)
+    before = answers(model, X)
+    with pytest.raises(RuntimeError, match="injected"):
+        model.partial_fit(X)
+    assert_same_answers(before, model, X)
+    assert model.n_iter_ == 1
+
+
+def test_an_interrupt_before_the_first_epoch_ends_leaves_no_model(light, X):
+    model = light(encoder=partial(Faulty, fault=KeyboardInterrupt, first=2))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert not model.__sklearn_is_fitted__()
+    assert not [name for name in vars(model) if name.endswith("_")]
+
+
+def test_an_interrupt_keeps_what_was_learned(light, X):
+    model = light(max_iter=20, batch_size=60, encoder=partial(Faulty, fault=KeyboardInterrupt, first=6))
+    with pytest.warns(UserWarning, match="Training interrupted: the best weights so far are kept"):
+        model.fit(X)
+    assert model.n_iter_ == 4
+    assert not model.converged_
+    assert np.isfinite(model.transform(X)).all()
+    with pytest.warns(UserWarning, match="Training interrupted"):
+        model.fit(X)  # and it can be fitted again
+    assert model.n_iter_ == 4
+
+
+def test_an_interrupt_of_a_refit_before_its_first_epoch_keeps_the_old_model(light, X):
+    model = light().fit(X)
+    before = answers(model, X)
+    model.set_params(encoder=partial(Faulty, fault=KeyboardInterrupt, first=2))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert_same_answers(before, model, X)
+
+
+# -- a loss that is not finite -----------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_recovers_is_recovered_from(light, X):
+    model = light(max_iter=30, batch_size=60, encoder=partial(Faulty, fault="nan", first=8, last=11)).fit(X)
+    assert np.isnan(model.loss_curve_).sum() == 3
+    assert np.isfinite(model.loss_curve_[9:]).all()
+    assert np.nanmin(model.loss_curve_[9:]) < model.loss_curve_[5]
+    for out in answers(model, X):
+        assert np.isfinite(out).all()
+
+
+def test_a_loss_that_stays_broken_ends_the_fit_with_the_best_weights(light, X):
+    model = light(max_iter=30, batch_size=60, encoder=partial(Faulty, fault="nan", first=10))
+    with pytest.warns(ConvergenceWarning, match="not finite in 5 epoch.*column that fits worst is .*best weights"):
+        model.fit(X)
+    assert model.n_iter_ == 8 + 5
+    assert not model.converged_
+    for out in answers(model, X):
+        assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("max_iter", [2, 30])
+def test_a_loss_that_is_never_finite_is_an_error(light, X, max_iter):
+    model = light().fit(X)
+    before = answers(model, X)
+    model.set_params(max_iter=max_iter, encoder=partial(Faulty, fault="nan", first=2))
+    with pytest.raises(ValueError, match=r"loss was not finite .*column that fits worst is .*learning_rate_init"):
+        model.fit(X)
+    assert_same_answers(before, model, X)
+
+
+def test_a_chunk_whose_loss_is_not_finite_is_an_error(light, X):
+    model = light(batch_size=60, encoder=partial(Faulty, fault="nan", first=3)).partial_fit(X)
+    before = answers(model, X)
+    with pytest.raises(ValueError, match="loss was not finite"):
+        model.partial_fit(X)
+    assert_same_answers(before, model, X)
+
+
+class NeverFinite(Gaussian):
+    def log_prob(self, outputs, x):
+        return super().log_prob(outputs, x) * math.nan
+
+
+@pytest.mark.parametrize("column", ["a", "c"])
+def test_the_column_at_fault_is_named(light_vae, X, column):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    with pytest.raises(ValueError, match=f"The column that fits worst is '{column}': look at its values"):
+        light_vae(likelihood={column: NeverFinite}).fit(frame)
+
+
+@pytest.mark.parametrize("learning_rate_init", [10.0, 1e6, 1e30])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_huge_learning_rate_never_ends_in_a_broken_model(light, X, learning_rate_init):
+    model = light(max_iter=30, learning_rate_init=learning_rate_init, learning_rate="constant")
+    try:
+        model.fit(X)
+    except ValueError as error:
+        assert "The loss was not finite" in str(error)  # noqa: PT017 - either outcome is right, silence is not
+        assert not model.__sklearn_is_fitted__()
+    else:
+        assert np.isfinite(model.score_samples(X)).all()
+        assert np.isfinite(model.transform(X)).all()
+
+
+# -- what is fitted ----------------------------------------------------------------------------------------------------
+
+
+def test_the_curves_split_the_loss(light_vae, X):
+    model = light_vae(objective="elbo", prior="standard_normal", max_iter=5).fit(X)
+    assert len(model.loss_curve_) == model.n_iter_ == 5
+    np.testing.assert_allclose(model.loss_curve_, np.add(model.reconstruction_curve_, model.kl_curve_), rtol=1e-5)
+
+
+def test_the_loss_is_reported_in_data_units(light_vae, X):
+    units, tens = light_vae().fit(X), light_vae().fit(X * 1000.0)
+    np.testing.assert_allclose(np.subtract(tens.loss_curve_, units.loss_curve_), 4 * np.log(1000.0), rtol=1e-4)
+    assert tens.lower_bound_ - units.lower_bound_ == pytest.approx(-4 * np.log(1000.0), rel=1e-4)
+    assert units.lower_bound_ == pytest.approx(-units.loss_curve_[-1], abs=1.5)
+
+
+def test_fit_writes_no_parameter(light, X):
+    model = light(n_components="auto", batch_size="auto", n_iter_no_change="auto")
+    before = model.get_params()
+    model.fit(X).partial_fit(X)
+    assert model.get_params() == before
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_verbose_prints_the_epochs(light, X, capsys, verbose):
+    light(verbose=verbose, max_iter=60).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (60 if verbose == 2 else 21)
+    assert lines[0].startswith("Epoch 1/60: loss ")
+    assert lines[-1].startswith("Epoch 60/60: loss ")
+    light().fit(X)
+    assert capsys.readouterr().out == ""
+
+
+@unconverged
+def test_verbose_prints_the_validation_score(light, X, capsys):
+    model = light(early_stopping=True, verbose=1).fit(X, X_val=X)
+    assert f"validation {model.validation_scores_[-1]:.4f}" in capsys.readouterr().out
+
+
+# -- factories ---------------------------------------------------------------------------------------------------------
+
+
+def too_wide(n_in, n_out):
+    return nn.Linear(n_in, n_out + 1)
+
+
+def not_a_module(n_in, n_out):
+    return lambda x: x
+
+
+@pytest.mark.parametrize("network", ["encoder", "decoder"])
+def test_a_network_of_the_wrong_shape_is_an_error(light, X, network):
+    with pytest.raises(ValueError, match=r"A network factory called with .* must map .*too_wide.* instead"):
+        light(**{network: too_wide}).fit(X)
+    with pytest.raises(TypeError, match=r"must return a torch.nn.Module. Got function from .*not_a_module"):
+        light(**{network: not_a_module}).fit(X)
+
+
+def test_a_likelihood_or_prior_of_another_kind_is_an_error(light_vae, X):
+    with pytest.raises(TypeError, match=r"must return a skvae.nn.likelihoods.Likelihood. Got Linear instead"):
+        light_vae(likelihood=partial(nn.Linear, out_features=2)).fit(X)
+
+
+def test_networks_of_the_user_are_seeded_by_random_state(light, X):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    model = light(encoder=nn.Linear, decoder=nn.Linear).fit(X)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert_same_answers(answers(model, X), light(encoder=nn.Linear, decoder=nn.Linear).fit(X), X)
+    other = light(encoder=nn.Linear, decoder=nn.Linear, random_state=1).fit(X)
+    assert not np.allclose(other.transform(X), model.transform(X))
+
+
+def test_the_same_seed_is_the_same_model(light, X):
+    for seed in (0, 7):
+        first, second = light(random_state=seed).fit(X), light(random_state=seed).fit(X)
+        assert_same_answers(answers(first, X), second, X)
+    assert not np.allclose(light(random_state=1).fit_transform(X), light(random_state=0).fit_transform(X))
+
+
+def test_no_seed_is_another_model_each_time(light, X):
+    assert not np.allclose(light(random_state=None).fit_transform(X), light(random_state=None).fit_transform(X))
+
+
+def test_a_stream_moves_on(light, X):
+    rng = np.random.RandomState(0)
+    first, second = light(random_state=rng).fit_transform(X), light(random_state=rng).fit_transform(X)
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(light(random_state=np.random.RandomState(0)).fit_transform(X), first)
+
+
+def test_the_default_is_a_good_model_of_a_real_table(cancer):
+    X, _ = cancer
+    train, test = X[:400], X[400:]
+    model = VAETransformer(device="cpu", random_state=0, max_iter=25, learning_rate_init=1e-2, early_stopping=False)
+    covariance = np.cov(train.T)
+    centred = test - train.mean(axis=0)
+    gaussian = -0.5 * (
+        np.einsum("ij,jk,ik->i", centred, np.linalg.inv(covariance), centred)
+        + np.linalg.slogdet(2 * np.pi * covariance)[1]
+    )
+    assert model.fit(train).score(test) > gaussian.mean()
