@@ -127,19 +127,19 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
 
 
 def test_patched_constants_hold_while_scoring(diabetes):
-    floor = {"skvae.nn.likelihoods.MIN_LOG_STD": 0.5}
+    floor, parameters = {"skvae.nn.likelihoods.MIN_LOG_STD": 0.5}, {**TINY.parameters, "early_stopping": False}
     with patched(floor):
-        model = VAETransformer(**TINY.parameters, random_state=0).fit(diabetes.train)
+        model = VAETransformer(**parameters, random_state=0).fit(diabetes.train)
         expected = model.score_samples(diabetes.test)
-    scores = VAEMethod(TINY.parameters, floor)(diabetes.train, 0)(diabetes.test)
+    scores = VAEMethod(parameters, floor)(diabetes.train, 0)(diabetes.test)
     np.testing.assert_array_equal(scores, expected)
     assert not np.allclose(scores, model.score_samples(diabetes.test))
 
 
 def test_the_steps_constant_sets_the_epochs(diabetes):
-    with patched({"skvae._auto.STEPS": 20}):
+    with patched({"skvae._auto.STEPS": 60}):
         fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
-    assert fitted.n_iter_ == math.ceil(20 / math.ceil(80 / 32))
+    assert fitted.n_iter_ == math.ceil(60 / math.ceil(80 / 32))
 
 
 def test_an_unknown_constant_is_an_error():
