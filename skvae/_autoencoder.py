@@ -120,7 +120,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         `corruption` the held-out rows are damaged too, in the same way each time.
 
     converged_ : bool
-        False if early stopping was on and the held-out score still rose by more than `tol` in the last tenth of the
+        False if early stopping was on and the held-out score still rose by more than `tol` in the last twentieth of the
         epochs, or if the fit was cut short by a callback, by Ctrl-C or by a loss that was not finite.
 
     schema_ : TableSchema

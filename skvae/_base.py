@@ -35,6 +35,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     """Base of the transformers; a subclass names its engine and says what its columns are scored by."""
 
     _engine_class: type[Engine]
+    _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
 
     # What a model that draws nothing has in place of these parameters.
@@ -146,7 +147,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
         )
         if not first:
-            history.prepend({name: getattr(self, f"{name}_") for name in History.CURVES})
+            history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
         self._publish(engine, schema, history, encoded, train.weight, offset)
 
     def _held_out(
@@ -222,7 +223,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     ) -> None:
         """Assign the fitted state, all at once."""
         fitted = self._fitted_attributes(engine, encoded, weight, offset)
-        fitted |= history.attributes() | {"n_components_": engine.spec.n_components, "schema_": schema}
+        fitted |= history.attributes(self._curves) | {"n_components_": engine.spec.n_components, "schema_": schema}
         self.__dict__.update(fitted, _engine=engine)
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -26,8 +26,6 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     converged: bool = True
 
-    CURVES: ClassVar[tuple[str, ...]] = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
-
     def add(self, record: EpochRecord, offset: float) -> None:
         """Take an epoch; `offset` is the mean log-Jacobian from standardised to data units."""
         self.loss_curve.append(-(record.bound + offset))
@@ -41,9 +39,9 @@ class History:
         for name, curve in curves.items():
             setattr(self, name, [*curve, *getattr(self, name)])
 
-    def attributes(self) -> dict[str, Any]:
-        """As the fitted attributes of an estimator."""
-        curves = {f"{name}_": getattr(self, name) for name in self.CURVES}
+    def attributes(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The curves of these names, and the rest, as fitted attributes of an estimator."""
+        curves = {f"{name}_": getattr(self, name) for name in names}
         return curves | {"n_iter_": len(self.loss_curve), "converged_": self.converged}
 
 
@@ -139,8 +137,8 @@ def _warn_of_rising(max_iter: int) -> None:
 
 
 def _still_rising(scores: list[float], tol: float) -> bool:
-    """Whether the best score of the last tenth of the epochs is above the best before it by more than `tol`."""
-    recent = max(1, math.ceil(len(scores) / 10))
+    """Whether the best score of the last twentieth of the epochs is above the best before by more than `tol`."""
+    recent = math.ceil(len(scores) / 20)
     return len(scores) > recent and max(scores[-recent:]) > max(scores[:-recent]) + tol
 
 

@@ -163,18 +163,18 @@ class VAETransformer(BaseAutoencoder):
         nats per row and data units. Empty without early stopping.
 
     kl_per_component_ : ndarray of shape (`n_components_`,)
-        KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over the first training rows (at most 4,096);
+        KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over training rows (at most 4,096, evenly spaced);
         descending.
 
     n_active_components_ : int
         Components with more than 0.01 nats: those that carry anything about the rows.
 
     lower_bound_ : float
-        Training objective of the kept model at ``beta=1``, averaged over the first training rows (at most 4,096),
+        Training objective of the kept model at ``beta=1``, averaged over training rows (at most 4,096, evenly spaced),
         in nats per row and data units.
 
     converged_ : bool
-        False if early stopping was on and the held-out score still rose by more than `tol` in the last tenth of the
+        False if early stopping was on and the held-out score still rose by more than `tol` in the last twentieth of the
         epochs, or if the fit was cut short by a callback, by Ctrl-C or by a loss that was not finite.
 
     schema_ : TableSchema
@@ -236,6 +236,7 @@ class VAETransformer(BaseAutoencoder):
     """
 
     _engine_class = VAEEngine
+    _curves = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
     _likelihood_option = "likelihood"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

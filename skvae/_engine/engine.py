@@ -35,6 +35,11 @@ ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
+def _evenly(x: FloatArray) -> slice:
+    """At most ORDERING_ROWS rows, evenly spaced, so that a sorted table shows all of itself."""
+    return slice(None, None, max(1, -(-len(x) // ORDERING_ROWS)))
+
+
 class Engine:
     """One model on one device.
 
@@ -155,7 +160,7 @@ class Engine:
     def column_at_fault(self, x: FloatArray) -> int:
         """The column whose cells the last weights in training fit worst, non-finite ones first."""
         assert self._optimiser is not None, "column_at_fault follows train"
-        rows = Rows.from_numpy(x[:ORDERING_ROWS], device=self.device)
+        rows = Rows.from_numpy(x[_evenly(x)], device=self.device)
         model: Any = self._optimiser.module.eval()
         with torch.inference_mode():
             cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
@@ -170,7 +175,7 @@ class Engine:
         """
         self.order = self.order[np.argsort(-importance, kind="stable")]
         self.sign = np.ones(len(self.order))
-        x = np.nan_to_num(x[:ORDERING_ROWS].astype(np.float64))
+        x = np.nan_to_num(x[_evenly(x)].astype(np.float64))
         codes = self.encode(x)
         covariance = (codes - codes.mean(0)).T @ ((x - x.mean(0)) / np.maximum(x.std(0), 1e-12))  # (k, p)
         strongest = np.abs(covariance).argmax(1)
@@ -263,7 +268,8 @@ class VAEEngine(Engine):
 
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
-        x = x[:ORDERING_ROWS].astype(np.float64)
+        part = _evenly(x)
+        x = x[part].astype(np.float64)
         model, dtype = self._in_precision_of(x)
         points = normal_quasi_draws(KL_DRAWS, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
@@ -273,13 +279,13 @@ class VAEEngine(Engine):
                 for rows in self._chunks(x, dtype, KL_DRAWS)
             ]
             kl = torch.cat(parts).double().cpu().numpy()
-        weight = None if weight is None else weight[:ORDERING_ROWS]
+        weight = None if weight is None else weight[part]
         result: NDArray[np.float64] = np.average(kl, axis=0, weights=weight)[self.order]
         return result
 
     def mean_bound(self, x: FloatArray, weight: FloatArray | None, bound: RowBound) -> float:
         """Mean of the training bound over rows (at most ORDERING_ROWS of them), in nats and standardised units."""
-        part = slice(ORDERING_ROWS)
+        part = _evenly(x)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
         return mean_bound(self.model, rows, bound, self.spec.seed)
 
@@ -288,7 +294,7 @@ class VAEEngine(Engine):
 
         Where no component is active the decoder has learned nothing but marginals, and this is what they give.
         """
-        part = slice(ORDERING_ROWS)
+        part = _evenly(x)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
         model: Any = self.model
         with torch.inference_mode():

@@ -1,0 +1,70 @@
+"""The public docstrings hold to numpydoc, and say what is there."""
+
+import inspect
+import pydoc
+
+import pytest
+from numpydoc.docscrape import ClassDoc
+from numpydoc.validate import validate
+
+import skvae
+from skvae import AutoencoderTransformer, VAETransformer
+
+IGNORED = {"RT02", "GL01", "GL02"}  # the result's name, and where the first line stands, as scikit-learn has it
+OF_CLASSES_ONLY = {"EX01", "SA01", "ES01"}
+INHERITED = {"fit_transform", "get_feature_names_out", "get_metadata_routing", "get_params", "set_params", "set_output"}
+
+
+def public_objects():
+    """Yield the dotted name of every public class and of its own public methods."""
+    for name in skvae.__all__:
+        thing = getattr(skvae, name)
+        if not inspect.isclass(thing):
+            continue
+        yield f"{thing.__module__}.{name}"
+        for method in dir(thing):
+            written_here = getattr(getattr(thing, method), "__module__", "").startswith("skvae")
+            if not method.startswith("_") and callable(getattr(thing, method)) and written_here:
+                yield f"{thing.__module__}.{name}.{method}"
+
+
+@pytest.mark.parametrize("path", list(public_objects()))
+def test_docstring(path):
+    is_class = inspect.isclass(pydoc.locate(path))
+    ignored = IGNORED if is_class else IGNORED | OF_CLASSES_ONLY
+    errors = [f"{code}: {message}" for code, message in validate(path)["errors"] if code not in ignored]
+    assert errors == []
+
+
+def test_every_method_is_looked_at():
+    paths = list(public_objects())
+    for method in ("fit", "partial_fit", "transform", "inverse_transform", "reconstruct", "score_samples", "score"):
+        for estimator in (VAETransformer, AutoencoderTransformer):
+            assert f"{estimator.__module__}.{estimator.__name__}.{method}" in paths
+
+
+@pytest.mark.parametrize("estimator", [VAETransformer, AutoencoderTransformer])
+def test_parameters_are_documented_in_the_order_of_the_signature(estimator):
+    documented = [name.strip() for item in ClassDoc(estimator)["Parameters"] for name in item.name.split(",")]
+    assert documented == list(inspect.signature(estimator).parameters)
+
+
+@pytest.mark.parametrize("estimator", [VAETransformer, AutoencoderTransformer])
+def test_documented_attributes_are_there_after_fit_and_the_other_way_about(estimator, X):
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = estimator(2, max_iter=2, device="cpu", early_stopping=False).fit(frame)
+    documented = {name.strip() for item in ClassDoc(estimator)["Attributes"] for name in item.name.split(",")}
+    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    assert documented == fitted
+
+
+@pytest.mark.parametrize("estimator", [VAETransformer, AutoencoderTransformer])
+def test_defaults_are_documented_as_they_are(estimator):
+    signature = inspect.signature(estimator).parameters
+    for item in ClassDoc(estimator)["Parameters"]:
+        for name in item.name.split(","):
+            default = signature[name.strip()].default
+            written = item.type.split("default=")[1]
+            assert eval(written) == default, name
