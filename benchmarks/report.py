@@ -176,9 +176,9 @@ def defaults_report(found: list[Record]) -> list[str]:
         rows.append([factor, f"**{option}** (default)" if is_default else option, *_against(pairs, is_default),
                      f"{seconds[name] / seconds[OURS]:.2f}"])  # fmt: skip
     header = ["factor", "option", "median difference", "mean difference", "better", "undecided", "worse", "seconds"]
-    n_tables, n_seeds = len(table), len({record["seed"] for record in found})
+    seeds = sorted({record["seed"] for record in found})
     note = (
-        f"Differences are to the default, in nats per row, over {n_tables} tables and {n_seeds} seeds; better and "
+        f"Differences are to the default, in nats per row, over {len(table)} tables and seeds {seeds}; better and "
         f"worse count tables by the same rule as wins and losses; seconds are the ratio of median fit times."
     )
     return [note, markdown(header, rows), *failures(found)]

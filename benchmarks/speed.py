@@ -81,6 +81,7 @@ def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
     """Every measurement, one record at a time."""
     repeats = 1 if smoke else 3
     table = factor_table(500 if smoke else FIT_ROWS, FIT_SHAPE.n_features, seed)
+    _fit(default_vae(FIT_SHAPE, 1, seed), table[:100])()  # torch's first steps in a process load a good deal
     yield from fit_records(table, 2 if smoke else 30, repeats, seed)
     for shape in STEP_SHAPES[:1] if smoke else STEP_SHAPES:
         n_batches = 3 if smoke else 40 if shape.n_features < 100 else 5
