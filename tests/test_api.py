@@ -34,8 +34,8 @@ def small_network(n_in, n_out, width):
 
 def test_codes_feed_a_classifier(light, cancer):
     X, y = cancer
-    pipeline = make_pipeline(StandardScaler(), light(n_components=4, max_iter=30), LogisticRegression())
-    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.85
+    pipeline = make_pipeline(StandardScaler(), light(n_components=4, max_iter=10), LogisticRegression())
+    assert cross_val_score(pipeline, X, y, cv=2).mean() > 0.85
 
 
 def test_a_scaler_in_front_changes_the_density_by_its_jacobian(light_vae, cancer):
@@ -48,7 +48,7 @@ def test_a_scaler_in_front_changes_the_density_by_its_jacobian(light_vae, cancer
 def test_a_grid_search_maximises_the_score(light, cancer):
     X, _ = cancer
     grid = {"hidden_layer_sizes": [(), (8,)], "learning_rate_init": [1e-4, 1e-2]}
-    search = GridSearchCV(light(max_iter=10), grid, cv=2, error_score="raise").fit(X)
+    search = GridSearchCV(light(max_iter=5), grid, cv=2, error_score="raise").fit(X)
     results = search.cv_results_["mean_test_score"]
     assert np.isfinite(results).all()
     assert search.best_params_["learning_rate_init"] == 1e-2
@@ -79,9 +79,7 @@ def test_every_parameter_is_kept_as_given(light):
     marked = {name: object() for name in parameters}
     model = type(light())(**marked)
     assert {name: getattr(model, name) for name in parameters} == marked
-    assert list(inspect.signature(type(model)).parameters) == [*parameters] or set(
-        inspect.signature(type(model)).parameters
-    ) == set(parameters)
+    assert set(inspect.signature(type(model)).parameters) == set(parameters)
 
 
 def test_only_the_first_parameter_is_positional(light):
@@ -153,12 +151,10 @@ def test_validation_rows_are_transformed_on_their_way(light, X):
 
 
 def test_weights_are_routed_through_a_search(light, X):
-    weight = np.r_[np.ones(30), np.zeros(30)]
+    weight = np.arange(60) % 2.0
     with config_context(enable_metadata_routing=True):
         model = light().set_fit_request(sample_weight=True)
-        search = GridSearchCV(model, {"max_iter": [2]}, cv=2, error_score="raise").fit(
-            X[::-1], sample_weight=weight[::-1]
-        )
+        search = GridSearchCV(model, {"max_iter": [2]}, cv=2, error_score="raise").fit(X, sample_weight=weight)
     assert search.best_estimator_.schema_.n_rows == 30
 
 
@@ -228,11 +224,10 @@ def test_scores_do_not_change_from_call_to_call(light, X):
 
 
 def test_more_importance_samples_may_be_asked_for_after_fit(light_vae, X):
-    model = light_vae(max_iter=10, n_importance_samples=1).fit(X)
-    means = [model.set_params(n_importance_samples=n).score(X) for n in (1, 8, 64, 512)]
-    assert means[0] < means[1] < means[2]
-    assert means[3] == pytest.approx(means[2], abs=0.2)
-    assert model.set_params(n_importance_samples=1).score(X) == means[0]
+    model = light_vae(max_iter=30, n_importance_samples=1).fit(X)
+    scores = {n: model.set_params(n_importance_samples=n).score(X) for n in (1, 64, 2048, 4096)}
+    assert abs(scores[4096] - scores[2048]) < 0.02 < abs(scores[64] - scores[1])
+    assert model.set_params(n_importance_samples=1).score(X) == scores[1]
 
 
 def test_draws_are_reproducible(light_vae, X):
@@ -272,7 +267,7 @@ def test_the_autoencoder_does_not_draw(light_autoencoder):
 
 
 def global_state():
-    numpy = np.random.get_state()
+    numpy = np.random.get_state()  # noqa: NPY002 - to see that it does not move
     return (
         numpy[1].tobytes(),
         numpy[2],
@@ -433,8 +428,8 @@ def test_a_callback_that_fails_loses_no_model(light, X):
     assert [name for name in vars(model) if "callback_fit_ctx" in name] == []
 
 
-def test_a_progress_bar_follows_a_search(light, X, callback_module, capsys):
-    pytest.importorskip("rich")
+def test_a_progress_bar_follows_a_search(light, X, callback_module, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal cuts the percentages off
     search = GridSearchCV(light(), {"max_iter": [2, 3]}, cv=2).set_callbacks(callback_module.ProgressBar())
     search.fit(X)
     assert search.transform(X).shape == (60, 2)
@@ -445,7 +440,7 @@ def test_a_progress_bar_follows_a_search(light, X, callback_module, capsys):
 
 def test_a_monitor_scores_every_epoch_where_y_is_passed(light, X, callback_module):
     def score(estimator, X, y):
-        return estimator.score(X)
+        return {"score": estimator.score(X)}
 
     monitor = callback_module.ScoringMonitor(scoring=score)
     light(max_iter=4).set_callbacks(monitor).fit(X, np.zeros(60))
