@@ -49,7 +49,7 @@ class LatentSpaceDisplay:
     >>> from skvae import VAETransformer
     >>> from skvae.displays import LatentSpaceDisplay
     >>> X, y = load_iris(return_X_y=True)
-    >>> vae = VAETransformer(n_components=2, max_iter=5, random_state=0).fit(X)
+    >>> vae = VAETransformer(n_components=2, max_iter=5, early_stopping=False, random_state=0).fit(X)
     >>> display = LatentSpaceDisplay.from_estimator(vae, X, y=y)
     >>> [text.get_text() for text in display.legend_.get_texts()]
     ['0', '1', '2']

@@ -49,7 +49,8 @@ class LossCurveDisplay:
     >>> from sklearn.datasets import load_iris
     >>> from skvae import VAETransformer
     >>> from skvae.displays import LossCurveDisplay
-    >>> vae = VAETransformer(n_components=2, max_iter=5, random_state=0).fit(load_iris().data)
+    >>> vae = VAETransformer(n_components=2, max_iter=5, early_stopping=False, random_state=0)
+    >>> vae = vae.fit(load_iris().data)
     >>> display = LossCurveDisplay.from_estimator(vae)
     >>> display.ax_.get_xlabel()
     'epoch'
@@ -85,17 +86,17 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError
-            If the estimator keeps no history of its training.
+            If the estimator is no model of this package.
         """
         model = last_step(estimator)
         check_is_fitted(model)
-        if not hasattr(model, "reconstruction_curve_"):
+        if not (hasattr(model, "loss_curve_") and hasattr(model, "converged_")):  # MLPRegressor has the first alone
             raise TypeError(
                 f"LossCurveDisplay draws a VAETransformer, an AutoencoderTransformer or a Pipeline that ends in one. "
-                f"Got {type(model).__name__}, which keeps no history of its training."
+                f"Got {type(model).__name__}."
             )
         display = cls(model.loss_curve_, validation_scores=model.validation_scores_ or None, name=title_of(name, model))
-        if hasattr(model, "kl_per_component_"):
+        if hasattr(model, "kl_curve_"):
             display.reconstruction, display.kl = model.reconstruction_curve_, model.kl_curve_
         if getattr(model, "loss", None) == "squared_error":
             display.unit = "squared error per row"

@@ -46,7 +46,7 @@ class ReconstructionDisplay:
     >>> from skvae import VAETransformer
     >>> from skvae.displays import ReconstructionDisplay
     >>> X = load_iris().data
-    >>> vae = VAETransformer(n_components=2, max_iter=5, random_state=0).fit(X)
+    >>> vae = VAETransformer(n_components=2, max_iter=5, early_stopping=False, random_state=0).fit(X)
     >>> display = ReconstructionDisplay.from_estimator(vae, X)
     >>> len(display.axes_)
     4
@@ -142,7 +142,7 @@ class ReconstructionDisplay:
     def _plot_images(self, ax: Any, max_panels: int, image_shape: tuple[int, ...], style: dict[str, Any]) -> None:
         n = min(max_panels, len(self.observed))
         pairs = as_images(np.concatenate([self.observed[:n], self.reconstructed[:n]]), image_shape)
-        self.ax_ = axes_of(ax, self, figsize=(0.7 * n + 1.4, 1.9))
+        self.ax_ = axes_of(ax, self, figsize=(0.7 * n + 1.4, 1.8))
         self.figure_ = self.ax_.figure
         self.image_ = show_grid(self.ax_, pairs, (2, n), style)
         self.ax_.set_yticks([0, 1], ["observed", "reconstructed"])
