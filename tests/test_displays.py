@@ -145,7 +145,7 @@ def test_loss_line_kwargs_win(fitted):
 
 
 def test_loss_of_another_model(X):
-    with pytest.raises(TypeError, match="draws a VAETransformer, .* Got PCA"):
+    with pytest.raises(TypeError, match=r"draws a VAETransformer, .* Got PCA"):
         LossCurveDisplay.from_estimator(PCA(2).fit(X))
 
 
