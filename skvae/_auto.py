@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-STEPS = 2500  # steps of the "auto" max_iter, whatever the size of the table
+STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 10  # its least number of epochs
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes

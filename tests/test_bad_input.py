@@ -232,7 +232,7 @@ def test_bad_weights_are_an_error(light, X, weight, message):
     with pytest.raises(ValueError, match=message):
         light().partial_fit(X, sample_weight=weight)
     with pytest.raises(ValueError, match=message):
-        light().fit(X, X_val=X, sample_weight_val=weight)
+        light(early_stopping=True).fit(X, X_val=X, sample_weight_val=weight)
 
 
 def test_validation_weights_without_validation_rows_are_an_error(light, X):
@@ -247,9 +247,9 @@ def test_validation_rows_without_early_stopping_are_an_error(light, X):
 
 def test_validation_rows_are_checked_as_rows(light, X):
     with pytest.raises(ValueError, match="X has 2 features, but"):
-        light().fit(X, X_val=X[:, :2])
+        light(early_stopping=True).fit(X, X_val=X[:, :2])
     with pytest.raises(ValueError, match="Input X contains infinity"):
-        light().fit(X, X_val=with_cell(X, np.inf))
+        light(early_stopping=True).fit(X, X_val=with_cell(X, np.inf))
 
 
 @pytest.mark.parametrize("likelihood", ["cauchy", "squared_error", {"a": "cauchy"}, {"a": None}])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
@@ -227,6 +228,15 @@ def test_passes_add_up(light, X):
         model.partial_fit(X)
         assert model.n_iter_ == len(model.loss_curve_) == passes
     assert model.loss_curve_[-1] < model.loss_curve_[0] - 0.5
+
+
+def test_passes_over_one_chunk_are_the_epochs_of_a_fit(light_autoencoder, X):
+    X[3, 1] = np.nan  # so that fit, too, marks missing cells
+    model = light_autoencoder(batch_size=60, max_iter=8, learning_rate="constant", learning_rate_init=0.01)
+    passes = clone(model)
+    for _ in range(8):
+        passes.partial_fit(X)
+    np.testing.assert_allclose(passes.loss_curve_, model.fit(X).loss_curve_, rtol=1e-3)
 
 
 def test_chunks_of_a_saved_model_continue_bit_for_bit(light, X):

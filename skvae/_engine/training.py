@@ -203,10 +203,10 @@ def epochs(
         optimiser.module.train()
         for batch in minibatches(rows, plan.batch_size, order):
             terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
-            means = torch.stack([batch.mean(term) for term in terms])
+            loss = -batch.mean(terms.value)
             learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
-            optimiser.step(-means[0], learning_rate, plan.alpha)
-            sums += means.detach() * len(batch)
+            optimiser.step(loss, learning_rate, plan.alpha)
+            sums += torch.stack([batch.mean(term.detach()) for term in terms]) * len(batch)
         optimiser.module.eval()
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate)

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.kinds import KINDS, FloatArray, robust_scaling
+from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling
 
-ROUNDING = 1e-12  # a spread below this share of the largest value is rounding noise: the column is constant
 QUANTILE_ROWS = 200_000  # the robust scaling of a longer column is read off every k-th row
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
@@ -178,9 +177,7 @@ def _infer_column(values: FloatArray, weight: FloatArray, name: Hashable, dtype:
         return Column(name, dtype, kind, constant=float("nan"))
     if np.ptp(values) <= ROUNDING * np.abs(values).max():
         return Column(name, dtype, kind, constant=float(values[0]))
-    location, scale = KINDS[kind].scaling(values, weight)
-    stride = -(-len(values) // QUANTILE_ROWS)
-    mean = float(np.average(values / scale, weights=weight) - location / scale)
-    spread = float(np.sqrt(np.average((values / scale - location / scale - mean) ** 2, weights=weight)))
-    median, width = robust_scaling((values[::stride] - location) / scale, weight[::stride], spread)
-    return Column(name, dtype, kind, location, scale, median, width, mean)
+    scaling = KINDS[kind].scaling(values, weight)
+    encoded = (values - scaling.location) / scaling.scale
+    centre, width = robust_scaling(encoded, weight, scaling.spread)
+    return Column(name, dtype, kind, scaling.location, scaling.scale, centre, width, scaling.mean)

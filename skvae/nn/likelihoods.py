@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +111,42 @@ class Gaussian(LocationScale):
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
 
+class StudentTLogProb(torch.autograd.Function):
+    """Log-density of Student's t with its gradient in closed form: a third of the operations that autograd records.
+
+    log p = c(df) - log s - (df + 1) / 2 log(1 + u^2 / df) with u = (x - location) / s. There is no gradient to x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, location: Tensor, log_scale: Tensor, df: Tensor) -> Tensor:
+        """Log-density of each cell; the arguments broadcast."""
+        inverse_scale = torch.exp(-log_scale)
+        u = (x - location) * inverse_scale
+        q = u.square() / df
+        log_q = torch.log1p(q)
+        half = 0.5 * (df + 1.0)
+        constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
+        ctx.save_for_backward(u, q, log_q, inverse_scale, df)
+        ctx.shapes = location.shape, log_scale.shape
+        return torch.addcmul(constant - log_scale, half, log_q, value=-1.0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+        """Gradients to location, log_scale and df."""
+        u, q, log_q, inverse_scale, df = ctx.saved_tensors
+        location_shape, scale_shape = ctx.shapes
+        w = ((df + 1.0) / df) / (1.0 + q)
+        pull = grad * w * u
+        to_constant = 0.5 * (torch.digamma(0.5 * (df + 1.0)) - torch.digamma(0.5 * df) - 1.0 / df)
+        to_df = grad * torch.addcmul(to_constant - 0.5 * log_q, w, q, value=0.5)
+        return (
+            None,
+            (pull * inverse_scale).sum_to_size(location_shape),
+            (pull * u - grad).sum_to_size(scale_shape),
+            to_df.sum_to_size(df.shape),
+        )
+
+
 class StudentT(LocationScale):
     """Heavy-tailed cells: Student's t, `scale` as in `LocationScale`, degrees of freedom (> 2) learned per column."""
 
@@ -126,11 +163,8 @@ class StudentT(LocationScale):
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)
-        df = self.df
-        half = 0.5 * (df + 1.0)
-        constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
-        u = (x - location) * torch.exp(-log_scale)
-        return constant - log_scale - half * torch.log1p(u.square() / df)
+        log_density: Tensor = StudentTLogProb.apply(x, location, log_scale, self.df)
+        return log_density
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)

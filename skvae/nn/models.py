@@ -93,7 +93,7 @@ class Autoencoder(nn.Module):
         Maps k numbers to all parameters of all likelihoods.
     columns : ColumnBlocks
     start : tensor of shape (columns.n_outputs,)
-        Added to the decoder's output, so that training starts at the marginals.
+        Added to the decoder's output, so that training starts around the marginals.
     """
 
     start: Tensor
@@ -160,7 +160,7 @@ class VAE(Autoencoder):
 
     def log_prior_over_posterior(self, draws: Draws) -> Tensor:
         """Log p(z) - log q(z|x), shape (S, b)."""
-        log_q = -(0.5 * (draws.eps.square() + LOG_2PI) + draws.log_std).sum(-1)
+        log_q = -0.5 * (draws.eps.square() + LOG_2PI).sum(-1) - draws.log_std.sum(-1)
         return self.prior.log_prob(draws.z) - log_q
 
     def kl(self, draws: Draws) -> Tensor:

@@ -24,13 +24,13 @@ CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs 
 FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
 
 
-def linear(n_in: int, n_out: int, generator: torch.Generator, gain: float = 1.0) -> nn.Linear:
+def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer with orthogonal weights from `generator` and zero bias.
 
     The global random state is not touched: the layer is built without its own initialisation.
     """
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    nn.init.orthogonal_(layer.weight, gain=gain, generator=generator)
+    nn.init.orthogonal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -94,16 +94,15 @@ class MLP(nn.Module):
         hidden_layer_sizes: Sequence[int],
         activation: str,
         generator: torch.Generator,
-        gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.shortcut = linear(n_in, n_out, generator, gain)
+        self.shortcut = linear(n_in, n_out, generator)
         sizes = [n_in, *hidden_layer_sizes]
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise(sizes):
             layers += [linear(fan_in, fan_out, generator), ACTIVATIONS[activation]()]
         if layers:
-            layers.append(linear(sizes[-1], n_out, generator, gain))
+            layers.append(linear(sizes[-1], n_out, generator))
         self.hidden = nn.Sequential(*layers) if layers else None
 
     def forward(self, x: Tensor) -> Tensor:

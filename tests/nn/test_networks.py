@@ -21,10 +21,10 @@ def perceptron(sizes=(8, 4), activation="silu", seed=0, n_in=3, n_out=5):
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(6, 3), (3, 6), (4, 4), (1, 1)])
 def test_linear_starts_orthogonal_with_zero_bias(n_in, n_out):
-    layer = linear(n_in, n_out, stream(), gain=2.0)
+    layer = linear(n_in, n_out, stream())
     weight = layer.weight.detach()
     gram = weight @ weight.T if n_out <= n_in else weight.T @ weight
-    torch.testing.assert_close(gram, 4.0 * torch.eye(min(n_in, n_out)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(gram, torch.eye(min(n_in, n_out)), atol=1e-5, rtol=0)
     assert (layer.bias == 0).all()
 
 

@@ -21,8 +21,8 @@ def test_kinds_know_their_names():
 @given(columns, magnitudes, st.floats(-3.0, 3.0))
 def test_continuous_scaling_follows_units_and_origin(values, unit, shift):
     ones = np.ones(len(values))
-    location, scale = Continuous.scaling(values, ones)
-    moved_location, moved_scale = Continuous.scaling((values + shift) * unit, ones)
+    location, scale = Continuous.scaling(values, ones)[:2]
+    moved_location, moved_scale = Continuous.scaling((values + shift) * unit, ones)[:2]
     np.testing.assert_allclose(moved_scale, scale * unit, rtol=1e-6)
     np.testing.assert_allclose(moved_location, (location + shift) * unit, atol=1e-6 * unit)
 
@@ -49,13 +49,30 @@ def test_weights_count_relative_to_one_another(values, factor):
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-30, 1.0, 1e30, 1e300])
 def test_continuous_scaling_neither_over_nor_underflows(unit):
-    location, scale = Continuous.scaling(np.array([1.0, 2.0, 3.0]) * unit, np.ones(3))
+    location, scale, mean, spread = Continuous.scaling(np.array([1.0, 2.0, 3.0]) * unit, np.ones(3))
+    assert (mean, spread) == (0.0, 1.0)
     assert location == pytest.approx(2.0 * unit)
     assert scale == pytest.approx(np.sqrt(2.0 / 3.0) * unit)
 
 
+@pytest.mark.parametrize("broken", [1e3, 1e7, -1e300])
+def test_one_broken_cell_does_not_decide_the_scale_of_its_column(broken):
+    values = np.random.default_rng(0).normal(size=500)
+    location, scale = Continuous.scaling(values, np.ones(500))[:2]
+    values[7] = broken
+    moved_location, moved_scale = Continuous.scaling(values, np.ones(500))[:2]
+    assert abs(moved_location - location) < 0.1
+    assert scale < moved_scale < 2.0 * scale
+
+
+def test_continuous_scaling_of_a_heavy_tail_is_its_mean_and_deviation():
+    values = np.random.default_rng(0).standard_t(3, size=2000)
+    assert Continuous.scaling(values, np.ones(2000))[:2] == pytest.approx((values.mean(), values.std()))
+
+
 def test_binary_leaves_values_as_they_are():
-    assert Binary.scaling(np.array([0.0, 0.2, 1.0]), np.ones(3)) == (0.0, 1.0)
+    values = np.array([0.0, 0.2, 1.0])
+    assert Binary.scaling(values, np.ones(3)) == (0.0, 1.0, pytest.approx(values.mean()), pytest.approx(values.std()))
     assert Binary.accept(np.array([0.0, 0.2, 1.0]), "x") is None
     assert Binary.accept(np.array([]), "x") is None
 

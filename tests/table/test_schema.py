@@ -181,7 +181,7 @@ def test_robust_location_and_width_are_in_standardised_units():
 def test_long_columns_are_read_off_every_kth_row(monkeypatch):
     X = np.random.default_rng(0).normal(size=(5000, 1))
     exact = infer(X).columns[0]
-    monkeypatch.setattr("skvae._table.schema.QUANTILE_ROWS", 1000)
+    monkeypatch.setattr("skvae._table.kinds.QUANTILE_ROWS", 1000)
     thinned = infer(X).columns[0]
     assert (thinned.location, thinned.scale) == (exact.location, exact.scale)
     assert thinned.width != exact.width
