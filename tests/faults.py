@@ -140,8 +140,8 @@ FAULTS = (
     Fault(
         "weights of rows ignored in the scaling",
         "_table/kinds.py",
-        "mean = np.average(small, weights=weight)",
-        "mean = np.average(small)",
+        "mean = np.average(values, weights=weight)",
+        "mean = np.average(values)",
         ("table/test_kinds.py", SCHEMA),
     ),
     Fault(

@@ -44,7 +44,7 @@ class Continuous:
         cell does not decide the scale of its column.
         """
         low, high = weighted_quantiles(thinned(values), thinned(weight), (0.05, 0.95))
-        if high - low > ROUNDING * max(abs(low), abs(high)):
+        if high - low > ROUNDING * np.abs(values).max():
             values = np.clip(values, low - FAR * (high - low), high + FAR * (high - low))
         unit = np.abs(values).max() or 1.0  # squares of 1e200 would overflow, those of 1e-200 vanish
         mean, std = _moments(values / unit, weight)

@@ -55,7 +55,7 @@ def test_continuous_scaling_neither_over_nor_underflows(unit):
     assert scale == pytest.approx(np.sqrt(2.0 / 3.0) * unit)
 
 
-@pytest.mark.parametrize("broken", [1e3, 1e7, -1e300])
+@pytest.mark.parametrize("broken", [1e3, 1e7, -1e10])
 def test_one_broken_cell_does_not_decide_the_scale_of_its_column(broken):
     values = np.random.default_rng(0).normal(size=500)
     location, scale = Continuous.scaling(values, np.ones(500))[:2]
