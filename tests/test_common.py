@@ -43,7 +43,7 @@ ON_THE_UNIT_INTERVAL = [
 ]
 
 WEIGHTED = (
-    "the rows repeated and the rows weighted fall into different batches and get different noise, so the two fits agree "
+    "the rows repeated and the rows weighted fall into other batches and get other noise, so the two fits agree "
     "in distribution only: test_weights.py compares them over seeds"
 )
 OUT_OF_SUPPORT = "the check's data leave [0, 1], the support of the likelihood"
