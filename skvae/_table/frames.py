@@ -154,4 +154,4 @@ def _castable(column: NDArray[Any], dtype: str) -> bool:
 def _polars_dtype(dtype: str) -> Any:
     import polars
 
-    return getattr(polars, dtype.split(":", 1)[1])
+    return getattr(polars, dtype.split(":", 1)[1], polars.Float64)  # a Decimal comes back as a float
