@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
-EPOCHS = 10  # its least number of epochs
+EPOCHS = 3  # its least number of epochs
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit

@@ -143,8 +143,7 @@ def _still_rising(scores: list[float], tol: float) -> bool:
 
 
 def _line(history: History, epoch: int, max_iter: int) -> str:
-    line = (
-        f"Epoch {epoch + 1}/{max_iter}: loss {history.loss_curve[-1]:.4f} nats "
-        f"(reconstruction {history.reconstruction_curve[-1]:.4f}, KL {history.kl_curve[-1]:.4f})"
-    )
+    line = f"Epoch {epoch + 1}/{max_iter}: loss {history.loss_curve[-1]:.4f}"
+    if history.kl_curve[-1]:  # an autoencoder has none
+        line += f" nats (reconstruction {history.reconstruction_curve[-1]:.4f}, KL {history.kl_curve[-1]:.4f})"
     return f"{line}, validation {history.validation_scores[-1]:.4f}" if history.validation_scores else line
