@@ -129,7 +129,9 @@ class Engine:
         return self._precise, torch.float64
 
     def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:
-        size = chunk_size(n_draws, max(*self.spec.hidden_layer_sizes, 2 * x.shape[1], self.spec.n_components))
+        size = chunk_size(
+            n_draws, max(*self.spec.hidden_layer_sizes, 2 * len(self.spec.centre), self.spec.n_components)
+        )
         for start in range(0, len(x), size):
             yield Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device)
 
