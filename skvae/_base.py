@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -22,7 +20,7 @@ from skvae._engine.build import ModelSpec, kinds_of
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
-from skvae._fitting import History, fit_epochs
+from skvae._fitting import History, fit_epochs, unchanged_on_error
 from skvae._reading import Rows, Weighted, read, split, warn_of_drift, weighted
 from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
 from skvae._table import frames
@@ -443,15 +441,3 @@ def _warn_of_version(saved: str) -> None:
             UserWarning,
             stacklevel=3,
         )
-
-
-@contextmanager
-def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Give the estimator back its attributes when the block fails: no fitted model lost, no half-fitted one left."""
-    before = dict(estimator.__dict__)
-    try:
-        yield
-    except BaseException:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
-        raise

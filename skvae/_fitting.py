@@ -1,10 +1,11 @@
-"""The fit loop's watchers: best weights, early stopping, callbacks, printing, Ctrl-C, a loss that is not finite."""
+"""The watchers of a fit: best weights, stopping, callbacks, printing, Ctrl-C, a loss not finite, a fit that fails."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,3 +148,15 @@ def _line(history: History, epoch: int, max_iter: int) -> str:
     if history.kl_curve[-1]:  # an autoencoder has none
         line += f" nats (reconstruction {history.reconstruction_curve[-1]:.4f}, KL {history.kl_curve[-1]:.4f})"
     return f"{line}, validation {history.validation_scores[-1]:.4f}" if history.validation_scores else line
+
+
+@contextmanager
+def unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Give the estimator back its attributes when the block fails: no fitted model lost, no half-fitted one left."""
+    before = dict(estimator.__dict__)
+    try:
+        yield
+    except BaseException:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(before)
+        raise
