@@ -7,10 +7,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderTransformer": "skvae._autoencoder",
+    "VAEOutlierDetector": "skvae._outlier",
     "VAETransformer": "skvae._vae",
 }
 
-__all__ = ["AutoencoderTransformer", "VAETransformer", "__version__"]
+__all__ = ["AutoencoderTransformer", "VAEOutlierDetector", "VAETransformer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,9 +38,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     # What a model that draws nothing has in place of these parameters.
     prior: Any = None
+    marginals = "linear"
     n_train_samples = 1
     beta = 1.0
     kl_warmup = 0.0
+    trim = 0.0
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -170,7 +172,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The schema that the training rows show, and an engine at its start values."""
         likelihoods = self._column_likelihoods(rows)
         kinds = kinds_of(likelihoods, self._likelihood_option)
-        schema = infer_schema(*train, container=rows.container, names=rows.names, dtypes=rows.dtypes, kinds=kinds)
+        schema = infer_schema(
+            *train,
+            container=rows.container,
+            names=rows.names,
+            dtypes=rows.dtypes,
+            kinds=kinds,
+            marginals=self.marginals,
+        )
         if not len(schema.active):
             raise ValueError(
                 f"Every column of X is constant over its {len(train.X)} training rows, so there is nothing to learn. "
@@ -204,6 +213,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             beta=self.beta,
             warmup_steps=round(self.kl_warmup * max_iter * math.ceil(n / batch_size)),
             n_draws=self.n_train_samples,
+            trim=self.trim,
         )
 
     def _patience(self, max_iter: int) -> Patience:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
@@ -17,9 +18,23 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
         """Stands in for scikit-learn's mixin where there are no callbacks."""
 
 
-__all__ = ["CallbackSupportMixin", "Epochs", "Interval", "StrOptions", "check_weights", "validated_fit"]
+__all__ = [
+    "CallbackSupportMixin",
+    "Epochs",
+    "Interval",
+    "StrOptions",
+    "_safe_indexing",
+    "check_parameters",
+    "check_weights",
+    "validated_fit",
+]
 
 validated_fit = _fit_context(prefer_skip_nested_validation=True)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise scikit-learn's InvalidParameterError (a ValueError) for a parameter that is out of its range."""
+    estimator._validate_params()
 
 
 def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:

@@ -71,7 +71,7 @@ FAULTS = (
         "torch.logsumexp(log_w, dim=0)",
         (OBJECTIVES,),
     ),
-    Fault("Jacobian dropped", "_vae.py", "scores + schema.log_jacobian(rows)", "scores", (UNITS,)),
+    Fault("Jacobian dropped", "_vae.py", "scores + schema.log_jacobian(rows).sum(axis=1)", "scores", (UNITS,)),
     Fault(
         "Jacobian counts missing cells",
         "_table/schema.py",
@@ -126,7 +126,7 @@ FAULTS = (
     Fault(
         "variance floor off",
         "nn/likelihoods.py",
-        "return MIN_LOG_STD + F.softplus(raw - MIN_LOG_STD)",
+        "return floor + F.softplus(raw - floor)",
         "return raw",
         (LIKELIHOODS,),
     ),

@@ -7,6 +7,7 @@ not tables; codes go through its `order` and `sign` on their way in and out.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption, vae_bound
@@ -27,17 +29,24 @@ from skvae._engine.runtime import (
     single_threaded,
 )
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
+from skvae.nn.models import Draws
 from skvae.nn.objectives import log_mean_exp
 
 FloatArray = NDArray[np.floating]
 
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off
+EXEMPLARS = 1_024  # rows whose posteriors make an aggregated prior
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
-def _evenly(x: FloatArray) -> slice:
-    """At most ORDERING_ROWS rows, evenly spaced, so that a sorted table shows all of itself."""
-    return slice(None, None, max(1, -(-len(x) // ORDERING_ROWS)))
+def _evenly(x: FloatArray, most: int = ORDERING_ROWS) -> slice:
+    """At most that many rows, evenly spaced, so that a sorted table shows all of itself."""
+    return slice(None, None, max(1, -(-len(x) // most)))
+
+
+def _zero_where_empty(values: Tensor, rows: Rows) -> Tensor:
+    """The values, 0 for rows that have no observed cell."""
+    return values if rows.observed is None else values.where(rows.observed.any(-1), 0.0)
 
 
 class Engine:
@@ -92,7 +101,7 @@ class Engine:
         rows = Rows.from_numpy(x, weight, device=self.device)
         held_out = None if validation is None else Rows.from_numpy(*validation, device=self.device)
         if self._optimiser is None or not resume:
-            self._optimiser = Optimiser(copy.deepcopy(self.model))
+            self._optimiser = Optimiser(self._trainable())
         seed = self.spec.seed + self._optimiser.steps
         judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
         records = epochs(
@@ -107,6 +116,10 @@ class Engine:
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
         return single_threaded(records) if small else records
+
+    def _trainable(self) -> Any:
+        """A copy of the model, ready for training."""
+        return copy.deepcopy(self.model)
 
     def keep(self) -> None:
         """Make the (averaged) weights in training the model's."""
@@ -129,11 +142,13 @@ class Engine:
         return self._precise, torch.float64
 
     def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:
-        size = chunk_size(
-            n_draws, max(*self.spec.hidden_layer_sizes, 2 * len(self.spec.centre), self.spec.n_components)
-        )
+        size = chunk_size(n_draws, self._width())
         for start in range(0, len(x), size):
             yield Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device)
+
+    def _width(self) -> int:
+        """Numbers per row and draw in the widest layer."""
+        return max(*self.spec.hidden_layer_sizes, 2 * len(self.spec.centre), self.spec.n_components)
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
@@ -204,7 +219,7 @@ class Engine:
         engine = cls(spec, device)
         engine.model.load_state_dict({name: torch.tensor(np.asarray(v)) for name, v in state["weights"].items()})
         if state["optimiser"]:
-            engine._optimiser = Optimiser(copy.deepcopy(engine.model))
+            engine._optimiser = Optimiser(engine._trainable())
             engine._optimiser.load({name: torch.tensor(np.asarray(v)) for name, v in state["optimiser"].items()})
         engine.order, engine.sign = np.array(state["order"]), np.array(state["sign"])
         return engine
@@ -237,6 +252,21 @@ class VAEEngine(Engine):
 
     family = "vae"
 
+    def _trainable(self) -> Any:
+        model = super()._trainable()
+        model.prior.unsettle()
+        return model
+
+    def _width(self) -> int:
+        return max(super()._width(), int(self.model.prior.n_modes))
+
+    def settle(self, x: FloatArray) -> None:
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of its rows."""
+        rows = Rows.from_numpy(x[_evenly(x, EXEMPLARS)], device=self.device)
+        with torch.no_grad():
+            self.model.prior.settle(*self.model.posterior(rows.x, rows.observed))
+        self._precise = None
+
     @staticmethod
     def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
         """The bound on log p(x) of that name."""
@@ -257,16 +287,74 @@ class VAEEngine(Engine):
         The same `n_draws` quasi-random points serve every row, so that a row's score depends on nothing but the row; a
         row with no observed cell scores 0.
         """
+        scores = []
+        with torch.inference_mode():
+            for _, rows, draws, log_ratio in self._weighed(x, n_draws):
+                scores.append(_zero_where_empty(log_mean_exp(draws.log_likelihood + log_ratio), rows))
+        return torch.cat(scores).double().cpu().numpy()
+
+    def _weighed(self, x: FloatArray, n_draws: int) -> Iterator[tuple[Any, Rows, Draws, Tensor]]:
+        """By chunks of rows: the model, the rows, their draws, and log p(z) - log q(z|x) of each draw, (S, b)."""
         model, dtype = self._in_precision_of(x.astype(np.float64))
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)  # (S, 1, k)
-        scores = []
+        for rows in self._chunks(x, dtype, n_draws):
+            draws = model.draw(rows.x, rows.observed, eps)
+            yield model, rows, draws, model.log_prior_over_posterior(draws)
+
+    def sampling_error(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Standard error (nats) of `log_likelihood` and the effective sample size of its draws, each of shape (n,).
+
+        With normalised weights w the size is 1 / sum w^2 (Kish 1965), the error that of a log of a mean by the delta
+        method, sqrt(sum w^2 - 1 / S).
+        """
+        concentration = []
         with torch.inference_mode():
-            for rows in self._chunks(x, dtype, n_draws):
-                draws = model.draw(rows.x, rows.observed, eps)
-                score = log_mean_exp(draws.log_likelihood + model.log_prior_over_posterior(draws))
-                scores.append(score if rows.observed is None else score.where(rows.observed.any(-1), 0.0))
-        return torch.cat(scores).double().cpu().numpy()
+            for _, _, draws, log_ratio in self._weighed(x, n_draws):
+                concentration.append(torch.softmax(draws.log_likelihood + log_ratio, 0).square().sum(0))
+        squares: NDArray[np.float64] = torch.cat(concentration).double().cpu().numpy()
+        return np.sqrt(np.maximum(squares - 1.0 / n_draws, 0.0)), 1.0 / squares
+
+    def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The parts of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,).
+
+        With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -
+        (sum w log w + log S): the columns' parts are the terms of the first sum, the latent part is the rest.
+        """
+        columns, latent = [], []
+        with torch.inference_mode():
+            for model, rows, draws, log_ratio in self._weighed(x, n_draws):
+                log_w = torch.log_softmax(draws.log_likelihood + log_ratio, 0)  # (S, b)
+                w = log_w.exp()
+                cells = model.columns.log_prob(model.decode(draws.z), rows.x)  # (S, b, p)
+                cells = cells if rows.observed is None else cells * rows.observed
+                columns.append((w.unsqueeze(-1) * cells).sum(0))
+                rest = (w * (log_ratio - log_w)).sum(0) - math.log(n_draws)
+                latent.append(_zero_where_empty(rest, rows))
+        return torch.cat(columns).double().cpu().numpy(), torch.cat(latent).double().cpu().numpy()
+
+    def expectation(self, x: FloatArray, guess: FloatArray, n_draws: int) -> FloatArray:
+        """E[x_j | x_observed] of every cell in standardised units, shape (n, p), by self-normalised importance weights.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, p)
+            NaN in the cells that are not conditioned on.
+        guess : ndarray of shape (n, p)
+            Complete rows: z is drawn from the posterior given these.
+        n_draws : int
+        """
+        model, dtype = self._in_precision_of(x.astype(np.float64))
+        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
+        parts = []
+        with torch.inference_mode():
+            for rows, full in zip(self._chunks(x, dtype, n_draws), self._chunks(guess, dtype, n_draws), strict=True):
+                draws = model.draw(full.x, None, eps)
+                log_w = model.log_likelihood(rows.x, rows.observed, draws.z) + model.log_prior_over_posterior(draws)
+                w = torch.softmax(log_w, 0).unsqueeze(-1)
+                parts.append((w * model.columns.mean(model.decode(draws.z))).sum(0))
+        return torch.cat(parts).cpu().numpy()
 
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""

@@ -43,6 +43,8 @@ class Plan:
         Steps, counted over the life of the optimiser, in which beta rises in a line.
     n_draws : int
         Latent draws per row.
+    trim : float
+        Share of each batch, the rows of the lowest bound, that a step leaves out.
     """
 
     batch_size: int
@@ -53,6 +55,7 @@ class Plan:
     beta: float = 1.0
     warmup_steps: int = 0
     n_draws: int = 1
+    trim: float = 0.0
 
     def beta_at(self, step: int) -> float:
         """Weight of the KL at a step."""
@@ -203,7 +206,7 @@ def epochs(
         optimiser.module.train()
         for batch in minibatches(rows, plan.batch_size, order):
             terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
-            loss = -batch.mean(terms.value)
+            loss = -trimmed_mean(batch, terms.value, plan.trim)
             learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
             optimiser.step(loss, learning_rate, plan.alpha)
             sums += torch.stack([batch.mean(term.detach()) for term in terms]) * len(batch)
@@ -216,6 +219,14 @@ def epochs(
             optimiser.roll_back()
             trust *= 0.5
         yield record if validation is None else replace(record, validation=validation(optimiser.average))
+
+
+def trimmed_mean(rows: Rows, values: Tensor, trim: float) -> Tensor:
+    """Weighted mean of one value per row without the share `trim` of the rows where it is lowest."""
+    if trim == 0.0:
+        return rows.mean(values)
+    kept = torch.topk(values, math.ceil((1.0 - trim) * len(values))).indices
+    return rows.take(kept).mean(values[kept])
 
 
 def mean_bound(module: nn.Module, rows: Rows, bound: RowBound, seed: int) -> float:

@@ -123,6 +123,16 @@ def to_frame(values: NDArray[np.floating], container: str, names: Sequence[Hasha
     return frame.astype(wanted)
 
 
+def like(X: Any, values: NDArray[np.floating]) -> Any:
+    """Numbers of the shape of X: as a frame with its names (and index) where X is one."""
+    container = container_of(X)
+    if container == NUMPY:
+        return values
+    if container == POLARS:
+        return sys.modules["polars"].DataFrame(values, schema=X.columns)
+    return pd.DataFrame(values, columns=X.columns, index=X.index)
+
+
 def with_index_of(X: Any, restored: Any) -> Any:
     """`restored`, row for row from X, under the index of X where both are pandas frames."""
     if isinstance(X, pd.DataFrame) and isinstance(restored, pd.DataFrame):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling
+from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
+from skvae._table.marginals import PROBABILITIES, NormalScores, normal_scores
 
 QUANTILE_ROWS = 200_000  # the robust scaling of a longer column is read off every k-th row
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
@@ -22,8 +23,9 @@ class Column:
     """One column.
 
     `location` and `scale` (data units) standardise it; `centre` and `width` (standardised units) are its robust
-    location and scale, for the encoder's eyes only. A constant column stands outside the model: `constant` is its
-    value, NaN if no value was ever observed.
+    location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value is mapped through
+    where the marginals are made normal. A constant column stands outside the model: `constant` is its value, NaN if no
+    value was ever observed.
     """
 
     name: Hashable
@@ -35,6 +37,7 @@ class Column:
     width: float = 1.0
     mean: float = 0.0
     constant: float | None = None
+    normal_scores: NormalScores | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class TableSchema:
         return name
 
     def encode(self, X: FloatArray) -> FloatArray:
-        """Standardised active columns, in float64, finite or NaN.
+        """Standardised (and, where asked for, normal) active columns, in float64, finite or NaN.
 
         Parameters
         ----------
@@ -72,6 +75,12 @@ class TableSchema:
         ndarray of shape (n, n_active)
         """
         self.check_support(X)
+        out = self._standardised(X)
+        for i, scores in self._mapped:
+            out[:, i] = scores.encode(out[:, i])
+        return out
+
+    def _standardised(self, X: FloatArray) -> FloatArray:
         with np.errstate(over="ignore"):
             out = X[:, self.active].astype(np.float64)
             out -= self.of_active("location")
@@ -79,21 +88,34 @@ class TableSchema:
         limit = LARGEST[np.dtype(np.float32) if X.dtype == np.float32 else np.dtype(np.float64)]
         return np.clip(out, -limit, limit, out=out)
 
+    @cached_property
+    def _mapped(self) -> list[tuple[int, NormalScores]]:
+        """The active columns whose marginals are made normal, by their place among the active ones."""
+        maps = [self.columns[j].normal_scores for j in self.active]
+        return [(i, scores) for i, scores in enumerate(maps) if scores is not None]
+
     def decode(self, encoded: FloatArray) -> FloatArray:
         """All p columns in data units, constants filled in."""
         out = np.empty((len(encoded), len(self.columns)), dtype=encoded.dtype)
         for j, column in enumerate(self.columns):
             if column.constant is not None:
                 out[:, j] = column.constant
+        if self._mapped:
+            encoded = encoded.copy()
+        for i, scores in self._mapped:
+            encoded[:, i] = scores.decode(encoded[:, i])
         with np.errstate(over="ignore"):
             out[:, self.active] = encoded * self.of_active("scale") + self.of_active("location")
         return out
 
     def log_jacobian(self, X: FloatArray) -> FloatArray:
-        """Log |d encoded / dx| per row over the observed active cells, in nats."""
-        observed = ~np.isnan(X[:, self.active])
-        result: FloatArray = -(observed @ np.log(self.of_active("scale")))
-        return result
+        """Log |d encoded / dx| of each active cell, shape (n, n_active), in nats; 0 where it is missing."""
+        out = np.where(np.isnan(X[:, self.active]), 0.0, -np.log(self.of_active("scale")))
+        if self._mapped:
+            standardised = self._standardised(X)
+        for i, scores in self._mapped:
+            out[:, i] += np.nan_to_num(scores.log_slope(standardised[:, i]))
+        return out
 
     def surprises(self, X: FloatArray) -> NDArray[np.bool_]:
         """Which cells of constant columns are observed and differ from the constant, shape (n, p)."""
@@ -131,14 +153,23 @@ class TableSchema:
         """Plain Python data, for persistence."""
         return {
             "container": self.container,
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [_plain(column) for column in self.columns],
             "n_rows": self.n_rows,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
-        return cls(data["container"], tuple(Column(**column) for column in data["columns"]), data["n_rows"])
+        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"])
+
+
+def _plain(column: Column) -> dict[str, Any]:
+    scores = column.normal_scores
+    return asdict(replace(column, normal_scores=None)) | {"normal_scores": None if scores is None else tuple(scores)}
+
+
+def _column(*, normal_scores: Any = None, **rest: Any) -> Column:
+    return Column(**rest, normal_scores=None if normal_scores is None else NormalScores(*normal_scores))
 
 
 def infer_schema(
@@ -149,6 +180,7 @@ def infer_schema(
     names: Sequence[Hashable],
     dtypes: Sequence[str],
     kinds: Sequence[str],
+    marginals: str = "linear",
 ) -> TableSchema:
     """Learn the schema from training rows.
 
@@ -160,16 +192,20 @@ def infer_schema(
         Rows of weight 0 are as good as absent.
     container, names, dtypes, kinds
         The container, and one name, dtype and kind per column.
+    marginals : {"linear", "normal"}
+        Whether continuous columns are standardised only, or also mapped to normal scores.
     """
     weight = np.ones(len(X)) if weight is None else weight
     columns = tuple(
-        _infer_column(X[:, j], weight, name, dtype, kind)
+        _infer_column(X[:, j], weight, name, dtype, kind, marginals)
         for j, (name, dtype, kind) in enumerate(zip(names, dtypes, kinds, strict=True))
     )
     return TableSchema(container, columns, int(np.count_nonzero(weight)))
 
 
-def _infer_column(values: FloatArray, weight: FloatArray, name: Hashable, dtype: str, kind: str) -> Column:
+def _infer_column(
+    values: FloatArray, weight: FloatArray, name: Hashable, dtype: str, kind: str, marginals: str
+) -> Column:
     used = ~np.isnan(values) & (weight > 0)
     values, weight = values[used].astype(np.float64), weight[used]
     KINDS[kind].accept(values, name)
@@ -179,5 +215,9 @@ def _infer_column(values: FloatArray, weight: FloatArray, name: Hashable, dtype:
         return Column(name, dtype, kind, constant=float(values[0]))
     scaling = KINDS[kind].scaling(values, weight)
     encoded = (values - scaling.location) / scaling.scale
+    if marginals == "normal" and kind == "continuous":
+        quantiles = weighted_quantiles(thinned(encoded), thinned(weight), tuple(PROBABILITIES))
+        # The scores are standard normal, so mean, centre and width are known.
+        return Column(name, dtype, kind, scaling.location, scaling.scale, normal_scores=normal_scores(quantiles))
     centre, width = robust_scaling(encoded, weight, scaling.spread)
     return Column(name, dtype, kind, scaling.location, scaling.scale, centre, width, scaling.mean)

@@ -45,9 +45,9 @@ class Likelihood(nn.Module):
         raise NotImplementedError("a likelihood defines start(mean)")
 
 
-def bounded_below(raw: Tensor) -> Tensor:
-    """A log standard deviation that approaches MIN_LOG_STD smoothly and equals `raw` well above it."""
-    return MIN_LOG_STD + F.softplus(raw - MIN_LOG_STD)
+def bounded_below(raw: Tensor, floor: float) -> Tensor:
+    """A log standard deviation that approaches `floor` smoothly and equals `raw` well above it."""
+    return floor + F.softplus(raw - floor)
 
 
 class LocationScale(Likelihood):
@@ -60,15 +60,19 @@ class LocationScale(Likelihood):
     scale : {"cell", "column", "shared"} or float, default="cell"
         Where the standard deviation comes from: the decoder, one learned number per column, one for the block, or the
         given number (in units of the columns' standard deviations).
+    min_scale : float, optional
+        The least that a learned scale can be, in the same units; exp(MIN_LOG_STD) where it is not given. A large one
+        makes a smooth density that overlooks fine structure.
     """
 
     kind = "continuous"
     log_scale: Tensor | None
 
-    def __init__(self, n_columns: int, *, scale: str | float = "cell") -> None:
+    def __init__(self, n_columns: int, *, scale: str | float = "cell", min_scale: float | None = None) -> None:
         super().__init__()
         self.n_columns = n_columns
         self.scale = scale
+        self.floor = MIN_LOG_STD if min_scale is None else math.log(min_scale)
         self.n_outputs = 2 * n_columns if scale == "cell" else n_columns
         if scale == "cell":
             self.log_scale = None
@@ -86,9 +90,9 @@ class LocationScale(Likelihood):
         """Split the decoder's outputs; both broadcast to (..., p)."""
         if self.log_scale is None:
             location, raw = outputs.chunk(2, dim=-1)
-            return location, bounded_below(raw)
+            return location, bounded_below(raw, self.floor)
         if isinstance(self.log_scale, nn.Parameter):
-            return outputs, bounded_below(self.log_scale)
+            return outputs, bounded_below(self.log_scale, self.floor)
         return outputs, self.log_scale
 
     def mean(self, outputs: Tensor) -> Tensor:
@@ -152,8 +156,8 @@ class StudentT(LocationScale):
 
     MIN_DF = 2.0
 
-    def __init__(self, n_columns: int, *, scale: str | float = "cell") -> None:
-        super().__init__(n_columns, scale=scale)
+    def __init__(self, n_columns: int, *, scale: str | float = "cell", min_scale: float | None = None) -> None:
+        super().__init__(n_columns, scale=scale, min_scale=min_scale)
         self.raw_df = nn.Parameter(torch.full((n_columns,), 5.0))
 
     @property

@@ -1,0 +1,517 @@
+"""VAEOutlierDetector: outliers by log-likelihood, with reasons and p-values."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import false_discovery_control
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skvae._base import MAX_SEED
+from skvae._explaining import completed, explain
+from skvae._fitting import unchanged_on_error
+from skvae._reading import read
+from skvae._sklearn import Interval, StrOptions, _safe_indexing, check_parameters, validated_fit
+from skvae._vae import VAETransformer
+from skvae.nn.likelihoods import Gaussian
+
+AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
+CALIBRATION = (0.2, 1_000)  # share of the rows that "auto" sets aside, and the most of them
+LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05
+BATCH_SIZE = 128
+
+
+class VAEOutlierDetector(OutlierMixin, BaseEstimator):
+    r"""Outlier and novelty detection by the log-likelihood of variational autoencoders.
+
+    A row is an outlier if its log-density under the model is low. The model is smooth on purpose: one that is good at
+    densities follows outliers in the training rows too. Every score can be explained column by column (`explain`), and
+    turned into a p-value (`p_values`).
+
+    Parameters
+    ----------
+    novelty : bool, default=False
+        What the training rows are. False: a table that has outliers in it, which are to be found there (or in rows
+        like these). True: normal rows only, against which new rows are judged. See Notes for what it changes.
+
+    contamination : "auto" or float, default="auto"
+        Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (if no rows were set aside for
+        calibration: below the 5 % quantile of the training scores). A float in (0, 0.5] is the share of the training
+        rows to flag. `set_contamination` changes it after fit.
+
+    calibration_fraction : "auto" or float, default="auto"
+        Share of the rows that is kept out of training for `p_values`. "auto" is 0.2, but at most 1,000 rows, and none
+        where this leaves fewer than 20. 0 trains on all rows.
+
+    estimator : VAETransformer, list of VAETransformer or None, default=None
+        Model of the rows. With a list, the score is the mean of the log-likelihoods. None is chosen by `novelty`.
+
+    device : str, default="auto"
+        Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
+
+    random_state : int, RandomState instance or None, default=None
+        Of the rows set aside and of those models whose own `random_state` is None.
+
+    verbose : int, default=0
+        1 prints a line for about every twentieth of the epochs, 2 for every epoch.
+
+    Attributes
+    ----------
+    estimators_ : list of VAETransformer
+        The fitted models.
+
+    offset_ : float
+        The threshold, in nats: ``decision_function(X) = score_samples(X) - offset_``.
+
+    calibration_scores_ : ndarray of shape (n_calibration,)
+        Scores of the rows set aside, ascending; empty if there are none.
+
+    n_features_in_ : int
+        Number of columns seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns. Defined only if X has column names that are all strings.
+
+    See Also
+    --------
+    VAETransformer : The model.
+    sklearn.ensemble.IsolationForest : Outliers by random splits.
+    sklearn.neighbors.LocalOutlierFactor : Outliers by neighbours, with the same `novelty` switch.
+
+    Notes
+    -----
+    The models of ``estimator=None`` were chosen by the benchmark in docs/benchmarks.md:
+
+    - ``novelty=False``: one linear model (no hidden layers) of the columns' normal scores, with one standard deviation
+      per column that is at least 0.7 of the column's, trained on each batch without the 30 % of its rows that fit
+      worst. It sees marginal distributions and the strongest dependencies, and little else that outliers could teach.
+    - ``novelty=True``: two models with 128 hidden units and a fixed standard deviation of 0.3, one of the standardised
+      columns and one of their normal scores, whose prior is the aggregated posterior. That is close to a kernel density
+      estimate [1]_, along the manifold that the decoder has learned.
+
+    The mean of log-densities is the log-density of a geometric mean, which integrates to 1 or less.
+
+    The conformal p-value of a row is (1 + number of calibration rows that score no higher) / (1 + number of calibration
+    rows) [2]_. For a new row that comes from the same distribution as those, it falls below alpha with probability at
+    most alpha, on average over calibration sets. If outliers are among the calibration rows, fewer rows fall below.
+
+    References
+    ----------
+    .. [1] Tomczak, J. M. and Welling, M. (2018). "VAE with a VampPrior". AISTATS. arXiv:1705.07120.
+    .. [2] Bates, S., Candès, E., Lei, L., Romano, Y. and Sesia, M. (2023). "Testing for outliers with conformal
+       p-values". Annals of Statistics 51(1), 149-178. arXiv:2104.08279.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(300, 4))
+    >>> X[0] = 6.0
+    >>> detector = VAEOutlierDetector(contamination=0.01, random_state=0).fit(X)
+    >>> np.flatnonzero(detector.predict(X) == -1)[0]
+    np.int64(0)
+    """
+
+    _doc_link_module = "skvae"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "novelty": ["boolean"],
+        "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
+        "calibration_fraction": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "estimator": [VAETransformer, list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        novelty=False,
+        contamination="auto",
+        calibration_fraction="auto",
+        estimator=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.novelty = novelty
+        self.contamination = contamination
+        self.calibration_fraction = calibration_fraction
+        self.estimator = estimator
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @validated_fit
+    def fit(self, X, y=None):
+        """Fit the models and the threshold.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Training rows in data units; NaN marks a missing cell.
+        y : Ignored
+            Present by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If a column is not numeric, or `estimator` is or holds something else than a VAETransformer.
+        ValueError
+            If a parameter is out of its range, X has fewer than 2 rows, holds infinity or no column that varies, or
+            `calibration_fraction` leaves too few rows on either side.
+        """
+        with unchanged_on_error(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X: Any) -> None:
+        rows = read(self, X, reset=True)
+        n, p = rows.X.shape
+        random_state = check_random_state(self.random_state)
+        order = random_state.permutation(n)
+        n_calibration = self._n_calibration(n)
+        train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
+        models = [self._seeded(model, random_state) for model in self._models(len(train), p)]
+        inside = X if not n_calibration else _safe_indexing(X, train)
+        self.estimators_ = [model.fit(inside) for model in models]
+        scores = self._score_samples(X)
+        self.calibration_scores_ = np.sort(scores[held_out])
+        self._training_scores = np.sort(scores)
+        self.offset_ = self._threshold(self.contamination)
+
+    def _n_calibration(self, n: int) -> int:
+        if self.calibration_fraction == "auto":
+            share, most = CALIBRATION
+            wanted = min(round(share * n), most)
+            return wanted if wanted >= LEAST_CALIBRATION else 0
+        wanted = round(self.calibration_fraction * n)
+        if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} sets {wanted} of {n} rows aside, but at least 1 "
+                f"must be, and 2 must remain for training. Pass more rows, another fraction, or calibration_fraction=0."
+            )
+        return wanted
+
+    def _models(self, n: int, p: int) -> list[VAETransformer]:
+        if self.estimator is None:
+            make = _novelty_models if self.novelty else _contaminated_models
+            return make(n, p, device=self.device, verbose=self.verbose)
+        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
+        strangers = [type(model).__name__ for model in models if not isinstance(model, VAETransformer)]
+        if strangers or not models:
+            raise TypeError(
+                f"The 'estimator' parameter must be a VAETransformer or a list of at least one. Got a list of "
+                f"{strangers!r} instead."
+            )
+        return [clone(model) for model in models]
+
+    @staticmethod
+    def _seeded(model: VAETransformer, random_state: np.random.RandomState) -> VAETransformer:
+        seed = int(random_state.randint(MAX_SEED))
+        return model if model.random_state is not None else model.set_params(random_state=seed)
+
+    def _threshold(self, contamination: Any) -> float:
+        """The score from which on a row is normal."""
+        if contamination != "auto":
+            return float(np.quantile(self._training_scores, contamination))
+        calibration = self.calibration_scores_
+        if len(calibration) < LEAST_CALIBRATION:
+            return float(np.quantile(self._training_scores, AUTO_P_VALUE))
+        possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
+        return float(calibration[np.count_nonzero(possible < AUTO_P_VALUE) - 1])
+
+    # -- the threshold ---------------------------------------------------------------------------------------------
+
+    def set_contamination(self, contamination):
+        """Move the threshold of a fitted detector; the models stay as they are.
+
+        Parameters
+        ----------
+        contamination : "auto" or float in (0, 0.5]
+            As in the constructor; it becomes the value of that parameter.
+
+        Returns
+        -------
+        self : object
+            The same detector with another `offset_`.
+
+        Raises
+        ------
+        ValueError
+            If it is out of its range.
+        """
+        check_is_fitted(self)
+        before = self.contamination
+        self.contamination = contamination
+        try:
+            check_parameters(self)
+        except ValueError:
+            self.contamination = before
+            raise
+        self.offset_ = self._threshold(contamination)
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "offset_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    # -- scores ----------------------------------------------------------------------------------------------------
+
+    def score_samples(self, X):
+        """Log-likelihood of each row: the mean over the models.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units; NaN marks a missing cell.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats and float64; higher is more normal. Each row's score depends on that row alone, and is the same at
+            every call. With missing cells it is that of the observed cells.
+
+        Raises
+        ------
+        ValueError
+            If X does not have the columns of fit or holds infinity.
+        """
+        check_is_fitted(self)
+        return self._score_samples(X)
+
+    def _score_samples(self, X: Any) -> np.ndarray:
+        read(self, X, reset=False)
+        scores: np.ndarray = np.mean([model.score_samples(X) for model in self.estimators_], axis=0)
+        return scores
+
+    def decision_function(self, X):
+        """Score above the threshold: ``score_samples(X) - offset_``.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In nats; negative for outliers.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Label rows.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            1 for normal rows, -1 for outliers.
+        """
+        return np.where(self.decision_function(X) < 0.0, -1, 1)
+
+    def score_uncertainty(self, X):
+        """How well `n_importance_samples` draws determine each score.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        standard_error : ndarray of shape (n_samples,)
+            Monte Carlo standard error of `score_samples`, in nats.
+        effective_sample_size : ndarray of shape (n_samples,)
+            Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
+            draw: raise `n_importance_samples` of the models in `estimators_`.
+        """
+        check_is_fitted(self)
+        read(self, X, reset=False)
+        errors, sizes = zip(*(model.score_uncertainty(X) for model in self.estimators_), strict=True)
+        return np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
+
+    # -- p-values --------------------------------------------------------------------------------------------------
+
+    def p_values(self, X):
+        """Conformal p-values of new rows.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units. For rows that the models were trained on the values are too high.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In (0, 1]; the least possible is 1 / (1 + number of calibration rows).
+
+        Raises
+        ------
+        ValueError
+            If no rows were set aside for calibration.
+        """
+        scores = self.score_samples(X)
+        n = len(self.calibration_scores_)
+        if n == 0:
+            raise ValueError(
+                f"p-values need rows that were kept out of training, and this fit on {len(self._training_scores)} rows "
+                f"kept none. Pass calibration_fraction (by itself it is 0.2 for 98 rows and more) and fit again."
+            )
+        return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
+
+    def select_outliers(self, X, *, fdr=0.1):
+        """Rows that are outliers, such that few of those named are not.
+
+        The procedure of Benjamini and Hochberg (1995) on the conformal p-values; Bates et al. (2023, theorem 2) show
+        that it controls the false discovery rate on these too.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            New rows in data units.
+        fdr : float, default=0.1
+            False discovery rate: the expected share of normal rows among the rows named.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            True for the rows named. A rate below the number of rows of X over that of calibration rows names hardly
+            any: the p-values cannot be small enough.
+
+        Raises
+        ------
+        ValueError
+            If no rows were set aside for calibration, or `fdr` is not in (0, 1).
+        """
+        if not 0.0 < fdr < 1.0:
+            raise ValueError(f"fdr must be a number between 0 and 1. Got {fdr!r} instead.")
+        return false_discovery_control(self.p_values(X)) <= fdr
+
+    # -- reasons ---------------------------------------------------------------------------------------------------
+
+    def explain(self, X):
+        r"""Say what each cell adds to the score of its row.
+
+        With normalised importance weights w over S draws z ~ q(z|x),
+
+        .. math:: \log p(x) = \sum_j E_w[\log p(x_j|z)] + E_w[\log p(z) - \log q(z|x)] - (\textstyle\sum w \log w +
+           \log S).
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        Explanation
+            Named tuple of `shares` (n_samples, n_features), `latent` (n_samples,) and `expected_score`, in nats.
+            ``shares.sum(axis=1) + latent`` is `score_samples`. A share is E_w[log p(x_j|z)] less its mean over
+            rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
+            cell is missing. For a frame, `shares` is a frame with the same columns.
+        """
+        check_is_fitted(self)
+        read(self, X, reset=False)
+        return explain(self.estimators_, X, seed=0)
+
+    def complete(self, X, *, n_cells=1):
+        """Say what the models expected in place of the oddest cells.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+        n_cells : int, default=1
+            Cells of each row to replace: those with the lowest shares of `explain`. Missing cells are filled as well.
+
+        Returns
+        -------
+        ndarray or data frame of shape (n_samples, n_features)
+            The rows with those cells replaced by their expectation given the other cells; the others are as they were.
+
+        Raises
+        ------
+        ValueError
+            If `n_cells` is not an integer from 1 to the number of columns.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_cells, Integral) or not 1 <= n_cells <= self.n_features_in_:
+            raise ValueError(
+                f"n_cells must be an integer from 1 to the number of columns, {self.n_features_in_}. Got {n_cells!r} "
+                f"instead."
+            )
+        shares = np.asarray(self.explain(X).shares)
+        rows = read(self, X, reset=False).X
+        blank = np.isnan(rows)
+        np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
+        return completed(self.estimators_, X, blank)
+
+
+def _epochs(steps: int, n: int) -> int:
+    return math.ceil(steps / math.ceil(n / BATCH_SIZE))
+
+
+def _contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+    """For rows with outliers among them."""
+    return [
+        VAETransformer(
+            hidden_layer_sizes=(),
+            marginals="normal",
+            likelihood=partial(Gaussian, scale="column", min_scale=0.7),
+            trim=0.3,
+            max_iter=_epochs(500, n),
+            **_common(n),
+            **options,
+        )
+    ]
+
+
+def _novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+    """For normal rows."""
+    return [
+        VAETransformer(
+            min(p, 20),
+            hidden_layer_sizes=(128,),
+            marginals=marginals,
+            likelihood=partial(Gaussian, scale=0.3),
+            prior="aggregated",
+            max_iter=_epochs(1000, n),
+            **_common(n),
+            **options,
+        )
+        for marginals in ("linear", "normal")
+    ]
+
+
+def _common(n: int) -> dict[str, Any]:
+    return {
+        "objective": "elbo",
+        "n_train_samples": 1,
+        "n_importance_samples": 8,
+        "learning_rate_init": 5e-3,
+        "alpha": 0.01,
+        "batch_size": BATCH_SIZE,
+        "early_stopping": False,
+    }
