@@ -22,9 +22,10 @@ from skvae._vae import VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
-CALIBRATION = (0.2, 1_000)  # share of the rows that "auto" sets aside, and the most of them
-LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05
+CALIBRATION = (0.1, 1_000)  # share of the rows that "auto" sets aside, and the most of them
+LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
 BATCH_SIZE = 128
+MAX_MODELS = 64
 
 
 class VAEOutlierDetector(OutlierMixin, BaseEstimator):
@@ -41,13 +42,15 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         like these). True: normal rows only, against which new rows are judged. See Notes for what it changes.
 
     contamination : "auto" or float, default="auto"
-        Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (if no rows were set aside for
-        calibration: below the 5 % quantile of the training scores). A float in (0, 0.5] is the share of the training
-        rows to flag. `set_contamination` changes it after fit.
+        Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
+        calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
+        (0, 0.5] is the share of the training rows to flag. `set_contamination` changes it after fit.
 
     calibration_fraction : "auto" or float, default="auto"
-        Share of the rows that is kept out of training for `p_values`. "auto" is 0.2, but at most 1,000 rows, and none
-        where this leaves fewer than 20. 0 trains on all rows.
+        Share of the rows that is kept out of training for `p_values`. "auto" is 0.1, but at most 1,000 rows and at
+        least 20 (or half of X if that is less; none if X has fewer than 20). Where this is more than a tenth, in tables
+        of fewer than 200 rows, the models are fitted a second time, to all rows, and the p-values are approximate. 0
+        trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
         Model of the rows. With a list, the score is the mean of the log-likelihoods. None is chosen by `novelty`.
@@ -178,25 +181,37 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        rows = read(self, X, reset=True)
-        n, p = rows.X.shape
+        n, p = read(self, X, reset=True).X.shape
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
+        seeds = random_state.randint(MAX_SEED, size=MAX_MODELS)
         n_calibration = self._n_calibration(n)
-        train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-        models = [self._seeded(model, random_state) for model in self._models(len(train), p)]
-        inside = X if not n_calibration else _safe_indexing(X, train)
-        self.estimators_ = [model.fit(inside) for model in models]
-        scores = self._score_samples(X)
-        self.calibration_scores_ = np.sort(scores[held_out])
-        self._training_scores = np.sort(scores)
+        if n_calibration:
+            train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
+            self.estimators_ = self._fitted_models(_safe_indexing(X, train), n - n_calibration, p, seeds)
+            calibration = self._score_samples(_safe_indexing(X, held_out))
+        if not n_calibration or self._trains_again(n, n_calibration):
+            self.estimators_ = self._fitted_models(X, n, p, seeds)
+        self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
+        self._training_scores = np.sort(self._score_samples(X))
         self.offset_ = self._threshold(self.contamination)
+
+    def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:
+        models = self._models(n, p)
+        for model, seed in zip(models, seeds, strict=False):
+            if model.random_state is None:
+                model.set_params(random_state=int(seed))
+        return [model.fit(X) for model in models]
+
+    def _trains_again(self, n: int, n_calibration: int) -> bool:
+        """Whether so large a part is set aside that the final models are fitted to all rows."""
+        return self.calibration_fraction == "auto" and n_calibration > CALIBRATION[0] * n + 1
 
     def _n_calibration(self, n: int) -> int:
         if self.calibration_fraction == "auto":
             share, most = CALIBRATION
-            wanted = min(round(share * n), most)
-            return wanted if wanted >= LEAST_CALIBRATION else 0
+            wanted = max(min(round(share * n), most), min(LEAST_CALIBRATION, n // 2))
+            return wanted if n >= LEAST_CALIBRATION else 0
         wanted = round(self.calibration_fraction * n)
         if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
             raise ValueError(
@@ -210,18 +225,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             make = _novelty_models if self.novelty else _contaminated_models
             return make(n, p, device=self.device, verbose=self.verbose)
         models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
-        strangers = [type(model).__name__ for model in models if not isinstance(model, VAETransformer)]
-        if strangers or not models:
+        kinds = [type(model).__name__ for model in models]
+        if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
             raise TypeError(
-                f"The 'estimator' parameter must be a VAETransformer or a list of at least one. Got a list of "
-                f"{strangers!r} instead."
+                f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a "
+                f"list of {kinds!r} instead."
             )
         return [clone(model) for model in models]
-
-    @staticmethod
-    def _seeded(model: VAETransformer, random_state: np.random.RandomState) -> VAETransformer:
-        seed = int(random_state.randint(MAX_SEED))
-        return model if model.random_state is not None else model.set_params(random_state=seed)
 
     def _threshold(self, contamination: Any) -> float:
         """The score from which on a row is normal."""
@@ -229,7 +239,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             return float(np.quantile(self._training_scores, contamination))
         calibration = self.calibration_scores_
         if len(calibration) < LEAST_CALIBRATION:
-            return float(np.quantile(self._training_scores, AUTO_P_VALUE))
+            return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
         return float(calibration[np.count_nonzero(possible < AUTO_P_VALUE) - 1])
 
@@ -377,7 +387,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if n == 0:
             raise ValueError(
                 f"p-values need rows that were kept out of training, and this fit on {len(self._training_scores)} rows "
-                f"kept none. Pass calibration_fraction (by itself it is 0.2 for 98 rows and more) and fit again."
+                f"kept none. Fit on at least 20 rows, or pass a calibration_fraction above 0."
             )
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 
@@ -497,7 +507,7 @@ def _novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
             marginals=marginals,
             likelihood=partial(Gaussian, scale=0.3),
             prior="aggregated",
-            max_iter=_epochs(1000, n),
+            max_iter=_epochs(600, n),
             **_common(n),
             **options,
         )

@@ -18,10 +18,12 @@ FLOORS = {
     "skvae._sklearn": 3,
     "skvae._auto": 4,
     "skvae._reading": 4,
+    "skvae._explaining": 4,
     "skvae._fitting": 4,
     "skvae._base": 4,
     "skvae._vae": 5,
     "skvae._autoencoder": 5,
+    "skvae._outlier": 5,
     "skvae.displays": 6,
     "skvae.__main__": 7,
 }

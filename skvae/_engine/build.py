@@ -154,9 +154,10 @@ def vae_bound(
     model: VAE, rows: Rows, noise: torch.Generator, beta: float, *, objective: str, n_draws: int, free_bits: float
 ) -> Bound:
     """A bound on log p(x) per row from `n_draws` reparameterised draws."""
-    shape = (n_draws, len(rows), model.prior.moments()[0].shape[0])
-    eps = normal(shape, rows.x, noise)
-    return OBJECTIVES[objective](model, model.draw(rows.x, rows.observed, eps), beta=beta, free_bits=free_bits)
+    mean, log_std = model.posterior(rows.x, rows.observed)
+    eps = normal((n_draws, *mean.shape), rows.x, noise)
+    draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
+    return OBJECTIVES[objective](model, draws, beta=beta, free_bits=free_bits)
 
 
 def autoencoder_bound(

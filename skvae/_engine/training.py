@@ -201,16 +201,15 @@ def epochs(
     """
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
+    optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
     for epoch in range(plan.max_iter):
         sums = torch.zeros(3, device=rows.x.device)
-        optimiser.module.train()
         for batch in minibatches(rows, plan.batch_size, order):
             terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
             loss = -trimmed_mean(batch, terms.value, plan.trim)
             learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
             optimiser.step(loss, learning_rate, plan.alpha)
             sums += torch.stack([batch.mean(term.detach()) for term in terms]) * len(batch)
-        optimiser.module.eval()
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate)
         if record.finite:

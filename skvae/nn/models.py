@@ -154,7 +154,10 @@ class VAE(Autoencoder):
 
     def draw(self, x: Tensor, observed: Tensor | None, eps: Tensor) -> Draws:
         """Reparameterised draws z = mu + sigma * eps and their log p(x|z); eps is (S, b, k) or (S, 1, k)."""
-        mean, log_std = self.posterior(x, observed)
+        return self.draw_from(*self.posterior(x, observed), x, observed, eps)
+
+    def draw_from(self, mean: Tensor, log_std: Tensor, x: Tensor, observed: Tensor | None, eps: Tensor) -> Draws:
+        """The same for a posterior that is known already."""
         z = mean + torch.exp(log_std) * eps  # (S, b, k)
         return Draws(mean, log_std, eps, z, self.log_likelihood(x, observed, z))
 
