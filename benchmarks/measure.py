@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.methods.density import LogDensity
-from benchmarks.problems import Split
+from benchmarks.methods.outliers import Method
+from benchmarks.problems import OutlierSplit, Split
 
 
 def measure_density(name: str, method: Callable[[np.ndarray, int], LogDensity], split: Split) -> dict[str, object]:
@@ -27,6 +29,27 @@ def measure_density(name: str, method: Callable[[np.ndarray, int], LogDensity], 
         "n_features": split.train.shape[1],
         "log_likelihood": float(np.mean(scores)),
         "standard_error": float(np.std(scores) / np.sqrt(len(scores))),
+        "fit_seconds": fitted - started,
+        "score_seconds": scored - fitted,
+    }
+
+
+def measure_outliers(name: str, method: Method, split: OutlierSplit) -> dict[str, object]:
+    """Ranking of the outliers (areas under the ROC and the precision-recall curve) and seconds."""
+    started = time.perf_counter()
+    score = method(split.train, split.seed, split.protocol == "clean")
+    fitted = time.perf_counter()
+    scores = score(split.test)
+    scored = time.perf_counter()
+    return {
+        "problem": f"{split.protocol}: {split.name}",
+        "method": name,
+        "seed": split.seed,
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+        "n_features": split.train.shape[1],
+        "auroc": float(roc_auc_score(split.is_outlier, scores)),
+        "aucpr": float(average_precision_score(split.is_outlier, scores)),
         "fit_seconds": fitted - started,
         "score_seconds": scored - fitted,
     }

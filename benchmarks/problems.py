@@ -19,6 +19,8 @@ from sklearn.model_selection import train_test_split
 
 MIN_ROWS, MAX_ROWS, MAX_COLUMNS = 300, 10_000, 200
 
+PROTOCOLS = ("contaminated", "clean")
+
 UCI = ("banknote", "boston_housing", "concrete", "wine_red", "wine_white")  # breast and yeast stand elsewhere already
 MIXED = ("abalone", "adult", "california_housing", "credit_g", "diamonds", "insurance", "online_shoppers")
 HIVAE = ("letter",)
@@ -105,3 +107,54 @@ def density_split(name: str, seed: int) -> Split | None:
         return None
     train, test = train_test_split(table, test_size=0.2, random_state=seed)
     return Split(name, seed, train, test)
+
+
+@dataclass(frozen=True)
+class OutlierSplit:
+    """Training rows, rows to score, and which of these are outliers (1), of one table under one seed.
+
+    "contaminated": all rows are both. "clean": half of the normal rows train, the other half and all outliers are
+    scored (Livernoche et al. 2024, arXiv 2305.18593, section 4).
+    """
+
+    name: str
+    protocol: str
+    seed: int
+    train: np.ndarray
+    test: np.ndarray
+    is_outlier: np.ndarray
+
+
+def outlier_problems() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]:
+    """Name -> loader of an (n, p) table and its (n,) labels, 1 for outliers."""
+    problems = {"sk/breast_cancer": _rare_malignant}
+    folder = os.environ.get("SKVAE_DATA")
+    if folder is None:
+        return problems
+    return {
+        f"adbench/{path.stem}": partial(_labelled_rows, path) for path in sorted(Path(folder).glob("adbench/*.npz"))
+    }
+
+
+def _rare_malignant() -> tuple[np.ndarray, np.ndarray]:
+    """Breast cancer with one malignant row in ten kept."""
+    data = datasets.load_breast_cancer()
+    kept = np.ones(len(data.target), dtype=bool)
+    kept[np.flatnonzero(data.target == 0)] = np.arange((data.target == 0).sum()) % 10 == 0
+    return data.data[kept], (data.target[kept] == 0).astype(int)
+
+
+def _labelled_rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path) as archive:
+        return archive["X"].astype(np.float64), archive["y"].astype(int)
+
+
+def outlier_split(name: str, protocol: str, seed: int) -> OutlierSplit:
+    """One of the two protocols on one table."""
+    table, y = outlier_problems()[name]()
+    if protocol == "contaminated":
+        return OutlierSplit(name, protocol, seed, table, table, y)
+    normal = np.random.default_rng([seed, *name.encode()]).permutation(np.flatnonzero(y == 0))
+    train, held_out = np.split(normal, [len(normal) // 2])
+    scored = np.concatenate([held_out, np.flatnonzero(y == 1)])
+    return OutlierSplit(name, protocol, seed, table[train], table[scored], y[scored])

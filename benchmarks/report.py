@@ -1,4 +1,4 @@
-"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report {density,defaults,speed}``.
+"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report {density,defaults,outliers,speed}``.
 
 Only the text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks import records
+from benchmarks import outliers, records
+from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("report", choices=REPORTS)
     parser.add_argument("--results", type=Path, help="default: benchmarks/results/REPORT.jsonl")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
-    parser.add_argument("--plot", type=Path, help="density only: also draw the differences per table into this file")
+    parser.add_argument("--plot", type=Path, help="density and outliers only: also draw the result into this file")
     args = parser.parse_args(arguments)
     results = args.results or records.RESULTS / f"{args.report}.jsonl"
     found, environments = records.read(results)
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args.document.write_text(replaced(args.document.read_text(), args.report, text))
     print(text)
     if args.plot is not None:
-        plot_differences(scores(found), args.plot)
+        PLOTS[args.report](found, args.plot)
 
 
 def replaced(document: str, name: str, text: str) -> str:
@@ -279,7 +281,27 @@ def _spread(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, fl
     return mean(differences), error
 
 
-REPORTS = {"density": density_report, "defaults": defaults_report, "speed": speed_report}
+# -- outliers ----------------------------------------------------------------------------------------------------------
+
+
+def outliers_report(found: list[Record]) -> list[str]:
+    """Per protocol: all methods by their mean AUROC, then every table; then seconds and failures."""
+    folder = os.environ.get("SKVAE_DATA")
+    parts = []
+    for protocol in PROTOCOLS:
+        rows = outliers.comparison_rows(found, protocol, None if folder is None else Path(folder))
+        parts += [f"### {protocol.capitalize()} training rows", markdown(outliers.HEADER, rows)]
+        parts += [f"AUROC in percent, {protocol} training rows:", markdown(*outliers.per_table(found, protocol))]
+    return [*parts, outliers.seconds_note(found), *failures(found)]
+
+
+REPORTS = {
+    "density": density_report,
+    "defaults": defaults_report,
+    "outliers": outliers_report,
+    "speed": speed_report,
+}
+PLOTS = {"density": lambda found, path: plot_differences(scores(found), path), "outliers": outliers.plot_ranks}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,speed}``; results are JSON lines.
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,speed}``; results are JSON lines.
 
 The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's own are used.
 """
@@ -10,19 +10,20 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks import records
-from benchmarks.measure import measure_density
+from benchmarks import outliers, records
+from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.vae import DEFAULT, VAES, VAEMethod
-from benchmarks.problems import Split, density_problems, density_split
+from benchmarks.problems import PROTOCOLS, Split, density_problems, density_split, outlier_problems, outlier_split
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from benchmarks.speed import speed_records
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("density", "held-out log-likelihood of the default beside its rivals"),
         ("defaults", "the same for settings that differ from the default in one factor"),
+        ("outliers", "how well the outlier detector ranks, beside its rivals, on contaminated and clean tables"),
         ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -63,13 +65,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--smoke", action="store_true", help="a tiny run that only shows that it works")
         if name != "speed":
             command.add_argument("--problems", nargs="+", metavar="TABLE", help="names of tables")
-            command.add_argument("--seeds", type=int, default=3, help="number of splits (default 3)")
+            default = 5 if name == "outliers" else 3
+            command.add_argument("--seeds", type=int, default=default, help=f"number of splits (default {default})")
     density, defaults = commands.choices["density"], commands.choices["defaults"]
     density.add_argument("--methods", nargs="+", metavar="METHOD", default=["rivals", "default"],
                          help=f"names or groups ({', '.join(GROUPS)}); default: rivals default")  # fmt: skip
     defaults.add_argument("--factors", nargs="+", choices=list(FACTORS), metavar="FACTOR",
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
+    _add_outlier_options(commands.choices["outliers"])
     return parser
+
+
+def _add_outlier_options(command: argparse.ArgumentParser) -> None:
+    groups = ", ".join(outliers.GROUPS)
+    text = f"names or groups ({groups}; pyod and networks need PyOD); default: detector rivals"
+    command.add_argument("--methods", nargs="+", metavar="METHOD", default=["detector", "rivals"], help=text)
+    command.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
 
 
 def _default_out(args: argparse.Namespace) -> Path:
@@ -85,9 +96,7 @@ def _seeds(args: argparse.Namespace) -> list[int]:
 def run_density(args: argparse.Namespace, out: Path) -> None:
     """Every method on every table and seed."""
     names = [name for asked in args.methods for name in GROUPS.get(asked, [asked])]
-    unknown = sorted(set(names) - set(DENSITY_METHODS))
-    if unknown:
-        sys.exit(f"Unknown methods {unknown}. Known: {list(DENSITY_METHODS)} and the groups {list(GROUPS)}.")
+    _refuse_unknown("methods", names, DENSITY_METHODS, f" and the groups {list(GROUPS)}")
     tables = _tables(args, density_problems())
     _measure_all({name: DENSITY_METHODS[name] for name in names}, tables, args, out)
 
@@ -101,6 +110,29 @@ def run_defaults(args: argparse.Namespace, out: Path) -> None:
     _measure_all(methods, tables, args, out)
 
 
+def run_outliers(args: argparse.Namespace, out: Path) -> None:
+    """Every method on every table, protocol and seed."""
+    names = [name for asked in args.methods for name in outliers.GROUPS.get(asked, [asked])]
+    _refuse_unknown("methods", names, outliers.METHODS, f" and the groups {list(outliers.GROUPS)}")
+    _refuse_unknown("tables", args.problems or [], outlier_problems(), "; is SKVAE_DATA set?")
+    writer = records.Writer(out, _seeds(args))
+    tables = args.problems or list(outlier_problems())[: 1 if args.smoke else None]
+    _write_all(
+        list(outliers.jobs(names, tables, args.protocols, _seeds(args), writer)),
+        lambda blank: _outlier_record(blank, rows=outliers.SMOKE_ROWS if args.smoke else None),
+        writer,
+    )
+
+
+def _outlier_record(blank: records.Record, rows: int | None) -> records.Record:
+    protocol, table = blank["problem"].split(": ", 1)
+    split = outlier_split(table, protocol, blank["seed"])
+    if rows is not None:
+        keep = slice(-rows, None) if protocol == "contaminated" else slice(None)
+        split = replace(split, train=split.train[-rows:], test=split.test[keep], is_outlier=split.is_outlier[keep])
+    return _or_error(blank, lambda: measure_outliers(blank["method"], outliers.METHODS[blank["method"]], split))
+
+
 def run_speed(args: argparse.Namespace, out: Path) -> None:
     """All timings; a file that exists gets a second set, and the report reads the last."""
     writer = records.Writer(out, _seeds(args))
@@ -112,14 +144,18 @@ def run_speed(args: argparse.Namespace, out: Path) -> None:
         )
 
 
-COMMANDS = {"density": run_density, "defaults": run_defaults, "speed": run_speed}
+COMMANDS = {"density": run_density, "defaults": run_defaults, "outliers": run_outliers, "speed": run_speed}
 
 
 def _tables(args: argparse.Namespace, offered: Sequence[str]) -> list[str]:
-    unknown = sorted(set(args.problems or []) - set(density_problems()))
-    if unknown:
-        sys.exit(f"Unknown tables {unknown}. Known: {list(density_problems())}; is SKVAE_DATA set?")
+    _refuse_unknown("tables", args.problems or [], density_problems(), "; is SKVAE_DATA set?")
     return args.problems or [name for name in offered if not args.smoke or name in SMOKE_TABLES]
+
+
+def _refuse_unknown(what: str, asked: Iterable[str], known: Iterable[str], rest: str) -> None:
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        sys.exit(f"Unknown {what} {unknown}. Known: {list(known)}{rest}.")
 
 
 def _measure_all(methods: dict[str, Method], tables: list[str], args: argparse.Namespace, out: Path) -> None:
@@ -127,9 +163,14 @@ def _measure_all(methods: dict[str, Method], tables: list[str], args: argparse.N
     if args.smoke:
         methods = {name: _smaller(method) for name, method in methods.items()}
     jobs = list(_jobs(methods, tables, _seeds(args), writer))
+    _write_all(jobs, lambda job: _measured(*job, writer, rows=SMOKE_ROWS if args.smoke else None), writer)
+
+
+def _write_all(jobs: list[Any], measure: Callable[[Any], records.Record], writer: records.Writer) -> None:
+    """Measure and write job after job, saying how long the rest will take."""
     started = time.perf_counter()
     for done, job in enumerate(jobs, start=1):
-        record = _measured(*job, writer, rows=SMOKE_ROWS if args.smoke else None)
+        record = measure(job)
         writer.write(record)
         spent = time.perf_counter() - started
         left = spent / done * (len(jobs) - done)
@@ -158,14 +199,19 @@ def _split(table: str, seed: int) -> Split | None:
 
 
 def _measured(blank: records.Record, method: Method, writer: records.Writer, rows: int | None) -> records.Record:
-    """A record; one of the same settings under another name is copied. A method that fails is a result too."""
+    """A record; one of the same settings under another name is copied."""
     same = writer.known.get(records.key(blank))
     if same is not None:
         return {**same, **blank}
     split = _split(blank["problem"], blank["seed"])
     assert split is not None  # _jobs has looked
+    return _or_error(blank, lambda: measure_density(blank["method"], method, replace(split, train=split.train[:rows])))
+
+
+def _or_error(blank: records.Record, measure: Callable[[], dict[str, Any]]) -> records.Record:
+    """The measurement. A method that fails is a result too."""
     try:
-        return measure_density(blank["method"], method, replace(split, train=split.train[:rows])) | blank
+        return measure() | blank
     except Exception as error:  # hours of other results must not be lost to it; the report shows it
         return blank | {"error": f"{type(error).__name__}: {error}"}
 
@@ -174,7 +220,8 @@ def _summary(record: records.Record) -> str:
     head = f"{record['problem']}, {record['method']}, seed {record['seed']}: "
     if "error" in record:
         return head + record["error"]
-    return head + f"{record['log_likelihood']:.3f} nats, fit {record['fit_seconds']:.1f} s"
+    told = f"{record['log_likelihood']:.3f} nats" if "log_likelihood" in record else f"AUROC {record['auroc']:.3f}"
+    return head + f"{told}, fit {record['fit_seconds']:.1f} s"
 
 
 if __name__ == "__main__":
