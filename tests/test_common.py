@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, on both estimators and in several settings."""
+"""scikit-learn's own checks, on every estimator and in several settings."""
 
 import inspect
 from functools import partial
@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 LIGHT = {"max_iter": 3, "device": "cpu", "hidden_layer_sizes": (16, 8)}
@@ -36,10 +36,21 @@ ON_THE_LINE = [
     VAETransformer(**LINEAR, objective="elbo", prior="standard_normal"),
     AutoencoderTransformer(**LIGHT),
     AutoencoderTransformer(**LIGHT, corruption="masking"),
+    VAETransformer(**LIGHT, marginals="normal"),
+    VAETransformer(**LIGHT, prior="aggregated", trim=0.3),
 ]
 ON_THE_UNIT_INTERVAL = [
     VAETransformer(**LIGHT, likelihood="bernoulli"),
     AutoencoderTransformer(**LIGHT, loss="cross_entropy"),
+]
+
+UNSTOPPED = {**LIGHT, "hidden_layer_sizes": (8,), "early_stopping": False}
+DETECTORS = [
+    VAEOutlierDetector(estimator=VAETransformer(**UNSTOPPED)),
+    VAEOutlierDetector(estimator=VAETransformer(**UNSTOPPED), contamination=0.1, calibration_fraction=0),
+    VAEOutlierDetector(
+        novelty=True, estimator=[VAETransformer(1, **UNSTOPPED), VAETransformer(2, **UNSTOPPED, marginals="normal")]
+    ),
 ]
 
 WEIGHTED = (
@@ -94,7 +105,9 @@ unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:skle
 
 
 @unconverged
-@parametrize_with_checks(ON_THE_LINE + ON_THE_UNIT_INTERVAL, expected_failed_checks=expected_failed_checks, **STRICT)
+@parametrize_with_checks(
+    ON_THE_LINE + ON_THE_UNIT_INTERVAL + DETECTORS, expected_failed_checks=expected_failed_checks, **STRICT
+)
 def test_estimators(estimator, check):
     check(estimator)
 
@@ -143,4 +156,18 @@ ONLY_RUN_ON_ITSELF = [
 @pytest.mark.parametrize("estimator", ON_THE_LINE, ids=lambda estimator: " ".join(str(estimator).split()))
 @pytest.mark.parametrize("check", ONLY_RUN_ON_ITSELF, ids=lambda check: check.__name__)
 def test_checks_that_scikit_learn_runs_only_on_itself(check, estimator):
+    check(type(estimator).__name__, estimator)
+
+
+ALSO_FOR_DETECTORS = [
+    check_dataframe_column_names_consistency,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+]
+
+
+@pytest.mark.filterwarnings("ignore:X (does not have|has) .*feature names:UserWarning")
+@pytest.mark.parametrize("estimator", DETECTORS, ids=["contaminated", "share", "novelty"])
+@pytest.mark.parametrize("check", ALSO_FOR_DETECTORS, ids=lambda check: check.__name__)
+def test_checks_of_the_detector_that_scikit_learn_runs_only_on_itself(check, estimator):
     check(type(estimator).__name__, estimator)
