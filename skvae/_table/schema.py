@@ -169,7 +169,7 @@ def _plain(column: Column) -> dict[str, Any]:
 
 
 def _column(*, normal_scores: Any = None, **rest: Any) -> Column:
-    return Column(**rest, normal_scores=None if normal_scores is None else NormalScores(*normal_scores))
+    return Column(**rest, normal_scores=None if normal_scores is None else NormalScores(*map(tuple, normal_scores)))
 
 
 def infer_schema(
