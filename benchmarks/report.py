@@ -177,7 +177,8 @@ def defaults_report(found: list[Record]) -> list[str]:
         is_default = any(record["method"] == name and record["settings"] in base for record in found)
         rows.append([factor, f"**{option}** (default)" if is_default else option, *_against(pairs, is_default),
                      f"{seconds[name] / seconds[OURS]:.2f}"])  # fmt: skip
-    header = ["factor", "option", "median difference", "mean difference", "better", "undecided", "worse", "seconds"]
+    header = ["factor", "option", "median difference", "mean difference", "mean above on", "better", "undecided", "worse",
+              "seconds"]  # fmt: skip
     seeds = sorted({record["seed"] for record in found})
     note = (
         f"Differences are to the default, in nats per row, over {len(table)} tables and seeds {seeds}; better and "
@@ -188,11 +189,12 @@ def defaults_report(found: list[Record]) -> list[str]:
 
 def _against(pairs: list[tuple[dict[int, float], dict[int, float]]], is_default: bool) -> list[str]:
     if is_default or not pairs:
-        return [""] * 5
+        return [""] * 6
     counts = Counter(outcome(*pair) for pair in pairs)
     differences = [mean_difference(*pair) for pair in pairs]
+    above = f"{sum(difference > 0 for difference in differences)} of {len(pairs)}"
     verdicts = [str(counts[verdict]) for verdict in ("win", "tie", "loss")]
-    return [f"{median(differences):+.2f}", f"{mean(differences):+.2f}", *verdicts]
+    return [f"{median(differences):+.2f}", f"{mean(differences):+.2f}", above, *verdicts]
 
 
 def _median_seconds(found: list[Record], name: str) -> float:

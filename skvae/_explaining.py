@@ -93,5 +93,5 @@ def _expectation(vae: Any, rows: Rows) -> NDArray[np.floating]:
 
 
 def _encoded(vae: Any, rows: Rows) -> NDArray[np.floating]:
-    encoded: NDArray[np.floating] = vae.schema_.encode(rows.X)
+    encoded: NDArray[np.floating] = vae.schema_.encode(rows.X).astype(rows.X.dtype, copy=False)
     return encoded

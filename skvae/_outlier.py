@@ -190,7 +190,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
             self.estimators_ = self._fitted_models(_safe_indexing(X, train), n - n_calibration, p, seeds)
             calibration = self._score_samples(_safe_indexing(X, held_out))
-        if not n_calibration or self._trains_again(n, n_calibration):
+        if not n_calibration or self._trains_again(n):
             self.estimators_ = self._fitted_models(X, n, p, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         self._training_scores = np.sort(self._score_samples(X))
@@ -203,9 +203,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 model.set_params(random_state=int(seed))
         return [model.fit(X) for model in models]
 
-    def _trains_again(self, n: int, n_calibration: int) -> bool:
+    def _trains_again(self, n: int) -> bool:
         """Whether so large a part is set aside that the final models are fitted to all rows."""
-        return self.calibration_fraction == "auto" and n_calibration > CALIBRATION[0] * n + 1
+        return self.calibration_fraction == "auto" and CALIBRATION[0] * n < LEAST_CALIBRATION
 
     def _n_calibration(self, n: int) -> int:
         if self.calibration_fraction == "auto":
