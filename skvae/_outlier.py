@@ -114,8 +114,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from skvae import VAEOutlierDetector
-    >>> X = np.random.default_rng(0).normal(size=(300, 4))
-    >>> X[0] = 6.0
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 1)) + rng.normal(size=(300, 4))
+    >>> X[0] = [6.0, -6.0, 6.0, -6.0]
     >>> detector = VAEOutlierDetector(contamination=0.01, random_state=0).fit(X)
     >>> np.flatnonzero(detector.predict(X) == -1)[0]
     np.int64(0)
