@@ -1,6 +1,7 @@
 """The normal scores of a column: a monotone map with an exact density, and its place in the schema."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_implied_density_integrates_to_one(name):
     knots = np.asarray(scores.knots)
     far = np.array([1e3, 1e2, 10.0]) * (knots[-1] - knots[0])
     ends = np.concatenate([knots[0] - far, knots, knots[-1] + far[::-1]])
-    x = np.concatenate([np.linspace(a, b, 9)[:-1] for a, b in zip(ends[:-1], ends[1:], strict=True)] + [ends[-1:]])
+    x = np.concatenate([np.linspace(a, b, 9)[:-1] for a, b in pairwise(ends)] + [ends[-1:]])
     middle = 0.5 * (x[1:] + x[:-1])
     density = np.exp(stats.norm.logpdf(scores.encode(middle)) + scores.log_slope(middle))
     assert (density * np.diff(x)).sum() == pytest.approx(1.0, abs=5e-3)
