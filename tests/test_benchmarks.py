@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from benchmarks import records, report, run, speed
+from benchmarks import outliers, records, report, run, speed
 from benchmarks.measure import measure_density
 from benchmarks.methods import density
+from benchmarks.methods import outliers as outlier_methods
 from benchmarks.methods.vae import CONSTANTS, DEFAULT, TEXTBOOK, VAES, VAEMethod, constant, patched
-from benchmarks.problems import Split, _dequantised, density_problems, density_split, load_density_table
+from benchmarks.problems import (
+    Split,
+    _dequantised,
+    density_problems,
+    density_split,
+    load_density_table,
+    outlier_problems,
+    outlier_split,
+)
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from skvae import VAETransformer
 
@@ -127,11 +136,11 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
 
 
 def test_patched_constants_hold_while_scoring(diabetes):
-    floor, parameters = {"skvae.nn.likelihoods.MIN_LOG_STD": 0.5}, {**TINY.parameters, "early_stopping": False}
-    with patched(floor):
+    clip, parameters = {"skvae.nn.networks.CLIP": 0.5}, {**TINY.parameters, "early_stopping": False}
+    with patched(clip):
         model = VAETransformer(**parameters, random_state=0).fit(diabetes.train)
         expected = model.score_samples(diabetes.test)
-    scores = VAEMethod(parameters, floor)(diabetes.train, 0)(diabetes.test)
+    scores = VAEMethod(parameters, clip)(diabetes.train, 0)(diabetes.test)
     np.testing.assert_array_equal(scores, expected)
     assert not np.allclose(scores, model.score_samples(diabetes.test))
 
@@ -258,6 +267,90 @@ def test_both_models_of_the_ratio_run_all_epochs():
         assert model.n_iter_ == 4
 
 
+# -- outliers ----------------------------------------------------------------------------------------------------------
+
+
+def test_contaminated_scores_what_it_is_fitted_on():
+    split = outlier_split("sk/breast_cancer", "contaminated", 0)
+    assert split.train is split.test
+    assert 0.0 < split.is_outlier.mean() < 0.1
+
+
+def test_clean_trains_on_half_of_the_normal_rows_and_scores_the_rest():
+    table, y = outlier_problems()["sk/breast_cancer"]()
+    split = outlier_split("sk/breast_cancer", "clean", 0)
+    assert len(split.train) == (y == 0).sum() // 2
+    assert split.is_outlier.sum() == y.sum()
+    rows = np.concatenate([split.train, split.test])
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(table, axis=0))
+    assert not {row.tobytes() for row in split.train} & {row.tobytes() for row in table[y == 1]}
+    assert not np.array_equal(split.train, outlier_split("sk/breast_cancer", "clean", 1).train)
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+@pytest.mark.parametrize("name", list(outlier_methods.OUTLIER_RIVALS))
+def test_every_rival_ranks_a_gross_outlier_first(name, novelty):
+    rows = np.random.default_rng(0).normal(size=(120, 3)) * [1.0, 1e3, 1e-3]
+    rows[7] = [9.0, -9e3, 9e-3]
+    train = np.delete(rows, 7, axis=0) if novelty else rows
+    scores = outlier_methods.OUTLIER_RIVALS[name](train, 0, novelty)(rows)
+    expected = [7] if name != "PCA reconstruction" else np.argsort(scores)[-12:]
+    assert scores.argmax() in expected
+
+
+def test_neighbours_of_a_training_row_are_others():
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    method = outlier_methods.OUTLIER_RIVALS["kNN (k=5)"]
+    among_others, beside_itself = method(rows, 0, False)(rows), method(rows, 0, True)(rows)
+    assert (among_others > beside_itself).all()
+
+
+def test_outlier_jobs_repeat_only_where_chance_plays(tmp_path):
+    writer = records.Writer(tmp_path / "o.jsonl", [0, 1])
+    names = [outlier_methods.DETECTOR, "kNN (k=5)", "normal scores only"]
+    jobs = outliers.jobs(names, ["t"], ["contaminated", "clean"], [0, 1], writer)
+    got = {(job["problem"].split(":")[0], job["method"], job["seed"]) for job in jobs}
+    assert ("contaminated", "kNN (k=5)", 1) not in got
+    assert {("clean", "kNN (k=5)", 1), ("contaminated", outlier_methods.DETECTOR, 1)} <= got
+    assert ("contaminated", "normal scores only", 0) not in got
+    assert len(got) == 4 + 3 + 2
+
+
+def test_critical_difference_is_that_of_the_published_table():
+    """Demšar (2006), table 5: q is 2.343 for 3 methods and 3.164 for 10, at 5 %."""
+    for n_methods, q in ((3, 2.343), (10, 3.164)):
+        expected = q * math.sqrt(n_methods * (n_methods + 1) / (6.0 * 14))
+        assert outliers.critical_difference(n_methods, 14) == pytest.approx(expected, abs=1e-3)
+
+
+def outlier_records(method, values):
+    return [
+        {"problem": f"{protocol}: t{i}", "method": method, "seed": seed, "auroc": value, "aucpr": value,
+         "fit_seconds": 1.0, "score_seconds": 0.5}
+        for protocol in ("contaminated", "clean") for i, value in enumerate(values) for seed in (0, 1)
+    ]  # fmt: skip
+
+
+def test_outlier_report_pairs_by_table(tmp_path):
+    found = outlier_records(outlier_methods.DETECTOR, [0.9, 0.8, 0.7]) + outlier_records("LOF", [0.8, 0.7, 0.6])
+    found += outlier_records("HBOS", [0.7, 0.6, 0.8])
+    rows = {row[0]: row for row in outliers.comparison_rows(found, "contaminated", None)}
+    assert rows["LOF"][2:6] == ["70.0", "70.0", "+10.0 (+10.0 to +10.0)", "1.000"]
+    assert rows[f"**{outlier_methods.DETECTOR}**"][2] == "80.0"
+    assert "t0 | **90.0** | 80.0 | 70.0" in report.markdown(*outliers.per_table(found, "clean"))
+    outliers.plot_ranks(found, tmp_path / "ranks.png")
+    assert (tmp_path / "ranks.png").stat().st_size > 0
+
+
+def test_outliers_are_run_from_the_command_line(tmp_path):
+    out = tmp_path / "outliers.jsonl"
+    methods = ["squared norm", "IsolationForest"]
+    run.main(["outliers", "--smoke", "--protocols", "clean", "--methods", *methods, "--out", str(out)])
+    found = records.read(out)[0]
+    assert {record["method"] for record in found} == set(methods)
+    assert all(0.9 < record["auroc"] <= 1.0 for record in found)
+
+
 # -- report ------------------------------------------------------------------------------------------------------------
 
 
@@ -315,8 +408,8 @@ def test_defaults_report_marks_the_default_and_subtracts_it():
         *synthetic("a", "prior: odd", [0.5, 0.5], settings="s1"),
     ]
     table = report.defaults_report(found)[1]
-    assert "| prior | **plain** (default) |  |  |  |  |  | 1.00 |" in table
-    assert "| prior | odd | -0.50 | -0.50 | 0 | 0 | 1 | 1.00 |" in table
+    assert "| prior | **plain** (default) |  |  |  |  |  |  | 1.00 |" in table
+    assert "| prior | odd | -0.50 | -0.50 | 0 of 1 | 0 | 0 | 1 | 1.00 |" in table
 
 
 def test_only_the_text_between_the_markers_is_replaced():
