@@ -1,0 +1,694 @@
+"""The outlier detector: its threshold, p-values and reasons."""
+
+import copy
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy.stats import false_discovery_control
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skvae import VAEOutlierDetector, VAETransformer
+from skvae._explaining import average_parts
+from skvae.nn.likelihoods import Gaussian
+
+NAMES = list("abcdef")
+LIGHT = {"hidden_layer_sizes": (), "max_iter": 3, "early_stopping": False, "device": "cpu", "n_importance_samples": 8}
+
+
+def light(n_components=2, **options):
+    return VAETransformer(n_components, **(LIGHT | options))
+
+
+def detector(estimator=None, **options):
+    return VAEOutlierDetector(estimator=light() if estimator is None else estimator, **({"random_state": 0} | options))
+
+
+def factors(n, seed, noise=0.3):
+    """Rows of six columns of two factors, on different scales."""
+    rng = np.random.default_rng(seed)
+    loadings = np.random.default_rng(99).normal(size=(2, 6))
+    loadings /= np.linalg.norm(loadings, axis=0)
+    rows = rng.normal(size=(n, 2)) @ loadings + noise * rng.normal(size=(n, 6))
+    return rows * [1.0, 10.0, 0.1, 100.0, 1.0, 5.0] + 3.0
+
+
+@pytest.fixture(scope="module")
+def X():
+    X = factors(400, 0)
+    X.setflags(write=False)
+    return X
+
+
+@pytest.fixture(scope="module")
+def two(X):
+    """A fitted detector of two unlike models, one of them nonlinear and of normal scores."""
+    models = [light(), light(3, hidden_layer_sizes=(8,), marginals="normal")]
+    return detector(models).fit(X)
+
+
+@pytest.fixture(scope="module")
+def trained(X):
+    """A detector whose model has learned the factors."""
+    model = light(likelihood="gaussian", max_iter=150, learning_rate_init=0.02, alpha=0.0, n_importance_samples=64)
+    return detector(model, novelty=True).fit(X)
+
+
+# -- labels and threshold --------------------------------------------------------------------------------------------
+
+
+def test_labels_are_the_sign_of_the_decision_function(two, X):
+    rows = np.vstack([X[:50], X[:5] * 100.0])
+    labels = two.predict(rows)
+    assert set(labels) == {1, -1}
+    assert (labels[-5:] == -1).all()
+    np.testing.assert_array_equal(two.decision_function(rows), two.score_samples(rows) - two.offset_)
+    np.testing.assert_array_equal(labels == -1, two.decision_function(rows) < 0.0)
+
+
+def test_fit_predict_is_fit_and_predict(X):
+    np.testing.assert_array_equal(detector().fit_predict(X), detector().fit(X).predict(X))
+
+
+@pytest.mark.parametrize("contamination", [0.01, 0.1, 0.25, 0.5])
+def test_a_share_flags_that_share_of_the_training_rows(X, contamination):
+    labels = detector(contamination=contamination).fit_predict(X)
+    assert np.count_nonzero(labels == -1) == contamination * len(X)
+
+
+def test_a_share_flags_no_more_where_rows_are_tied(X):
+    tied = np.repeat(X[:40], 10, axis=0)
+    labels = detector(contamination=0.12, calibration_fraction=0).fit_predict(tied)
+    assert np.count_nonzero(labels == -1) in (40, 50)
+
+
+@pytest.mark.parametrize("n", [200, 250, 333, 400])
+def test_auto_flags_what_has_a_p_value_under_one_in_twenty(X, n):
+    model = detector().fit(X[:n])
+    rows = np.vstack([X, factors(300, 1)])
+    flagged = model.predict(rows) == -1
+    np.testing.assert_array_equal(flagged, model.p_values(rows) < 0.05)
+    assert 0 < flagged.sum() < len(rows)
+
+
+def test_auto_with_few_calibration_rows_is_a_quantile_of_their_scores(X):
+    model = detector().fit(X[:30])
+    assert len(model.calibration_scores_) == 15
+    assert model.offset_ == np.quantile(model.calibration_scores_, 0.05)
+
+
+def test_auto_without_calibration_is_a_quantile_of_the_training_scores(X):
+    model = detector(calibration_fraction=0).fit(X)
+    assert model.offset_ == pytest.approx(np.quantile(model.score_samples(X), 0.05))
+    assert np.count_nonzero(model.predict(X) == -1) == 20
+
+
+def test_set_contamination_moves_the_threshold_and_nothing_else(X):
+    model = detector().fit(X)
+    models, scores, auto = list(model.estimators_), model.score_samples(X), model.offset_
+    assert model.set_contamination(0.2) is model
+    assert model.contamination == 0.2
+    assert np.count_nonzero(model.predict(X) == -1) == 80
+    assert model.offset_ != auto
+    assert all(one is other for one, other in zip(model.estimators_, models, strict=True))
+    np.testing.assert_array_equal(model.score_samples(X), scores)
+    assert model.offset_ == detector(contamination=0.2).fit(X).offset_
+    assert model.set_contamination("auto").offset_ == auto
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.6, -0.1, "some", None])
+def test_set_contamination_to_what_it_cannot_be_changes_nothing(X, wrong):
+    model = detector(contamination=0.1).fit(X)
+    before = model.offset_
+    with pytest.raises(ValueError, match="The 'contamination' parameter of VAEOutlierDetector must be"):
+        model.set_contamination(wrong)
+    assert (model.contamination, model.offset_) == (0.1, before)
+
+
+def test_set_contamination_needs_a_fit():
+    with pytest.raises(NotFittedError):
+        detector().set_contamination(0.1)
+
+
+# -- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_score_is_the_mean_of_the_models(two, X):
+    each = [model.score_samples(X) for model in two.estimators_]
+    assert len(each) == 2
+    assert not np.allclose(each[0], each[1])
+    np.testing.assert_array_equal(two.score_samples(X), np.mean(each, axis=0))
+
+
+def test_scores_repeat_and_do_not_depend_on_the_company(two, X):
+    scores = two.score_samples(X)
+    np.testing.assert_array_equal(two.score_samples(X), scores)
+    np.testing.assert_allclose(two.score_samples(X[::-1])[::-1], scores, atol=1e-9)
+    np.testing.assert_allclose([two.score_samples(row[np.newaxis])[0] for row in X[:5]], scores[:5], atol=1e-9)
+
+
+def test_random_state_decides(X):
+    scores = [detector(random_state=seed).fit(X).score_samples(X) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_models_differ_in_their_seeds_unless_told(X):
+    model = detector([light(), light(), light(random_state=7)]).fit(X)
+    seeds = [one.random_state for one in model.estimators_]
+    assert len(set(seeds)) == 3
+    assert seeds[2] == 7
+
+
+def test_the_given_estimators_are_left_alone(X):
+    given = [light(), light()]
+    detector(given).fit(X)
+    assert not any(one.__sklearn_is_fitted__() for one in given)
+    assert [one.random_state for one in given] == [None, None]
+
+
+@pytest.mark.parametrize("wrong", [[], [StandardScaler()], [light(), "vae"], [light()] * 65], ids=str)
+def test_a_list_of_other_things_is_an_error(X, wrong):
+    with pytest.raises(TypeError, match="'estimator' parameter must be a VAETransformer or a list of 1 to 64 of them"):
+        detector(wrong).fit(X)
+
+
+def test_an_estimator_that_is_none_is_an_error(X):
+    with pytest.raises(ValueError, match="The 'estimator' parameter of VAEOutlierDetector must be"):
+        detector(StandardScaler()).fit(X)
+
+
+def test_novelty_chooses_the_models(X):
+    models = {novelty: VAEOutlierDetector(novelty=novelty)._models(*X.shape) for novelty in (False, True)}
+    (contaminated,) = models[False]
+    assert contaminated.hidden_layer_sizes == ()
+    assert contaminated.marginals == "normal"
+    assert contaminated.trim == 0.3
+    assert contaminated.likelihood.keywords == {"scale": "column", "min_scale": 0.7}
+    assert [one.marginals for one in models[True]] == ["linear", "normal"]
+    for one in models[True]:
+        assert one.hidden_layer_sizes == (128,)
+        assert one.prior == "aggregated"
+        assert one.trim == 0.0
+        assert one.likelihood.keywords == {"scale": 0.3}
+
+
+@pytest.mark.parametrize("novelty", [False, True])
+def test_default_models_find_outliers(X, novelty, monkeypatch):
+    monkeypatch.setattr("skvae._outlier._epochs", lambda steps, n: 20)
+    table = X.copy()
+    table[:4] = [10.0, -90.0, 4.0, -900.0, 9.0, -40.0]
+    normal = table[4:] if novelty else table
+    model = VAEOutlierDetector(novelty=novelty, device="cpu", random_state=0).fit(normal)
+    scores = model.score_samples(table)
+    assert scores[:4].max() < np.quantile(scores[4:], 0.01)
+    assert (model.predict(table)[:4] == -1).all()
+
+
+def test_verbose_prints_what_the_default_models_do(X, capsys, monkeypatch):
+    monkeypatch.setattr("skvae._outlier._epochs", lambda steps, n: 2)
+    VAEOutlierDetector(device="cpu", random_state=0).fit(X)
+    assert capsys.readouterr().out == ""
+    VAEOutlierDetector(device="cpu", random_state=0, verbose=2).fit(X)
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+# -- calibration and p-values ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Numbers of rows of each call of VAETransformer.fit, in order."""
+    seen = []
+    fit = VAETransformer.fit
+
+    def counted(self, X, *args, **options):
+        seen.append(len(X))
+        return fit(self, X, *args, **options)
+
+    monkeypatch.setattr(VAETransformer, "fit", counted)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("n", "n_calibration", "again"),
+    [
+        (400, 40, False),
+        (230, 23, False),
+        (200, 20, False),
+        (199, 20, True),
+        (120, 20, True),
+        (40, 20, True),
+        (39, 19, True),
+        (20, 10, True),
+        (19, 0, False),
+        (3, 0, False),
+    ],
+)
+def test_rows_set_aside_by_auto(X, fits, n, n_calibration, again):
+    model = detector(light(max_iter=1)).fit(X[:n])
+    assert len(model.calibration_scores_) == n_calibration
+    assert fits == ([n - n_calibration, n] if again else [n - n_calibration])
+    assert (np.diff(model.calibration_scores_) >= 0.0).all()
+
+
+def test_at_most_a_thousand_rows_are_set_aside():
+    assert VAEOutlierDetector()._n_calibration(10_000) == 1000
+    assert VAEOutlierDetector()._n_calibration(10**6) == 1000
+
+
+@pytest.mark.parametrize(("fraction", "n_calibration"), [(0.25, 100), (0.5, 200), (0, 0), (0.0, 0)])
+def test_rows_set_aside_on_demand(X, fits, fraction, n_calibration):
+    model = detector(light(max_iter=1), calibration_fraction=fraction).fit(X)
+    assert len(model.calibration_scores_) == n_calibration
+    assert fits == [400 - n_calibration]
+
+
+def test_rows_set_aside_are_scored_and_not_trained_on(X):
+    table = X.copy()
+    table[:, 0] = np.arange(len(X))
+    seen = []
+
+    class Spy(VAETransformer):
+        def fit(self, X):
+            seen.extend(X[:, 0].astype(int))
+            return super().fit(X)
+
+    model = detector(Spy(**light().get_params())).fit(table)
+    held_out = np.setdiff1d(np.arange(len(X)), seen)
+    assert len(held_out) == 40
+    np.testing.assert_allclose(model.calibration_scores_, np.sort(model.score_samples(table[held_out])))
+
+
+def test_p_value_counts_the_calibration_rows_that_score_no_higher(X):
+    model = detector().fit(X)
+    rows = factors(50, 3)
+    scores, calibration = model.score_samples(rows), model.calibration_scores_
+    expected = [(1 + np.count_nonzero(calibration <= score)) / (1 + len(calibration)) for score in scores]
+    np.testing.assert_allclose(model.p_values(rows), expected, rtol=1e-12)
+    assert model.p_values(X[:1] * 1e6)[0] == 1 / 41
+
+
+@pytest.mark.parametrize("n", [19, 2])
+def test_no_calibration_rows_no_p_values(X, n):
+    model = detector().fit(X[:n])
+    for method in (model.p_values, model.select_outliers):
+        with pytest.raises(ValueError, match=rf"fit on {n} rows kept none\. Fit on at least 20 rows, or pass a calib"):
+            method(X)
+    assert model.predict(X).shape == (400,)
+
+
+def test_false_positive_rate_is_the_nominal_one():
+    alpha, n_calibration, rates = 0.2, 39, []
+    for seed in range(20):
+        rows = np.random.default_rng(seed).normal(size=(1078, 2)) @ [[1.0, 0.5], [0.0, 1.0]]
+        model = detector(light(1, max_iter=2), calibration_fraction=0.5, random_state=seed).fit(rows[:78])
+        assert len(model.calibration_scores_) == n_calibration
+        rates.append(np.mean(model.p_values(rows[78:]) <= alpha))
+    # Given the calibration rows the rate is Beta distributed (Vovk 2012): 8 of 40 ranks lie at alpha or below.
+    spread = np.sqrt(alpha * (1 - alpha) / (n_calibration + 2) + alpha * (1 - alpha) / 1000)
+    assert np.mean(rates) == pytest.approx(alpha, abs=3 * spread / np.sqrt(20))
+    assert np.std(rates) == pytest.approx(spread, rel=0.6)
+
+
+@pytest.mark.parametrize("fdr", [0.05, 0.1, 0.3])
+def test_selection_is_benjamini_and_hochbergs(X, fdr):
+    model = detector(calibration_fraction=0.5).fit(X)
+    rows = np.vstack([factors(60, 4), factors(20, 5) + 10.0])
+    chosen = model.select_outliers(rows, fdr=fdr)
+    assert chosen.dtype == bool
+    np.testing.assert_array_equal(chosen, false_discovery_control(model.p_values(rows)) <= fdr)
+
+
+def test_selection_keeps_the_rate_of_false_discoveries():
+    rates, found = [], []
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(700, 2))
+        model = detector(light(1, max_iter=2), calibration_fraction=0.5, random_state=seed).fit(rows[:400])
+        outliers = 6.0 * np.sign(rng.normal(size=(60, 2))) + rng.normal(size=(60, 2))
+        chosen = model.select_outliers(np.vstack([rows[400:], outliers]), fdr=0.2)
+        rates.append(np.count_nonzero(chosen[:300]) / max(1, np.count_nonzero(chosen)))
+        found.append(chosen[300:].mean())
+    assert np.mean(rates) < 0.2 + 3 * np.std(rates) / np.sqrt(15)
+    assert np.mean(rates) > 0.05  # the rate is used, not left at 0
+    assert np.mean(found) > 0.9
+
+
+@pytest.mark.parametrize("fdr", [0.0, 1.0, -0.1, 2])
+def test_a_rate_outside_its_range_is_an_error(two, X, fdr):
+    with pytest.raises(ValueError, match=f"fdr must be a number between 0 and 1. Got {fdr!r} instead"):
+        two.select_outliers(X, fdr=fdr)
+
+
+# -- explain ---------------------------------------------------------------------------------------------------------
+
+
+def holed(X):
+    X = X.copy()
+    X[::3, 1] = np.nan
+    X[1::5, 4] = np.nan
+    return X
+
+
+def assert_adds_up(model, X):
+    explanation = model.explain(X)
+    assert explanation.latent.shape == (len(X),)
+    total = np.asarray(explanation.shares).sum(axis=1) + explanation.latent
+    np.testing.assert_allclose(total, model.score_samples(X), rtol=0, atol=1e-8)
+    return explanation
+
+
+def test_parts_add_up_to_the_score(two, X):
+    shares = assert_adds_up(two, X).shares
+    assert shares.shape == X.shape
+    assert_adds_up(two, np.vstack([X[:3] * 50.0, X[:3]]))
+
+
+def test_parts_of_single_precision_add_up(two, X):
+    assert_adds_up(two, X.astype(np.float32))
+
+
+def test_missing_cells_have_no_share(two, X):
+    rows = holed(X)
+    shares = assert_adds_up(two, rows).shares
+    assert (shares[np.isnan(rows)] == 0.0).all()
+    assert (shares[~np.isnan(rows)] != 0.0).all()
+
+
+def test_parts_add_up_after_training_on_missing_cells(X):
+    rows = holed(X)
+    rows[7] = np.nan
+    explanation = assert_adds_up(detector(light(hidden_layer_sizes=(8,))).fit(rows), rows)
+    assert explanation.latent[7] == 0.0
+    assert (explanation.shares[7] == 0.0).all()
+
+
+def test_surprise_of_a_constant_column_is_its_share(X):
+    table = np.column_stack([X, np.full(len(X), 7.0)])
+    model = detector(calibration_fraction=0).fit(table)
+    odd = table[:5].copy()
+    odd[0, 6] = 8.0
+    shares, latent, _ = model.explain(odd)
+    np.testing.assert_allclose(shares[:, 6], [-np.log(402)] + [0.0] * 4)
+    with pytest.warns(UserWarning, match="constant in training"):
+        scores = model.score_samples(odd)
+    np.testing.assert_allclose(shares.sum(axis=1) + latent, scores, atol=1e-8)
+
+
+def test_shares_are_in_the_container_of_the_rows(X):
+    frame = pd.DataFrame(holed(X), columns=NAMES, index=np.arange(len(X)) * 3 + 1)
+    model = detector().fit(frame)
+    np.testing.assert_array_equal(model.feature_names_in_, NAMES)
+    shares = assert_adds_up(model, frame).shares
+    assert isinstance(shares, pd.DataFrame)
+    pd.testing.assert_index_equal(shares.index, frame.index)
+    assert list(shares.columns) == NAMES
+    polars = pl.DataFrame(X, schema=NAMES)
+    shares = assert_adds_up(model, polars).shares
+    assert isinstance(shares, pl.DataFrame)
+    assert shares.columns == NAMES
+    np.testing.assert_allclose(shares.to_numpy(), model.explain(polars.to_pandas()).shares)
+
+
+def test_expected_score_is_the_mean_score_of_rows_of_the_models(two):
+    drawn = [two.score_samples(model.sample(2000, random_state=1)) for model in two.estimators_]
+    scores = np.concatenate(drawn)
+    expected = two.explain(factors(3, 0)).expected_score
+    assert isinstance(expected, float)
+    assert expected == pytest.approx(scores.mean(), abs=4 * scores.std() / np.sqrt(512))
+
+
+def test_shares_of_typical_rows_are_0_on_average(trained):
+    drawn = trained.estimators_[0].sample(2000, random_state=2)
+    shares = trained.explain(drawn).shares
+    assert (np.abs(shares.mean(axis=0)) < 5 * shares.std(axis=0) / np.sqrt(512)).all()
+
+
+def test_average_of_the_parts_is_over_the_models(two, X):
+    each = [average_parts([model], X[:9]) for model in two.estimators_]
+    both = average_parts(two.estimators_, X[:9])
+    np.testing.assert_allclose(both.columns, 0.5 * (each[0].columns + each[1].columns))
+    np.testing.assert_allclose(both.latent, 0.5 * (each[0].latent + each[1].latent))
+
+
+@pytest.fixture(scope="module")
+def corrupted(X):
+    """Normal rows, the same with one cell of each shifted, and which: an unlikely value that is ordinary by itself."""
+    clean = factors(200, 8)
+    cells = np.arange(200) % 6
+    rows, u = clean.copy(), (clean - X.mean(0)) / X.std(0)
+    i = np.arange(200)
+    rows[i, cells] -= np.where(u[i, cells] > 0.0, 2.0, -2.0) * X.std(0)[cells]
+    z = (rows - X.mean(0)) / X.std(0)
+    assert np.quantile(np.abs(z[i, cells]), 0.9) < 2.0
+    return clean, rows, cells, z
+
+
+def test_explanation_names_the_corrupted_column(trained, corrupted):
+    _, rows, cells, z = corrupted
+    named = np.mean(np.argmin(trained.explain(rows).shares, axis=1) == cells)
+    by_z = np.mean(np.argmax(np.abs(z), axis=1) == cells)
+    assert named > 0.5
+    assert named > by_z + 0.2
+
+
+# -- complete --------------------------------------------------------------------------------------------------------
+
+
+def test_completion_is_nearer_to_the_truth(trained, corrupted, X):
+    clean, rows, cells, _ = corrupted
+    completed = trained.complete(rows)
+    i = np.arange(len(rows))
+    named = completed[i, cells] != rows[i, cells]
+    nearer = np.abs(completed - clean)[i, cells] < np.abs(rows - clean)[i, cells]
+    assert named.mean() > 0.5
+    assert nearer[named].mean() > 0.8
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 6])
+def test_completion_touches_only_the_oddest_cells(two, X, n_cells):
+    rows = X[:60]
+    completed = two.complete(rows, n_cells=n_cells)
+    lowest = np.argsort(two.explain(rows).shares, axis=1)[:, :n_cells]
+    expected = np.zeros(rows.shape, dtype=bool)
+    np.put_along_axis(expected, lowest, True, axis=1)
+    np.testing.assert_array_equal(completed != rows, expected)
+
+
+def test_completion_fills_missing_cells(trained, X):
+    rows = X[:90].copy()
+    truth = rows[:, 3].copy()
+    rows[:, 3] = np.nan
+    completed = trained.complete(rows)
+    assert np.isfinite(completed).all()
+    guess = np.abs(truth - X[:, 3].mean()).mean()
+    assert np.abs(completed[:, 3] - truth).mean() < 0.7 * guess
+    touched = (completed != rows) & ~np.isnan(rows)
+    assert (touched.sum(axis=1) <= 1).all()
+
+
+def test_completion_of_a_frame_keeps_index_names_and_dtypes(X):
+    frame = pd.DataFrame(X, columns=NAMES, index=[f"row {i}" for i in range(len(X))])
+    frame = frame.assign(d=frame["d"].round()).astype({"d": int, "e": np.float32})
+    model = detector().fit(frame)
+    completed = model.complete(frame, n_cells=2)
+    pd.testing.assert_index_equal(completed.index, frame.index)
+    pd.testing.assert_series_equal(completed.dtypes, frame.dtypes)
+    assert (np.count_nonzero(completed != frame, axis=1) <= 2).all()
+    assert (completed != frame).to_numpy().any()
+    polars = pl.from_pandas(frame)
+    completed = detector().fit(polars).complete(polars)
+    assert completed.schema == polars.schema
+    assert (np.count_nonzero(completed.to_numpy() != polars.to_numpy(), axis=1) <= 1).all()
+
+
+@pytest.mark.parametrize("n_cells", [0, 7, -1, 1.5, "all"])
+def test_an_impossible_number_of_cells_is_an_error(two, X, n_cells):
+    with pytest.raises(
+        ValueError, match=f"n_cells must be an integer from 1 to the number of columns, 6. Got {n_cells!r}"
+    ):
+        two.complete(X, n_cells=n_cells)
+
+
+# -- uncertainty -----------------------------------------------------------------------------------------------------
+
+
+def test_uncertainty_has_its_bounds(two, X):
+    error, size = two.score_uncertainty(X)
+    assert error.shape == size.shape == (len(X),)
+    assert (error >= 0.0).all()
+    assert ((size >= 1.0 - 1e-9) & (size <= 8.0 + 1e-9)).all()
+    each = [model.score_uncertainty(X) for model in two.estimators_]
+    np.testing.assert_allclose(error, 0.5 * np.sqrt(each[0][0] ** 2 + each[1][0] ** 2))
+    np.testing.assert_allclose(size, np.minimum(each[0][1], each[1][1]))
+
+
+def test_error_falls_with_more_draws(trained, X):
+    model = copy.deepcopy(trained)
+    errors, sizes = {}, {}
+    for n_draws in (8, 512):
+        model.estimators_[0].set_params(n_importance_samples=n_draws)
+        errors[n_draws], sizes[n_draws] = model.score_uncertainty(X)
+    assert errors[512].mean() < 0.3 * errors[8].mean()
+    assert (sizes[512] > sizes[8]).all()
+
+
+def test_error_is_about_the_spread_over_other_draws(trained, X):
+    """An upper one, as the draws are quasi-random and better than independent ones."""
+    engine = copy.deepcopy(trained.estimators_[0]._engine)
+    encoded = trained.estimators_[0].schema_.encode(X[:60])
+    error = engine.sampling_error(encoded, 16)[0]
+    scores = []
+    for seed in range(40):
+        object.__setattr__(engine.spec, "seed", seed)
+        scores.append(engine.log_likelihood(encoded, 16))
+    spread = np.std(scores, axis=0)
+    assert 0.2 < (spread / error).mean() < 1.5
+    assert np.corrcoef(spread, error)[0, 1] > 0.3
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("contamination", [0.0, 0.51, -0.2, "some", None])
+def test_contamination_out_of_its_range_is_an_error(X, contamination):
+    with pytest.raises(ValueError, match="The 'contamination' parameter of VAEOutlierDetector must be"):
+        detector(contamination=contamination).fit(X)
+
+
+@pytest.mark.parametrize("fraction", [1.0, -0.1, "some"])
+def test_calibration_fraction_out_of_its_range_is_an_error(X, fraction):
+    with pytest.raises(ValueError, match="The 'calibration_fraction' parameter of VAEOutlierDetector must be"):
+        detector(calibration_fraction=fraction).fit(X)
+
+
+@pytest.mark.parametrize(("fraction", "n", "wanted"), [(0.9, 10, 9), (0.01, 20, 0), (0.5, 3, 2)])
+def test_too_few_rows_on_either_side_is_an_error(X, fraction, n, wanted):
+    message = f"calibration_fraction={fraction} sets {wanted} of {n} rows aside.*calibration_fraction=0"
+    with pytest.raises(ValueError, match=message):
+        detector(calibration_fraction=fraction).fit(X[:n])
+
+
+def test_rows_that_are_all_equal_are_an_error():
+    with pytest.raises(ValueError, match="Every column of X is constant"):
+        detector().fit(np.ones((50, 3)))
+
+
+def test_one_row_is_an_error(X):
+    with pytest.raises(ValueError, match="minimum of 2"):
+        detector().fit(X[:1])
+
+
+def test_two_rows_work(X):
+    assert set(detector().fit(X[:2]).predict(X)) <= {1, -1}
+
+
+def test_one_column_works(X):
+    table = X[:, :1].copy()
+    table[0] = 1e4
+    model = detector(light(1, max_iter=10)).fit(table)
+    assert model.predict(table)[0] == -1
+    assert np.argmin(model.score_samples(table)) == 0
+    assert assert_adds_up(model, table).shares.shape == (400, 1)
+    assert model.complete(table[:3])[0, 0] != 1e4
+
+
+def test_missing_cells_work_everywhere(X):
+    rows = holed(X)
+    model = detector().fit(rows)
+    for method in (model.score_samples, model.predict, model.p_values, model.select_outliers):
+        assert np.isfinite(method(rows)).all()
+    assert np.isfinite(model.complete(rows)).all()
+    np.testing.assert_allclose(model.score_samples(np.full((2, 6), np.nan)), 0.0)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinity_is_an_error(two, X, value):
+    rows = X.copy()
+    rows[3, 1] = value
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        detector().fit(rows)
+    for method in (two.score_samples, two.predict, two.p_values, two.explain, two.complete, two.score_uncertainty):
+        with pytest.raises(ValueError, match="Input X contains infinity"):
+            method(rows)
+
+
+def test_another_number_of_columns_is_an_error(two, X):
+    for method in (two.score_samples, two.predict, two.p_values, two.explain, two.complete, two.score_uncertainty):
+        with pytest.raises(ValueError, match="X has 5 features, but VAEOutlierDetector is expecting 6"):
+            method(X[:, :5])
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "score_samples",
+        "decision_function",
+        "predict",
+        "p_values",
+        "select_outliers",
+        "explain",
+        "complete",
+        "score_uncertainty",
+    ],
+)
+def test_answers_need_a_fit(X, method):
+    with pytest.raises(NotFittedError):
+        getattr(detector(), method)(X)
+
+
+def test_a_fit_that_fails_leaves_the_old_model(X):
+    model = detector().fit(X)
+    before = dict(vars(model))
+    scores = model.score_samples(X)
+    for bad in (np.ones((50, 3)), np.full((50, 6), np.inf)):
+        with pytest.raises(ValueError, match=r"constant|infinity"):
+            model.fit(bad)
+    assert vars(model) == before
+    np.testing.assert_array_equal(model.score_samples(X), scores)
+
+
+def test_a_fit_that_fails_leaves_no_half_fitted_one():
+    model = detector()
+    with pytest.raises(ValueError, match="constant"):
+        model.fit(np.ones((50, 3)))
+    with pytest.raises(NotFittedError):
+        model.predict(np.ones((50, 3)))
+    assert not hasattr(model, "n_features_in_")
+
+
+# -- persistence and company -----------------------------------------------------------------------------------------
+
+
+def test_copies_give_the_same_answers(two, X, tmp_path):
+    joblib.dump(two, tmp_path / "model.joblib")
+    for other in (pickle.loads(pickle.dumps(two)), joblib.load(tmp_path / "model.joblib"), copy.deepcopy(two)):
+        np.testing.assert_array_equal(other.score_samples(X), two.score_samples(X))
+        np.testing.assert_array_equal(other.p_values(X), two.p_values(X))
+        np.testing.assert_array_equal(other.explain(X).shares, two.explain(X).shares)
+        assert other.set_contamination(0.1).offset_ != two.offset_
+    assert two.contamination == "auto"
+
+
+def test_clone_forgets_the_fit_and_fits_the_same(two, X):
+    cloned = clone(two)
+    assert not cloned.__sklearn_is_fitted__()
+    np.testing.assert_array_equal(cloned.fit(X).score_samples(X), two.score_samples(X))
+
+
+def test_behind_a_scaler_scores_change_by_its_jacobian_only(X):
+    alone = detector(light(likelihood=Gaussian)).fit(X)
+    pipeline = make_pipeline(StandardScaler(), detector(light(likelihood=Gaussian))).fit(X)
+    jacobian = np.log(pipeline[0].scale_).sum()
+    np.testing.assert_allclose(pipeline.score_samples(X), alone.score_samples(X) + jacobian, atol=1e-3)
+    clear = np.abs(alone.decision_function(X)) > 1e-3  # the threshold is the score of one of the rows
+    assert clear.sum() > 390
+    np.testing.assert_array_equal(pipeline.predict(X)[clear], alone.predict(X)[clear])
+    assert make_pipeline(StandardScaler(), detector()).fit_predict(X).shape == (400,)
