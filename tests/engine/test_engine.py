@@ -1,5 +1,7 @@
 """The engine: NumPy in, NumPy out, in the user's order of components."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from skvae._engine.build import ModelSpec, build_autoencoder, build_vae, kinds_of
 from skvae._engine.engine import AutoencoderEngine, VAEEngine
 from skvae._engine.training import Plan
-from skvae.nn.likelihoods import StudentT
+from skvae.nn.likelihoods import Gaussian, StudentT
 from skvae.nn.objectives import Bound
 
 P, K = 4, 3
@@ -303,3 +305,134 @@ def test_kinds_of_columns_are_those_their_likelihoods_serve():
         "continuous",
         "continuous",
     ]
+
+
+# -- the aggregated prior --------------------------------------------------------------------------------------------
+
+
+def aggregated(x, n_epochs=3):
+    one = engine(prior="aggregated")
+    train(one, x, n_epochs)
+    return one
+
+
+def test_settled_prior_is_made_of_the_rows_posteriors():
+    x = table()
+    one = aggregated(x)
+    unsettled = one.log_likelihood(x, 8)  # makes the float64 copy, which settling must renew
+    one.settle(x)
+    mean, std = one.posterior(x.astype(np.float32))
+    prior = one.model.prior
+    np.testing.assert_allclose(prior.means, mean, atol=1e-6)
+    np.testing.assert_allclose(prior.log_stds.exp(), std, atol=1e-6)
+    assert not np.allclose(one.log_likelihood(x, 8), unsettled)
+
+
+def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
+    monkeypatch.setattr("skvae._engine.engine.EXEMPLARS", 10)
+    x = table(95)
+    one = aggregated(x)
+    monkeypatch.setattr("skvae._engine.engine._evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
+    one.settle(x)
+    assert one.model.prior.n_modes == 10
+    np.testing.assert_allclose(one.model.prior.means, one.posterior(x[::10].astype(np.float32))[0], atol=1e-6)
+
+
+def test_training_goes_on_with_the_prior_that_was_trained():
+    x = table()
+    one, twin = aggregated(x), aggregated(x)
+    one.settle(x)
+    for each in (one, twin):
+        train(each, x, resume=True)
+    np.testing.assert_array_equal(one.encode(x), twin.encode(x))
+    assert not one.model.prior.settled
+
+
+def test_state_restores_a_settled_prior():
+    x = table()
+    one = aggregated(x)
+    one.settle(x)
+    twin = VAEEngine.from_state(one.state(), "cpu")
+    np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
+    np.testing.assert_array_equal(twin.sample_latent(5, 0), one.sample_latent(5, 0))
+    for each in (one, twin):
+        train(each, x, resume=True)
+    np.testing.assert_array_equal(twin.encode(x), one.encode(x))
+
+
+# -- reasons ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", ["standard_normal", "mixture", "aggregated"])
+@pytest.mark.parametrize("n_draws", [1, 16])
+def test_parts_add_up_to_the_log_likelihood(prior, n_draws):
+    x = holed(table())
+    one = engine(prior=prior)
+    train(one, x)
+    one.settle(x)
+    columns, latent = one.explain(x, n_draws)
+    assert columns.shape == x.shape
+    np.testing.assert_allclose(columns.sum(1) + latent, one.log_likelihood(x, n_draws), atol=1e-9)
+    assert (columns[np.isnan(x)] == 0.0).all()
+    assert (columns[~np.isnan(x)] != 0.0).all()
+    assert latent[5] == 0.0
+
+
+def test_a_columns_part_is_its_mean_log_density_under_the_posterior():
+    x = table()
+    one = engine()
+    train(one, x, 20)
+    columns, _ = one.explain(x[:5], 64)
+    with torch.inference_mode():
+        ((model, rows, draws, log_ratio),) = list(one._weighed(x[:5], 64))
+        w = torch.softmax(draws.log_likelihood + log_ratio, 0).numpy()
+        cells = model.columns.log_prob(model.decode(draws.z), rows.x).numpy()
+    np.testing.assert_allclose(columns, np.einsum("sn,snp->np", w, cells))
+
+
+def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
+    x = holed(table())
+    one = engine()
+    train(one, x)
+    guess = np.nan_to_num(x)
+    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
+    monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda n_draws, width: 7)
+    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
+    for mine, other in zip(answers, again, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-10)
+
+
+def test_sampling_error_follows_from_the_weights():
+    x = table()
+    one = engine()
+    train(one, x)
+    error, size = one.sampling_error(x, 16)
+    with torch.inference_mode():
+        ((_, _, draws, log_ratio),) = list(one._weighed(x, 16))
+        w = torch.exp(draws.log_likelihood + log_ratio).numpy()
+    np.testing.assert_allclose(error, w.std(0) / w.mean(0) / np.sqrt(16), rtol=1e-6)
+    np.testing.assert_allclose(size, w.sum(0) ** 2 / (w**2).sum(0))
+    error, size = one.sampling_error(x, 1)
+    np.testing.assert_array_equal(error, 0.0)
+    np.testing.assert_array_equal(size, 1.0)
+
+
+def test_expectation_of_a_linear_model_is_the_conditional_mean():
+    """In a linear Gaussian model, from the closed form of its covariance."""
+    factor_analysis = ((partial(Gaussian, scale="column"), tuple(range(P))),)
+    one, x = engine(hidden_layer_sizes=(), n_components=2, blocks=factor_analysis), table(200)
+    x = (x - x.mean(0)) / x.std(0)
+    x[::4, 0] = np.nan
+    train(one, x, 150)
+    mean = one.decode(np.zeros((1, 2)))[0]
+    loadings = (one.decode(np.eye(2)) - mean).T
+    _, log_scale = one.model.columns.likelihoods[0].location_and_log_scale(one.model.start)
+    cov = loadings @ loadings.T + np.diag(np.exp(2.0 * log_scale.detach().numpy()))
+    rows = np.nan_to_num(x[:30])
+    blank = rows.copy()
+    blank[:, 1] = np.nan
+    rest = [0, 2, 3]
+    expected = mean[1] + (rows[:, rest] - mean[rest]) @ np.linalg.solve(cov[np.ix_(rest, rest)], cov[rest, 1])
+    got = one.expectation(blank, np.where(np.isnan(blank), expected[:, None], blank), 1024)[:, 1]
+    np.testing.assert_allclose(got, expected, atol=0.03)
+    assert np.std(expected) > 0.3

@@ -9,7 +9,16 @@ import torch
 from torch import nn
 
 from skvae._engine.batches import Rows
-from skvae._engine.training import EpochRecord, FlatParameters, Optimiser, Patience, Plan, epochs, mean_bound
+from skvae._engine.training import (
+    EpochRecord,
+    FlatParameters,
+    Optimiser,
+    Patience,
+    Plan,
+    epochs,
+    mean_bound,
+    trimmed_mean,
+)
 from skvae.nn.objectives import Bound
 
 
@@ -278,6 +287,56 @@ def test_mean_bound_repeats_and_weighs():
     one, again, other = (mean_bound(network(), rows, noisy, seed) for seed in (0, 0, 1))
     assert one == again != other
     assert one == pytest.approx(float(rows.x[0, 0] + torch.randn(6, generator=stream())[0]), rel=1e-5)
+
+
+# -- trimming --------------------------------------------------------------------------------------------------------
+
+
+def test_trimmed_mean_leaves_out_the_lowest_share():
+    rows, values = points(10), torch.arange(10.0).flip(0)
+    assert trimmed_mean(rows, values, 0.3) == pytest.approx(np.mean([3, 4, 5, 6, 7, 8, 9]))
+    assert trimmed_mean(rows, values, 0.9) == 9.0
+    assert trimmed_mean(points(1), values[:1], 0.9) == 9.0
+
+
+def test_without_trimming_it_is_the_mean():
+    values = torch.randn(10, generator=stream(3))
+    rows = Rows(points().x, None, torch.linspace(0.5, 1.5, 10))
+    assert trimmed_mean(rows, values, 0.0) == rows.mean(values)
+    assert trimmed_mean(points(), values, 0.0) == values.mean()
+
+
+def test_trimmed_mean_counts_weights_of_the_rows_that_stay():
+    rows, values = Rows(points(4).x, None, torch.tensor([0.5, 2.0, 1.0, 0.5])), torch.tensor([1.0, 4.0, 3.0, -9.0])
+    assert trimmed_mean(rows, values, 0.25) == pytest.approx((0.5 * 1.0 + 2.0 * 4.0 + 1.0 * 3.0) / 3)
+
+
+def test_trimmed_rows_pull_at_nothing():
+    values = torch.arange(10.0).requires_grad_()
+    trimmed_mean(points(10), values, 0.4).backward()
+    assert (values.grad[:4] == 0.0).all()
+    assert (values.grad[4:] == 1.0 / 6.0).all()
+
+
+def test_training_with_trimming_overlooks_rows_that_do_not_fit():
+    x = torch.randn(50, 2, generator=stream(1))
+    wild = torch.zeros(50, dtype=torch.bool)
+    wild[::5] = True
+
+    def broken_line(module, rows, noise, beta):
+        target = 2.0 * rows.x[:, 0] - rows.x[:, 1] + 3.0 + 40.0 * (rows.x[:, 0] == 9.0)
+        value = -(module(rows.x)[:, 0] - target).square()
+        return Bound(value, value, torch.zeros_like(value))
+
+    x[wild, 0] = 9.0
+    errors = {}
+    for trim in (0.0, 0.3):
+        optimiser = Optimiser(network())
+        options = {"max_iter": 200, "batch_size": 50, "learning_rate": "one_cycle"}
+        records = run(optimiser, broken_line, rows=Rows(x), trim=trim, **options)
+        errors[trim] = (weights(optimiser.module) - torch.tensor([2.0, -1.0, 3.0])).norm()
+    assert errors[0.3] < 0.05 < 1.0 < errors[0.0]
+    assert records[-1].bound < -100.0  # the record is of all rows
 
 
 # -- patience --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,11 @@ SCALES = ["cell", "column", "shared", 0.5]
 CONTINUOUS = {
     f"{family.__name__}-{scale}": partial(family, scale=scale) for family in (Gaussian, StudentT) for scale in SCALES
 }
+CONTINUOUS |= {
+    f"{family.__name__}-{scale}-smooth": partial(family, scale=scale, min_scale=0.7)
+    for family in (Gaussian, StudentT)
+    for scale in ("cell", "column")
+}
 DENSITIES = CONTINUOUS | {"Bernoulli": Bernoulli}
 EVERY = DENSITIES | {"SquaredError": SquaredError}
 
@@ -223,6 +228,30 @@ def test_learned_scale_has_a_floor(family, scale):
     _, log_scale = likelihood.location_and_log_scale(outputs)
     assert (log_scale >= likelihoods.MIN_LOG_STD).all()
     assert torch.isfinite(likelihood.log_prob(outputs, torch.zeros(P))).all()
+
+
+@pytest.mark.parametrize("family", [Gaussian, StudentT])
+@pytest.mark.parametrize("scale", ["cell", "column", "shared"])
+@pytest.mark.parametrize("min_scale", [0.05, 0.7, 2.0])
+def test_learned_scale_stays_above_the_least_asked_for(family, scale, min_scale):
+    likelihood = family(P, scale=scale, min_scale=min_scale)
+    for raw in (-1e3, -1.0, 0.0, 3.0):
+        outputs = torch.zeros(likelihood.n_outputs)
+        with torch.no_grad():
+            outputs[P:] = raw
+            if scale != "cell":
+                likelihood.log_scale.fill_(raw)
+        scales = likelihood.location_and_log_scale(outputs)[1].detach().exp()
+        assert (scales >= min_scale * (1 - 1e-6)).all()
+        if raw == -1e3:
+            np.testing.assert_allclose(scales, min_scale, rtol=1e-5)
+        if raw == 3.0:
+            np.testing.assert_allclose(scales, np.exp(3.0) + min_scale, rtol=1e-5)  # log(1 + e^x) adds the floor
+
+
+def test_a_fixed_scale_has_no_floor():
+    _, log_scale = Gaussian(P, scale=0.3, min_scale=0.7).location_and_log_scale(torch.zeros(P))
+    np.testing.assert_allclose(log_scale.exp(), 0.3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2])

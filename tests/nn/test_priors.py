@@ -7,9 +7,24 @@ import pytest
 import torch
 from scipy import stats
 
-from skvae.nn.priors import PRIORS, Mixture, StandardNormal
+from skvae.nn.priors import PRIORS, AggregatedPosterior, Mixture, StandardNormal
 
-FACTORIES = {"standard_normal": StandardNormal, "mixture": Mixture, "mixture-2": partial(Mixture, n_components=2)}
+
+def settled(k, m=5):
+    """An aggregated prior of m posteriors."""
+    prior = AggregatedPosterior(k)
+    draws = stream(2)
+    prior.settle(torch.randn(m, k, generator=draws), 0.3 * torch.randn(m, k, generator=draws) - 0.3)
+    return prior
+
+
+FACTORIES = {
+    "standard_normal": StandardNormal,
+    "mixture": Mixture,
+    "mixture-2": partial(Mixture, n_components=2),
+    "aggregated": AggregatedPosterior,
+    "aggregated-settled": settled,
+}
 
 all_priors = pytest.mark.parametrize("name", FACTORIES)
 
@@ -129,7 +144,7 @@ def test_modes_start_apart():
     assert len(torch.unique(means, dim=0)) == len(means)
 
 
-@pytest.mark.parametrize("name", ["standard_normal"])
+@pytest.mark.parametrize("name", ["standard_normal", "aggregated"])
 def test_closed_kl_agrees_with_monte_carlo(name):
     prior = build(name, 2)
     mean = torch.tensor([[0.7, -1.5]]).double()
@@ -141,8 +156,9 @@ def test_closed_kl_agrees_with_monte_carlo(name):
     assert ((prior.kl(mean, log_std).squeeze(0) - gaps.mean(0)).abs() < error).all()
 
 
-def test_closed_kl_is_zero_only_at_the_prior():
-    prior = build("standard_normal", 2)
+@pytest.mark.parametrize("name", ["standard_normal", "aggregated"])
+def test_closed_kl_is_zero_only_at_the_prior(name):
+    prior = build(name, 2)
     zero = torch.zeros(1, 2).double()
     assert (prior.kl(zero, zero) == 0.0).all()
     for shift in (-0.3, 0.3):
@@ -150,5 +166,75 @@ def test_closed_kl_is_zero_only_at_the_prior():
         assert (prior.kl(zero, zero + shift) > 0.0).all()
 
 
-def test_mixture_has_no_closed_kl():
-    assert build("mixture", 2).kl(torch.zeros(1, 2), torch.zeros(1, 2)) is None
+@pytest.mark.parametrize("name", ["mixture", "aggregated-settled"])
+def test_mixture_has_no_closed_kl(name):
+    assert build(name, 2).kl(torch.zeros(1, 2), torch.zeros(1, 2)) is None
+
+
+# -- the aggregated posterior ----------------------------------------------------------------------------------------
+
+
+def assert_standard_normal(prior, k):
+    z = torch.randn(20, k, generator=stream(4)).double()
+    log_std = 0.5 * torch.randn(20, k, generator=stream(5)).double()
+    normal = StandardNormal(k).double()
+    torch.testing.assert_close(prior.log_prob(z), normal.log_prob(z))
+    torch.testing.assert_close(prior.marginal_log_prob(z), normal.marginal_log_prob(z))
+    torch.testing.assert_close(prior.kl(z, log_std), normal.kl(z, log_std))
+    torch.testing.assert_close(prior.moments(), normal.moments())
+    assert prior.n_modes == 1
+    assert not prior.settled
+
+
+def test_aggregated_is_standard_normal_until_it_settles_and_again_after():
+    prior = AggregatedPosterior(3).double()
+    assert_standard_normal(prior, 3)
+    prior.settle(torch.randn(7, 3, generator=stream(6)).double(), torch.zeros(7, 3).double())
+    assert prior.settled
+    assert prior.n_modes == 7
+    prior.unsettle()
+    assert_standard_normal(prior, 3)
+
+
+def test_aggregated_is_the_mean_of_the_posteriors():
+    means, stds = torch.randn(9, 3, generator=stream(6)).double(), torch.rand(9, 3, generator=stream(7)).double() + 0.2
+    prior = AggregatedPosterior(3).double()
+    prior.settle(means, stds.log())
+    z = torch.randn(10, 3, generator=stream(4)).double()
+    density = np.mean([stats.norm.pdf(z, m, s).prod(1) for m, s in zip(means, stds, strict=True)], axis=0)
+    np.testing.assert_allclose(prior.log_prob(z), np.log(density), rtol=1e-9)
+
+
+def test_aggregated_keeps_its_own_copy_of_the_posteriors():
+    means = torch.randn(4, 2, generator=stream(6))
+    prior = AggregatedPosterior(2)
+    prior.settle(means, means)
+    before = prior.means.clone()
+    means.zero_()
+    assert torch.equal(prior.means, before)
+
+
+def test_aggregated_has_nothing_to_train():
+    assert list(settled(2).parameters()) == []
+
+
+@pytest.mark.parametrize("start", [1, 3, 12])
+def test_aggregated_is_loaded_whatever_its_number_of_modes(start):
+    saved = settled(2)
+    other = AggregatedPosterior(2) if start == 1 else settled(2, start)
+    other.load_state_dict(saved.state_dict())
+    z = torch.randn(10, 2, generator=stream(4))
+    assert torch.equal(other.log_prob(z), saved.log_prob(z))
+    assert other.n_modes == 5
+    outer = torch.nn.ModuleDict({"prior": AggregatedPosterior(2)})
+    outer.load_state_dict(torch.nn.ModuleDict({"prior": saved}).state_dict())
+    assert torch.equal(outer["prior"].log_prob(z), saved.log_prob(z))
+
+
+@pytest.mark.parametrize("name", ["standard_normal", "mixture"])
+def test_other_priors_are_what_training_made_of_them(name):
+    prior = build(name, 2)
+    before = {key: value.clone() for key, value in prior.state_dict().items()}
+    prior.settle(torch.ones(5, 2).double(), torch.zeros(5, 2).double())
+    prior.unsettle()
+    assert all(torch.equal(before[key], value) for key, value in prior.state_dict().items())
