@@ -444,3 +444,40 @@ def test_masking_every_cell_is_an_error(light_autoencoder, X, value):
 
 def test_a_wrong_parameter_is_no_error_before_fit():
     assert VAETransformer(n_components=-1).n_components == -1
+
+
+def test_trimming_keeps_gross_outliers_out_of_the_model():
+    rng = np.random.default_rng(0)
+    inliers = rng.normal(size=(240, 2)) @ rng.normal(size=(2, 5)) + 0.3 * rng.normal(size=(240, 5))
+    outliers = rng.normal(size=(60, 5)) * 2.0 + [6.0, -6.0, 6.0, -6.0, 6.0]
+    linear = {"hidden_layer_sizes": (), "likelihood": "gaussian", "max_iter": 60, "learning_rate_init": 0.02}
+    scores = [
+        VAETransformer(2, **linear, trim=trim, early_stopping=False, device="cpu", random_state=0)
+        .fit(np.vstack([inliers, outliers]))
+        .score(inliers)
+        for trim in (0.0, 0.3)
+    ]
+    assert scores[1] > scores[0] + 0.2
+
+
+@pytest.mark.parametrize("trim", [-0.1, 1.0, "some", None])
+def test_a_share_to_trim_out_of_its_range_is_an_error(light_vae, X, trim):
+    with pytest.raises(ValueError, match="The 'trim' parameter of VAETransformer must be"):
+        light_vae(trim=trim).fit(X)
+
+
+@pytest.mark.parametrize(("parameter", "value"), [("marginals", "uniform"), ("prior", "posterior")])
+def test_an_unknown_name_is_an_error(light_vae, X, parameter, value):
+    with pytest.raises(ValueError, match=f"{parameter}"):
+        light_vae(**{parameter: value}).fit(X)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("marginals", ["linear", "normal"])
+def test_cells_far_outside_the_training_rows_are_scored(light_vae, X, marginals, value):
+    model = light_vae(marginals=marginals).fit(X)
+    far = X[:4].copy()
+    far[:, 0] = np.copysign([1e6, 1e9, 1e12, 1e15], value)
+    scores = model.score_samples(far)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) < 0.0).all()

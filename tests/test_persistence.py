@@ -12,6 +12,7 @@ import pytest
 import skops.io
 from sklearn.base import clone
 
+from skvae import VAEOutlierDetector
 from skvae.nn.likelihoods import Gaussian
 from skvae.nn.priors import Mixture
 
@@ -201,3 +202,83 @@ def test_factories_of_partial_survive(light_vae, X, way, tmp_path):
     if way is not through_skops:  # skops keeps no partial objects of classes it does not know
         assert_same_answers(model, way(model, tmp_path), X)
     assert "n_components=3" in repr(clone(model))
+
+
+@ways
+def test_normal_marginals_and_the_aggregated_prior_survive(light_vae, X, way, tmp_path):
+    model = light_vae(marginals="normal", prior="aggregated").fit(X)
+    loaded = way(model, tmp_path)
+    assert_same_answers(model, loaded, X)
+    assert loaded.schema_ == model.schema_
+    assert loaded._engine.model.prior.n_modes == model._engine.model.prior.n_modes == len(X)
+
+
+@ways
+def test_partial_fit_goes_on_from_a_settled_prior(light_vae, X, way, tmp_path):
+    model = light_vae(prior="aggregated").partial_fit(X[:30])
+    assert model._engine.model.prior.n_modes == 30
+    loaded = way(model, tmp_path)
+    for one in (model, loaded):
+        one.partial_fit(X)
+        assert one._engine.model.prior.n_modes == 60
+    assert_same_answers(model, loaded, X)
+
+
+@ways
+def test_a_detector_answers_the_same_bit_for_bit(light_vae, X, way, tmp_path):
+    models = [light_vae(), light_vae(marginals="normal", prior="aggregated")]
+    model = VAEOutlierDetector(estimator=models, random_state=0).fit(X)
+    loaded = way(model, tmp_path)
+    for method in ("score_samples", "decision_function", "predict", "p_values", "complete"):
+        np.testing.assert_array_equal(getattr(loaded, method)(X), getattr(model, method)(X))
+    np.testing.assert_array_equal(loaded.explain(X).shares, model.explain(X).shares)
+    assert loaded.set_contamination(0.2).offset_ == model.set_contamination(0.2).offset_
+
+
+def test_a_detector_of_a_frame_knows_its_columns_after_loading(light_vae, X, tmp_path):
+    frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(60) + 100)
+    model = VAEOutlierDetector(estimator=light_vae(), random_state=0).fit(frame)
+    for way in WAYS:
+        pd.testing.assert_frame_equal(way(model, tmp_path).explain(frame).shares, model.explain(frame).shares)
+
+
+def test_the_state_of_a_detector_is_free_of_torch(light_vae, X):
+    unpickler = TypesOf(pickle.dumps(VAEOutlierDetector(estimator=light_vae(), random_state=0).fit(X)))
+    unpickler.load()
+    assert not [module for module in unpickler.modules if module.split(".")[0] == "torch"]
+
+
+# -- an aggregated prior over the life of a model ----------------------------------------------------------------------
+
+
+def test_a_warm_start_goes_on_from_a_settled_prior(light_vae, X):
+    model = light_vae(prior="aggregated", warm_start=True).fit(X)
+    first, bound = model.score_samples(X), model.lower_bound_
+    model.set_params(max_iter=30).fit(X)
+    assert model._engine.model.prior.n_modes == 60
+    assert not np.array_equal(model.score_samples(X), first)
+    assert model.lower_bound_ > bound
+
+
+def test_training_and_its_bound_are_those_of_a_standard_normal(light_vae, X):
+    settled, standard = (light_vae(prior=prior, objective="elbo").fit(X) for prior in ("aggregated", "standard_normal"))
+    assert settled.loss_curve_ == standard.loss_curve_
+    assert settled.lower_bound_ == pytest.approx(standard.lower_bound_, abs=1e-5)
+    np.testing.assert_allclose(settled.kl_per_component_, standard.kl_per_component_, atol=1e-6)
+    np.testing.assert_array_equal(settled.transform(X), standard.transform(X))
+    assert not np.allclose(settled.score_samples(X), standard.score_samples(X))
+
+
+def test_held_out_rows_are_judged_before_the_prior_settles(light_vae, X):
+    with pytest.warns(Warning, match="Early stopping did not end"):
+        model = light_vae(prior="aggregated", early_stopping=True).fit(X)
+    assert len(model.validation_scores_) == 3
+    assert np.isfinite(model.validation_scores_).all()
+
+
+def test_an_aggregated_prior_draws_codes_like_those_of_the_rows(light_vae, X):
+    model = light_vae(prior="aggregated", max_iter=100).fit(X)
+    mean, std = model.posterior(X)
+    drawn = model.sample_latent(20_000, random_state=0)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(drawn.var(axis=0), mean.var(axis=0) + (std**2).mean(axis=0), rtol=0.05)
