@@ -2,19 +2,31 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from matplotlib import colors, pyplot
 from matplotlib.figure import Figure
 from scipy.stats import norm
 from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae.displays import ImageGridDisplay, LatentSpaceDisplay, LossCurveDisplay, ReconstructionDisplay
+from skvae import VAEOutlierDetector, VAETransformer
+from skvae.displays import (
+    ExplanationDisplay,
+    ImageGridDisplay,
+    LatentSpaceDisplay,
+    LossCurveDisplay,
+    OutlierScoreDisplay,
+    ReconstructionDisplay,
+)
 
 SHAPE = (8, 8)
 
@@ -42,6 +54,22 @@ def images(light_vae, digits):
     """A model of images with the standard normal prior, and its rows."""
     X = digits[0][:60]
     return light_vae(likelihood="bernoulli", prior="standard_normal").fit(X), X
+
+
+@pytest.fixture(scope="module")
+def light_detector():
+    """A small, quick VAEOutlierDetector; keyword arguments override."""
+    vae = VAETransformer(max_iter=3, hidden_layer_sizes=(8,), device="cpu", early_stopping=False)
+    return lambda **parameters: VAEOutlierDetector(**({"estimator": vae, "random_state": 0} | parameters))
+
+
+@pytest.fixture(scope="module")
+def judged(light_detector, cancer):
+    """A detector fitted to benign rows, and a frame of 40 benign rows before 20 malignant ones."""
+    X, y = cancer
+    X = pd.DataFrame(X, columns=[f"c{j}" for j in range(8)])
+    rows = pd.concat([X[y == 1].tail(40), X[y == 0].head(20)], ignore_index=True)
+    return light_detector(novelty=True).fit(X[y == 1].head(150)), rows
 
 
 def of_loss(model, X, **options):
@@ -98,6 +126,55 @@ class TestConvention:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
         with pytest.raises(ImportError, match=r'draws with matplotlib.*pip install "skvae\[plot\]"'):
             draw(*images)
+
+
+def of_scores(model, X, **options):
+    return OutlierScoreDisplay.from_estimator(model, X, **options)
+
+
+def of_shares(model, X, **options):
+    return ExplanationDisplay.from_estimator(model, X, **options)
+
+
+@pytest.mark.parametrize("draw", [of_scores, of_shares])
+class TestConventionOfDetectors:
+    def test_draws_into_the_given_axes(self, draw, judged, axes):
+        display = draw(*judged, ax=axes)
+        assert display.ax_ is axes
+        assert display.figure_ is axes.figure
+        axes.figure.draw_without_rendering()
+
+    def test_makes_a_figure_of_its_own(self, draw, judged):
+        display = draw(*judged)
+        assert display.figure_ is pyplot.figure(display.figure_.number)
+
+    def test_plot_draws_again_and_returns_itself(self, draw, judged, axes):
+        display = draw(*judged)
+        assert display.plot(axes, name="again") is display
+        assert display.ax_ is axes
+        assert axes.get_title() == "again"
+
+    def test_a_pipeline_is_read_by_its_last_step(self, draw, judged):
+        detector, X = judged
+        display = draw(make_pipeline("passthrough", detector), X)
+        assert display.name.startswith("VAEOutlierDetector")
+        assert draw(make_pipeline(detector), X).offset == display.offset == detector.offset_
+
+    def test_name_is_the_title(self, draw, judged):
+        assert draw(*judged, name="My picture").ax_.get_title() == "My picture"
+
+    def test_unfitted(self, draw, light_detector, X):
+        with pytest.raises(NotFittedError, match="not fitted"):
+            draw(light_detector(), X)
+
+    def test_another_estimator(self, draw, X):
+        with pytest.raises(TypeError, match=r"Display draws a VAEOutlierDetector or .* Got PCA"):
+            draw(PCA(2).fit(X), X)
+
+    def test_without_matplotlib(self, draw, judged, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(ImportError, match=r'draws with matplotlib.*pip install "skvae\[plot\]"'):
+            draw(*judged)
 
 
 def test_importing_needs_neither_matplotlib_nor_torch():
@@ -341,3 +418,279 @@ def test_grid_of_a_model_without_prior(light_autoencoder, digits):
     model = light_autoencoder().fit(digits[0][:60])
     with pytest.raises(TypeError, match="Got AutoencoderTransformer, which has no prior"):
         ImageGridDisplay.from_estimator(model, image_shape=SHAPE)
+
+
+# -- the scores of an outlier detector ---------------------------------------------------------------------------------
+
+CLASSES = np.repeat([0, 1], [40, 20])  # of the rows of `judged`: 1 is malignant
+
+
+def texts_of(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def heights_of(container):
+    return np.array([bar.get_height() for bar in container])
+
+
+def test_scores_and_threshold_are_the_detectors(judged):
+    detector, X = judged
+    display = OutlierScoreDisplay.from_estimator(detector, X)
+    scores = detector.score_samples(X)
+    np.testing.assert_array_equal(display.scores, scores)
+    assert heights_of(display.patches_[0]).sum() == len(X)
+    assert set(display.line_.get_xdata()) == {detector.offset_}
+    below = np.count_nonzero(detector.predict(X) == -1)
+    assert texts_of(display.legend_)[0].endswith(f": {below} of 60 rows below")
+    assert display.ax_.get_xlabel() == "log-likelihood (nats)"
+    assert display.ax_.get_ylabel() == "rows"
+
+
+@pytest.mark.parametrize(
+    "y",
+    [CLASSES, CLASSES == 1, np.where(CLASSES == 1, -1, 1), pd.Series(CLASSES), list(CLASSES)],
+    ids=["0 and 1", "booleans", "as predict", "series", "list"],
+)
+def test_classes_have_a_histogram_each(judged, y):
+    detector, X = judged
+    display = OutlierScoreDisplay.from_estimator(detector, X, y)
+    normal, outliers = (detector.predict(X)[CLASSES == k] == -1 for k in (0, 1))
+    threshold = f"threshold {detector.offset_:,.1f}".replace("-", "\N{MINUS SIGN}")
+    assert texts_of(display.legend_) == [
+        f"normal: {normal.sum()} of 40 rows below",
+        f"outliers: {outliers.sum()} of 20 rows below",
+        threshold,
+    ]
+    for container in display.patches_:
+        np.testing.assert_allclose(heights_of(container).sum(), 1.0)
+    assert display.ax_.get_ylabel() == "share of the class"
+
+
+def test_scores_that_are_there_already(judged):
+    detector, X = judged
+    scores = detector.score_samples(X)
+    display = OutlierScoreDisplay.from_predictions(list(scores), offset=detector.offset_, y=CLASSES, name="Cells")
+    of_estimator = OutlierScoreDisplay.from_estimator(detector, X, CLASSES)
+    for drawn, expected in zip(display.patches_, of_estimator.patches_, strict=True):
+        np.testing.assert_array_equal(heights_of(drawn), heights_of(expected))
+    assert display.ax_.get_title() == "Cells"
+    assert OutlierScoreDisplay.from_predictions(scores, offset=0.0).ax_.get_title() == ""
+
+
+@pytest.mark.parametrize("share", [0.01, 0.4])
+def test_extreme_scores_stand_in_a_bin_of_their_own(share):
+    normal = np.random.RandomState(0).normal(-20.0, 5.0, size=500)
+    extreme = np.full(int(share * 500), -1e6)
+    display = OutlierScoreDisplay.from_predictions(np.append(normal, extreme), offset=-40.0)
+    bars = display.patches_[0]
+    assert bars[0].get_height() == len(extreme)
+    assert bars[1].get_height() == 0  # the gap before the axis
+    assert heights_of(bars).sum() == 500 + len(extreme)
+    low, high = display.ax_.get_xlim()
+    assert -400.0 < low < -40.0 < high < 10.0
+    marked = display.ax_.get_xticklabels()[0]
+    cut = float(marked.get_text().removeprefix("below\n").replace("\N{MINUS SIGN}", "-"))
+    assert cut == pytest.approx(bars[2].get_x(), abs=0.06)
+    assert bars[0].get_x() < marked.get_position()[0] < cut
+    display.figure_.draw_without_rendering()
+
+
+def test_scores_without_extremes_are_all_on_the_axis():
+    scores = np.random.RandomState(0).normal(size=200)
+    display = OutlierScoreDisplay.from_predictions(scores, offset=-2.0)
+    assert display.patches_[0][0].get_x() == scores.min()
+    assert not [label for label in display.ax_.get_xticklabels() if "below" in label.get_text()]
+
+
+def test_threshold_far_below_stands_at_the_edge():
+    scores = np.append(np.random.RandomState(0).normal(size=200), np.full(10, -1e6))
+    display = OutlierScoreDisplay.from_predictions(scores, offset=-5e5)
+    assert texts_of(display.legend_) == ["threshold \N{MINUS SIGN}500,000 (further down): 10 of 210 rows below"]
+    assert display.line_.get_xdata()[0] == display.patches_[0][0].get_x() > -100.0
+
+
+def test_threshold_below_all_scores_is_in_sight():
+    display = OutlierScoreDisplay.from_predictions(np.random.RandomState(0).normal(size=200), offset=-9.0)
+    assert display.line_.get_xdata()[0] == -9.0 > display.ax_.get_xlim()[0]
+
+
+def test_equal_scores_are_drawn():
+    OutlierScoreDisplay.from_predictions(np.full(5, -3.0), offset=-3.0).figure_.draw_without_rendering()
+
+
+def test_score_styles_win(judged):
+    style = {"hist_kwargs": {"bins": 7, "density": True, "color": "red"}, "line_kwargs": {"linestyle": ":"}}
+    display = OutlierScoreDisplay.from_predictions(np.arange(50.0), offset=3.0, **style)
+    assert len(display.patches_[0]) == 7
+    assert display.patches_[0][0].get_facecolor() == colors.to_rgba("red")
+    assert display.ax_.get_ylabel() == "density"
+    assert display.line_.get_linestyle() == ":"
+    edges = np.arange(10.0, 60.0, 10.0)
+    display = OutlierScoreDisplay.from_predictions(np.arange(50.0), offset=3.0, hist_kwargs={"bins": edges})
+    np.testing.assert_array_equal(heights_of(display.patches_[0]), [10, 0, 10, 10, 10, 10])
+    assert OutlierScoreDisplay.from_estimator(*judged, **style).line_.get_linestyle() == ":"
+
+
+def test_scores_of_another_detector(X):
+    forest = IsolationForest(n_estimators=5, random_state=0).fit(X)
+    display = OutlierScoreDisplay.from_estimator(make_pipeline(StandardScaler().fit(X), forest), X)
+    assert display.ax_.get_xlabel() == "score"
+    assert display.name == "IsolationForest"
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2], [1, 1, 1], ["a", "b", "a"], [0.0, 1.0, np.nan]])
+def test_labels_that_do_not_say_which_are_outliers(y):
+    with pytest.raises(ValueError, match="y must hold two values: -1 for outliers and 1 for normal rows, or 1 for"):
+        OutlierScoreDisplay.from_predictions(np.arange(3.0), offset=1.0, y=y)
+
+
+def test_scores_that_cannot_be_drawn(judged):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        OutlierScoreDisplay.from_estimator(*judged, y=[0, 1])
+    with pytest.raises(ValueError, match="scores contains NaN"):
+        OutlierScoreDisplay.from_predictions([0.0, np.nan], offset=0.0)
+
+
+def test_scikit_learns_displays_take_the_scores(judged, axes):
+    detector, X = judged
+    outlyingness = -detector.score_samples(X)
+    roc = RocCurveDisplay.from_predictions(CLASSES, outlyingness, ax=axes)
+    precision = PrecisionRecallDisplay.from_predictions(CLASSES, outlyingness, ax=axes)
+    assert roc.roc_auc == pytest.approx(roc_auc_score(CLASSES, outlyingness))
+    assert roc.roc_auc > 0.9
+    assert precision.average_precision == pytest.approx(average_precision_score(CLASSES, outlyingness))
+
+
+# -- the explanation of a score ----------------------------------------------------------------------------------------
+
+
+def labels_of(display):
+    return [label.get_text() for label in display.ax_.get_yticklabels()]
+
+
+def widths_of(display):
+    return np.array([bar.get_width() for bar in display.bars_])
+
+
+def test_waterfall_leads_from_the_expected_score_to_the_rows(judged):
+    detector, X = judged
+    display = ExplanationDisplay.from_estimator(detector, X, row=45)
+    explanation = detector.explain(X)
+    shares = explanation.shares.to_numpy()[45]
+    order = np.argsort(-np.abs(shares))
+    latent = explanation.latent[45] - explanation.expected_score
+    np.testing.assert_allclose(widths_of(display), [*shares[order], latent], atol=1e-9)
+    starts = [bar.get_x() for bar in display.bars_]
+    np.testing.assert_allclose(starts[0], explanation.expected_score)
+    np.testing.assert_allclose(starts[1:], (starts + widths_of(display))[:-1])
+    score = detector.score_samples(X)[45]
+    np.testing.assert_allclose(display.ends_.get_xdata(), [explanation.expected_score, score])
+    cells = [f"c{j} = {X.iloc[45, j]:.4g}" for j in order]
+    assert labels_of(display) == ["expected score", *cells, "latent space", "score"]
+    assert display.ax_.get_xlabel() == "log-likelihood (nats)"
+    assert display.ax_.get_title() == "VAEOutlierDetector, row 45"
+
+
+def test_numbers_stand_beside_the_bars(judged):
+    display = ExplanationDisplay.from_estimator(*judged, row=45)
+    ends = display.ends_.get_xdata()
+    written = [
+        float(text.get_text().replace("\N{MINUS SIGN}", "-").replace(",", "")) for text in display.ax_.texts[:11]
+    ]
+    np.testing.assert_allclose(written, [*widths_of(display), *ends], atol=0.06)
+
+
+def test_columns_without_room_are_summed(judged):
+    detector, X = judged
+    display = ExplanationDisplay.from_estimator(detector, X, row=45, max_display=3)
+    shares = np.sort(np.abs(detector.explain(X).shares.to_numpy()[45]))[::-1]
+    widths = widths_of(display)
+    np.testing.assert_allclose(np.abs(widths[:3]), shares[:3], atol=1e-9)
+    np.testing.assert_allclose(display.expected_score + widths.sum(), detector.score_samples(X)[45])
+    assert labels_of(display)[4:] == ["5 other columns", "latent space", "score"]
+    assert labels_of(display.plot(max_display=7))[8] == "1 other column"
+
+
+def test_missing_cells_are_left_out(judged):
+    detector, X = judged
+    X = X.copy()
+    X.loc[0, ["c2", "c5"]] = np.nan
+    display = ExplanationDisplay.from_estimator(detector, X)
+    assert len(display.bars_) == 6 + 1
+    assert not [label for label in labels_of(display) if label.startswith(("c2", "c5"))]
+    np.testing.assert_allclose(display.ends_.get_xdata()[1], detector.score_samples(X)[0])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, pl.from_pandas, lambda X: X.set_axis(range(60, 0, -1))])
+def test_any_container_is_explained_by_position(judged, convert):
+    detector, X = judged
+    expected = ExplanationDisplay.from_estimator(detector, X, row=50)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        display = ExplanationDisplay.from_estimator(detector, convert(X), row=np.int64(50))
+    np.testing.assert_allclose(widths_of(display), widths_of(expected), atol=1e-9)
+    assert labels_of(display) == labels_of(expected)  # of an array: the names of fit
+
+
+def test_names_of_columns(light_detector, X):
+    detector = light_detector().fit(X)
+    X[0, 0] = 12345.678
+    assert "column 0 = 12346" in labels_of(ExplanationDisplay.from_estimator(detector, X))
+    names = ["a" * 50, "b", "c", "d"]
+    labels = labels_of(ExplanationDisplay.from_estimator(detector, X, feature_names=names))
+    assert f"{'a' * 39}\N{HORIZONTAL ELLIPSIS} = 12346" in labels
+    with pytest.raises(ValueError, match=r"one name for each of the 4 columns\. Got 2"):
+        ExplanationDisplay.from_estimator(detector, X, feature_names=["a", "b"])
+
+
+def test_explanation_of_a_pipeline_shows_what_its_last_step_sees(light_detector, X):
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    pipeline = make_pipeline(StandardScaler(), light_detector()).set_output(transform="pandas").fit(frame)
+    display = ExplanationDisplay.from_estimator(pipeline, frame, row=3)
+    np.testing.assert_allclose(display.values, pipeline[0].transform(frame).iloc[3])
+    np.testing.assert_allclose(display.ends_.get_xdata()[1], pipeline.score_samples(frame)[3])
+    assert display.feature_names == ["a", "b", "c", "d"]
+
+
+def test_threshold_is_drawn_where_it_is_in_sight(judged):
+    detector, X = judged
+    parts = (np.ones(2), np.array([-5.0, 1.0]), -10.0, -10.0, ["a", "b"])
+    near = ExplanationDisplay(*parts, offset=-12.0).plot()
+    assert set(near.line_.get_xdata()) == {-12.0}
+    assert near.ax_.texts[-1].get_text() == "threshold \N{MINUS SIGN}12.0"
+    assert ExplanationDisplay(*parts, offset=-99.0).plot().line_ is None
+    assert ExplanationDisplay(*parts).plot().line_ is None
+    worst = int(np.argmin(detector.score_samples(X)))
+    assert set(ExplanationDisplay.from_estimator(detector, X, row=worst).line_.get_xdata()) == {detector.offset_}
+
+
+def test_numbers_do_not_cover_each_other_nor_the_edges(judged):
+    display = ExplanationDisplay.from_estimator(*judged, row=45)
+    display.figure_.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in [*display.ax_.texts, *display.ax_.get_yticklabels()]]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    assert all(display.figure_.bbox.x0 <= box.x0 and box.x1 <= display.figure_.bbox.x1 for box in boxes)
+
+
+def test_extreme_shares_are_written_in_few_digits():
+    display = ExplanationDisplay(np.ones(2), np.array([-2e28, 0.25]), -10.0, -10.0, ["a", "b"]).plot()
+    written = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in display.ax_.texts]
+    assert written == ["-2e+28", "+0.25", "+0.00", "-10.0", "-2e+28"]
+    display.figure_.draw_without_rendering()
+
+
+def test_bar_styles_win(judged):
+    display = ExplanationDisplay.from_estimator(*judged, color="red")
+    assert display.bars_[0].get_facecolor() == colors.to_rgba("red")
+
+
+@pytest.mark.parametrize("row", [-1, 60, 1.5])
+def test_row_that_is_not_there(judged, row):
+    with pytest.raises(ValueError, match="row must be the position of one of the 60 rows of X"):
+        ExplanationDisplay.from_estimator(*judged, row=row)
+
+
+@pytest.mark.parametrize("max_display", [0, 2.5])
+def test_too_few_columns_to_display(judged, max_display):
+    with pytest.raises(ValueError, match="max_display must be an integer of 1 or more"):
+        ExplanationDisplay.from_estimator(*judged, max_display=max_display)

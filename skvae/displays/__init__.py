@@ -4,9 +4,18 @@
 and keeps the artists. Matplotlib is imported only there.
 """
 
+from skvae.displays._explanation import ExplanationDisplay
 from skvae.displays._image_grid import ImageGridDisplay
 from skvae.displays._latent_space import LatentSpaceDisplay
 from skvae.displays._loss_curve import LossCurveDisplay
+from skvae.displays._outlier_scores import OutlierScoreDisplay
 from skvae.displays._reconstruction import ReconstructionDisplay
 
-__all__ = ["ImageGridDisplay", "LatentSpaceDisplay", "LossCurveDisplay", "ReconstructionDisplay"]
+__all__ = [
+    "ExplanationDisplay",
+    "ImageGridDisplay",
+    "LatentSpaceDisplay",
+    "LossCurveDisplay",
+    "OutlierScoreDisplay",
+    "ReconstructionDisplay",
+]

@@ -48,6 +48,14 @@ def numbers(X: Any) -> FloatArray:
     return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
 
 
+def signed(value: float, plus: str = "") -> str:
+    """A number in few digits with a true minus sign; `plus` stands before those that are not negative."""
+    size = abs(value)
+    digits = ".2f" if size < 1.0 else ",.1f" if size < 1e4 else ",.0f" if size < 1e6 else ".3g"
+    text = f"{value:{digits}}"
+    return text.replace("-", "\N{MINUS SIGN}", 1) if value < 0.0 else plus + text
+
+
 def component_label(model: Any, j: int) -> str:
     """Name of the j-th component, with the KL divergence it carries where the model knows it."""
     kl = getattr(model, "kl_per_component_", None)
