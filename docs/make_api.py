@@ -27,7 +27,7 @@ PARTS = {
 }
 CHOSEN = {
     "skvae.nn.likelihoods": ("Likelihood", "Gaussian", "StudentT", "Bernoulli"),
-    "skvae.nn.priors": ("Prior", "StandardNormal", "Mixture"),
+    "skvae.nn.priors": ("Prior", "StandardNormal", "Mixture", "AggregatedPosterior"),
 }
 LISTS = ("Parameters", "Attributes", "Returns", "Raises", "Warns")
 TEXTS = ("Notes", "References")

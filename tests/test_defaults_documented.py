@@ -17,7 +17,7 @@ from skvae._engine import engine, runtime
 from skvae.nn import likelihoods, priors
 
 USER_GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
-ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer]
+ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer, skvae.VAEOutlierDetector]
 
 
 def public_members():
