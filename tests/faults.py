@@ -32,6 +32,8 @@ LIKELIHOODS = "nn/test_likelihoods.py"
 TRAINING = "engine/test_training.py"
 ENGINE = "engine/test_engine.py"
 SCHEMA = "table/test_schema.py"
+MARGINALS = "table/test_marginals.py"
+OUTLIER = "test_outlier.py"
 UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_only"
 
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
@@ -75,11 +77,11 @@ FAULTS = (
     Fault(
         "Jacobian counts missing cells",
         "_table/schema.py",
-        "observed = ~np.isnan(X[:, self.active])",
-        "observed = np.ones((len(X), len(self.active)))",
+        "np.where(np.isnan(X[:, self.active]), 0.0, -np.log(",
+        "np.where(False, 0.0, np.zeros((len(X), 1)) - np.log(",
         (SCHEMA,),
     ),
-    Fault("Jacobian's sign turned", "_table/schema.py", "= -(observed @", "= (observed @", (SCHEMA,)),
+    Fault("Jacobian's sign turned", "_table/schema.py", "0.0, -np.log(", "0.0, np.log(", (SCHEMA,)),
     Fault(
         "mask ignored by the likelihood",
         "nn/models.py",
@@ -161,8 +163,8 @@ FAULTS = (
     Fault(
         "empty rows not scored 0",
         "_engine/engine.py",
-        "score if rows.observed is None else score.where(rows.observed.any(-1), 0.0)",
-        "score",
+        "return values if rows.observed is None else values.where(rows.observed.any(-1), 0.0)",
+        "return values",
         (ENGINE,),
     ),
     Fault(
@@ -188,6 +190,83 @@ FAULTS = (
         'self.register_buffer("scatter", torch.argsort(columns))',
         'self.register_buffer("scatter", columns)',
         (MODELS,),
+    ),
+    Fault(
+        "slope of the normal scores dropped",
+        "_table/schema.py",
+        "out[:, i] += np.nan_to_num(scores.log_slope(standardised[:, i]))",
+        "pass",
+        (f"{MARGINALS}::test_jacobian_is_the_derivative_of_encode_and_0_where_missing",),
+    ),
+    Fault(
+        "heavy tail of the normal scores left out",
+        "_table/marginals.py",
+        "TAIL * np.arctan2(1.0, x) / np.pi",
+        "0.0",
+        (f"{MARGINALS}::test_tails_are_not_rounded_away_on_either_side",),
+    ),
+    Fault(
+        "latent part of a score dropped",
+        "_engine/engine.py",
+        "rest = (w * (log_ratio - log_w)).sum(0) - math.log(n_draws)",
+        "rest = torch.zeros_like(log_w[0])",
+        (f"{ENGINE}::test_parts_add_up_to_the_log_likelihood",),
+    ),
+    Fault(
+        "missing cells have a share",
+        "_explaining.py",
+        "np.where(observed, own.columns - expected, 0.0)",
+        "own.columns - expected",
+        (f"{OUTLIER}::test_missing_cells_have_no_share",),
+    ),
+    Fault(
+        "a new row does not count in its p-value",
+        "_outlier.py",
+        "return (1 + np.searchsorted(",
+        "return (0 + np.searchsorted(",
+        (f"{OUTLIER}::test_p_value_counts_the_calibration_rows_that_score_no_higher",),
+    ),
+    Fault(
+        "calibration rows trained on",
+        "_outlier.py",
+        "train, held_out = np.sort(order[n_calibration:])",
+        "train, held_out = np.sort(order)",
+        (f"{OUTLIER}::test_rows_set_aside_are_scored_and_not_trained_on",),
+    ),
+    Fault(
+        "trim ignored",
+        "_engine/training.py",
+        "loss = -trimmed_mean(batch, terms.value, plan.trim)",
+        "loss = -batch.mean(terms.value)",
+        (f"{TRAINING}::test_training_with_trimming_overlooks_rows_that_do_not_fit",),
+    ),
+    Fault(
+        "highest rows trimmed, not the lowest",
+        "_engine/training.py",
+        "kept = torch.topk(values,",
+        "kept = torch.topk(-values,",
+        (f"{TRAINING}::test_trimmed_mean_leaves_out_the_lowest_share",),
+    ),
+    Fault(
+        "aggregated prior never settles",
+        "_vae.py",
+        "engine.settle(encoded)",
+        "pass",
+        ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
+    ),
+    Fault(
+        "aggregated prior stays settled in training",
+        "_engine/engine.py",
+        "model.prior.unsettle()",
+        "pass",
+        (f"{ENGINE}::test_training_goes_on_with_the_prior_that_was_trained",),
+    ),
+    Fault(
+        "least scale ignored",
+        "nn/likelihoods.py",
+        "MIN_LOG_STD if min_scale is None else math.log(min_scale)",
+        "MIN_LOG_STD",
+        (f"{LIKELIHOODS}::test_learned_scale_stays_above_the_least_asked_for",),
     ),
 )
 

@@ -51,8 +51,13 @@ class Prior(nn.Module):
         return 1
 
 
+def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
+    """KL(N(mean, std) || N(0, 1)) per component (Kingma and Welling 2013, appendix B)."""
+    return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 1.0) - log_std
+
+
 class StandardNormal(Prior):
-    """N(0, I), with the KL of Kingma & Welling (2013), appendix B."""
+    """N(0, I)."""
 
     origin: Tensor
 
@@ -73,7 +78,7 @@ class StandardNormal(Prior):
         return self.origin, torch.ones_like(self.origin)
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
-        return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 1.0) - log_std
+        return kl_to_standard_normal(mean, log_std)
 
 
 class Mixture(Prior):
@@ -156,7 +161,7 @@ class AggregatedPosterior(Mixture):
         self.settle(origin, origin)
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor | None:
-        return None if self.settled else 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 1.0) - log_std
+        return None if self.settled else kl_to_standard_normal(mean, log_std)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Take as many modes as were saved."""

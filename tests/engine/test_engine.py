@@ -338,12 +338,13 @@ def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
     np.testing.assert_allclose(one.model.prior.means, one.posterior(x[::10].astype(np.float32))[0], atol=1e-6)
 
 
-def test_training_goes_on_with_the_prior_that_was_trained():
+@pytest.mark.parametrize("resume", [True, False])
+def test_training_goes_on_with_the_prior_that_was_trained(resume):
     x = table()
     one, twin = aggregated(x), aggregated(x)
     one.settle(x)
     for each in (one, twin):
-        train(each, x, resume=True)
+        train(each, x, resume=resume)
     np.testing.assert_array_equal(one.encode(x), twin.encode(x))
     assert not one.model.prior.settled
 
