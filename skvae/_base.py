@@ -91,8 +91,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _encoded(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Rows in data units, and encoded in their own precision."""
         check_is_fitted(self)
-        rows = read(self, X, reset=False)
-        return rows.X, self.schema_.encode(rows.X).astype(rows.X.dtype, copy=False)
+        rows = read(self, X, reset=False).X
+        return rows, self.schema_.encode(rows).astype(rows.dtype, copy=False)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 

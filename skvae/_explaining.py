@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._reading import Rows, read
-from skvae._table import frames
+from skvae._reading import read
+
+Numbers = NDArray[np.floating]
 
 ROUNDS = 3  # of drawing from the posterior given the last completion
 EXPECTED_ROWS = 512  # draws from the model that say what a column contributes on average
@@ -40,58 +41,55 @@ class Parts(NamedTuple):
     latent: NDArray[np.float64]
 
 
-def parts(vae: Any, X: Any) -> Parts:
-    """The parts of ``vae.score_samples(X)``, in the units of X; a missing cell's is 0."""
-    schema, rows = vae.schema_, read(vae, X, reset=False)
+def parts(vae: Any, rows: Numbers) -> Parts:
+    """The parts of a model's score of rows in data units; a missing cell's is 0."""
+    schema = vae.schema_
     cells, latent = vae._engine.explain(_encoded(vae, rows), vae.n_importance_samples)
-    columns = -schema.surprise * schema.surprises(rows.X)
-    columns[:, schema.active] += cells + schema.log_jacobian(rows.X)
+    columns = -schema.surprise * schema.surprises(rows)
+    columns[:, schema.active] += cells + schema.log_jacobian(rows)
     return Parts(columns, latent)
 
 
-def average_parts(models: list[Any], X: Any) -> Parts:
+def average_parts(models: list[Any], rows: Numbers) -> Parts:
     """The mean of the models' parts."""
-    every = [parts(model, X) for model in models]
+    every = [parts(model, rows) for model in models]
     return Parts(np.mean([p.columns for p in every], axis=0), np.mean([p.latent for p in every], axis=0))
 
 
-def explain(models: list[Any], X: Any, seed: int) -> Explanation:
+def explain(models: list[Any], rows: Numbers, seed: int) -> Explanation:
     """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
-    own = average_parts(models, X)
+    own = average_parts(models, rows)
     n = EXPECTED_ROWS // len(models)
-    drawn = [average_parts(models, model.sample(n, random_state=seed)) for model in models]
+    draws = [model.sample(n, random_state=seed) for model in models]
+    drawn = [average_parts(models, read(models[0], X, reset=False).X) for X in draws]
     columns = np.concatenate([p.columns for p in drawn])
     expected = columns.mean(axis=0)
-    observed = ~np.isnan(read(models[0], X, reset=False).X)
-    shares = np.where(observed, own.columns - expected, 0.0)
+    shares = np.where(np.isnan(rows), 0.0, own.columns - expected)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
-    return Explanation(frames.like(X, shares), latent, float(mean_score))
+    return Explanation(shares, latent, float(mean_score))
 
 
-def completed(models: list[Any], X: Any, blank: NDArray[np.bool_]) -> Any:
-    """X with the blank cells as the models expect them given the others, in the container of X.
+def completed(models: list[Any], rows: Numbers, blank: NDArray[np.bool_]) -> Numbers:
+    """Rows in data units with the blank cells as the models expect them given the others.
 
     Each model draws codes from its posterior given the last completion, weighs them by what the cells that are not
     blank say, and takes the weighted mean; after ROUNDS of this the models' answers are averaged.
     """
-    rows = read(models[0], X, reset=False)
-    blanked = np.where(blank, np.nan, rows.X)
-    answers = [_expectation(model, rows._replace(X=blanked)) for model in models]
-    filled = np.where(blank, np.mean(answers, axis=0), rows.X)
-    return frames.with_index_of(X, models[0].schema_.restore(filled))
+    answers = [_expectation(model, np.where(blank, np.nan, rows)) for model in models]
+    return np.where(blank, np.mean(answers, axis=0), rows)
 
 
-def _expectation(vae: Any, rows: Rows) -> NDArray[np.floating]:
+def _expectation(vae: Any, rows: Numbers) -> Numbers:
     encoded = _encoded(vae, rows)
     guess = vae._engine.decode(vae._engine.encode(encoded))
     for _ in range(ROUNDS):
         guess = np.where(np.isnan(encoded), guess, encoded)
         guess = vae._engine.expectation(encoded, guess, vae.n_importance_samples)
-    decoded: NDArray[np.floating] = vae.schema_.decode(guess)
+    decoded: Numbers = vae.schema_.decode(guess)
     return decoded
 
 
-def _encoded(vae: Any, rows: Rows) -> NDArray[np.floating]:
-    encoded: NDArray[np.floating] = vae.schema_.encode(rows.X).astype(rows.X.dtype, copy=False)
+def _encoded(vae: Any, rows: Numbers) -> Numbers:
+    encoded: Numbers = vae.schema_.encode(rows).astype(rows.dtype, copy=False)
     return encoded

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,15 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._base import MAX_SEED
 from skvae._explaining import completed, explain
 from skvae._fitting import unchanged_on_error
+from skvae._outlier_models import DEFAULT_MODELS
 from skvae._reading import read
 from skvae._sklearn import Interval, StrOptions, _safe_indexing, check_parameters, validated_fit
+from skvae._table import frames
 from skvae._vae import VAETransformer
-from skvae.nn.likelihoods import Gaussian
 
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
-CALIBRATION = (0.1, 1_000)  # share of the rows that "auto" sets aside, and the most of them
+CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
+MOST_CALIBRATION = 1_000  # ... at most so many
 LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
-BATCH_SIZE = 128
 MAX_MODELS = 64
 
 
@@ -47,10 +46,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         (0, 0.5] is the share of the training rows to flag. `set_contamination` changes it after fit.
 
     calibration_fraction : "auto" or float, default="auto"
-        Share of the rows that is kept out of training for `p_values`. "auto" is 0.1, but at most 1,000 rows and at
-        least 20 (or half of X if that is less; none if X has fewer than 20). Where this is more than a tenth, in tables
-        of fewer than 200 rows, the models are fitted a second time, to all rows, and the p-values are approximate. 0
-        trains on all rows.
+        Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
+        ``novelty=True``, but at most 1,000 rows and at least 20 (or half of X if that is less; none if X has fewer than
+        20). Where 20 are more than that share (fewer than 80 or 200 rows), the models are fitted a second time, to
+        all rows, and the p-values are approximate. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
         Model of the rows. With a list, the score is the mean of the log-likelihoods. None is chosen by `novelty`.
@@ -182,7 +181,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        n, p = read(self, X, reset=True).X.shape
+        rows = read(self, X, reset=True).X
+        n, p = rows.shape
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
         seeds = random_state.randint(MAX_SEED, size=MAX_MODELS)
@@ -190,11 +190,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
             self.estimators_ = self._fitted_models(_safe_indexing(X, train), n - n_calibration, p, seeds)
-            calibration = self._score_samples(_safe_indexing(X, held_out))
+            calibration = self._score_rows(rows[held_out])
         if not n_calibration or self._trains_again(n):
             self.estimators_ = self._fitted_models(X, n, p, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
-        self._training_scores = np.sort(self._score_samples(X))
+        self._training_scores = np.sort(self._score_rows(rows))
         self.offset_ = self._threshold(self.contamination)
 
     def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:
@@ -206,12 +206,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _trains_again(self, n: int) -> bool:
         """Whether so large a part is set aside that the final models are fitted to all rows."""
-        return self.calibration_fraction == "auto" and CALIBRATION[0] * n < LEAST_CALIBRATION
+        return self.calibration_fraction == "auto" and CALIBRATION[self.novelty] * n < LEAST_CALIBRATION
 
     def _n_calibration(self, n: int) -> int:
         if self.calibration_fraction == "auto":
-            share, most = CALIBRATION
-            wanted = max(min(round(share * n), most), min(LEAST_CALIBRATION, n // 2))
+            share = CALIBRATION[self.novelty]
+            wanted = max(min(round(share * n), MOST_CALIBRATION), min(LEAST_CALIBRATION, n // 2))
             return wanted if n >= LEAST_CALIBRATION else 0
         wanted = round(self.calibration_fraction * n)
         if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
@@ -223,8 +223,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _models(self, n: int, p: int) -> list[VAETransformer]:
         if self.estimator is None:
-            make = _novelty_models if self.novelty else _contaminated_models
-            return make(n, p, device=self.device, verbose=self.verbose)
+            return DEFAULT_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
         models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
         kinds = [type(model).__name__ for model in models]
         if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
@@ -304,12 +303,15 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If X does not have the columns of fit or holds infinity.
         """
-        check_is_fitted(self)
-        return self._score_samples(X)
+        return self._score_rows(self._rows(X))
 
-    def _score_samples(self, X: Any) -> np.ndarray:
-        read(self, X, reset=False)
-        scores: np.ndarray = np.mean([model.score_samples(X) for model in self.estimators_], axis=0)
+    def _rows(self, X: Any) -> np.ndarray:
+        """Rows in data units; the models read these numbers, so that X is validated once."""
+        check_is_fitted(self)
+        return read(self, X, reset=False).X
+
+    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = np.mean([model._score_rows(rows) for model in self.estimators_], axis=0)
         return scores
 
     def decision_function(self, X):
@@ -358,9 +360,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
             draw: raise `n_importance_samples` of the models in `estimators_`.
         """
-        check_is_fitted(self)
-        read(self, X, reset=False)
-        errors, sizes = zip(*(model.score_uncertainty(X) for model in self.estimators_), strict=True)
+        rows = self._rows(X)
+        errors, sizes = zip(*(model._uncertainty_of_rows(rows) for model in self.estimators_), strict=True)
         return np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
 
     # -- p-values --------------------------------------------------------------------------------------------------
@@ -393,7 +394,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 
     def select_outliers(self, X, *, fdr=0.1):
-        """Rows that are outliers, such that few of those named are not.
+        """Name the rows that are outliers, such that few of those named are not.
 
         The procedure of Benjamini and Hochberg (1995) on the conformal p-values; Bates et al. (2023, theorem 2) show
         that it controls the false discovery rate on these too.
@@ -443,9 +444,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
             cell is missing. For a frame, `shares` is a frame with the same columns.
         """
-        check_is_fitted(self)
-        read(self, X, reset=False)
-        return explain(self.estimators_, X, seed=0)
+        rows = self._rows(X)
+        explanation = explain(self.estimators_, rows, seed=0)
+        return explanation._replace(shares=frames.like(X, explanation.shares))
 
     def complete(self, X, *, n_cells=1):
         """Say what the models expected in place of the oddest cells.
@@ -473,56 +474,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 f"n_cells must be an integer from 1 to the number of columns, {self.n_features_in_}. Got {n_cells!r} "
                 f"instead."
             )
-        shares = np.asarray(self.explain(X).shares)
-        rows = read(self, X, reset=False).X
+        rows = self._rows(X)
+        shares = explain(self.estimators_, rows, seed=0).shares
         blank = np.isnan(rows)
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        return completed(self.estimators_, X, blank)
-
-
-def _epochs(steps: int, n: int) -> int:
-    return math.ceil(steps / math.ceil(n / BATCH_SIZE))
-
-
-def _contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
-    """For rows with outliers among them."""
-    return [
-        VAETransformer(
-            hidden_layer_sizes=(),
-            marginals="normal",
-            likelihood=partial(Gaussian, scale="column", min_scale=0.7),
-            trim=0.3,
-            max_iter=_epochs(500, n),
-            **_common(n),
-            **options,
-        )
-    ]
-
-
-def _novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
-    """For normal rows."""
-    return [
-        VAETransformer(
-            min(p, 20),
-            hidden_layer_sizes=(128,),
-            marginals=marginals,
-            likelihood=partial(Gaussian, scale=0.3),
-            prior="aggregated",
-            max_iter=_epochs(600, n),
-            **_common(n),
-            **options,
-        )
-        for marginals in ("linear", "normal")
-    ]
-
-
-def _common(n: int) -> dict[str, Any]:
-    return {
-        "objective": "elbo",
-        "n_train_samples": 1,
-        "n_importance_samples": 8,
-        "learning_rate_init": 5e-3,
-        "alpha": 0.01,
-        "batch_size": BATCH_SIZE,
-        "early_stopping": False,
-    }
+        filled = completed(self.estimators_, rows, blank)
+        return frames.with_index_of(X, self.estimators_[0].schema_.restore(filled))

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._engine.engine import VAEEngine
-from skvae._reading import Rows, Weighted
+from skvae._reading import Rows, Weighted, read
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 
@@ -260,6 +260,7 @@ class VAETransformer(BaseAutoencoder):
     _engine_class = VAEEngine
     _curves = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
     _likelihood_option = "likelihood"
+    _warns_of_collapse = True  # the detector's models may well see nothing but marginals
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseAutoencoder._parameter_constraints,
@@ -396,9 +397,11 @@ class VAETransformer(BaseAutoencoder):
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
           being the number of rows trained on.
         """
-        rows, encoded = self._encoded(X)
-        n_draws = self._checked_draws()
-        schema = self.schema_
+        check_is_fitted(self)
+        return self._score_rows(read(self, X, reset=False).X)
+
+    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
+        n_draws, schema = self._checked_draws(), self.schema_
         surprises = schema.surprises(rows)
         if surprises.any():
             names = [str(schema.columns[j].name) for j in np.flatnonzero(surprises.any(axis=0))]
@@ -406,9 +409,9 @@ class VAETransformer(BaseAutoencoder):
                 f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
                 f"log(n + 2) = {schema.surprise:.2f} nats.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        scores = self._engine.log_likelihood(encoded, n_draws)
+        scores: np.ndarray = self._engine.log_likelihood(schema.encode(rows).astype(rows.dtype, copy=False), n_draws)
         return scores + schema.log_jacobian(rows).sum(axis=1) - schema.surprise * surprises.sum(axis=1)
 
     def score_uncertainty(self, X):
@@ -428,8 +431,14 @@ class VAETransformer(BaseAutoencoder):
             Kish's 1 / sum w^2 of the normalised importance weights, from 1 to `n_importance_samples`. Near 1 the score
             rests on one draw, and more draws will raise it.
         """
-        _, encoded = self._encoded(X)
-        return self._engine.sampling_error(encoded, self._checked_draws())
+        check_is_fitted(self)
+        return self._uncertainty_of_rows(read(self, X, reset=False).X)
+
+    def _uncertainty_of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        errors: tuple[np.ndarray, np.ndarray] = self._engine.sampling_error(
+            self.schema_.encode(rows), self._checked_draws()
+        )
+        return errors
 
     def _checked_draws(self) -> int:
         if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
@@ -511,7 +520,11 @@ class VAETransformer(BaseAutoencoder):
         kl = np.sort(kl)[::-1]
         bound = engine.mean_bound(encoded, weight, self._objective())
         n_active = int((kl > ACTIVE).sum())
-        if n_active == 0 and bound <= engine.marginal_log_likelihood(encoded, weight) + self.tol:
+        if (
+            self._warns_of_collapse
+            and n_active == 0
+            and bound <= engine.marginal_log_likelihood(encoded, weight) + self.tol
+        ):
             warnings.warn(
                 "Every latent component is inactive and the model is no better than independent columns. If columns "
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",

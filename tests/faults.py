@@ -215,7 +215,7 @@ FAULTS = (
     Fault(
         "missing cells have a share",
         "_explaining.py",
-        "np.where(observed, own.columns - expected, 0.0)",
+        "np.where(np.isnan(rows), 0.0, own.columns - expected)",
         "own.columns - expected",
         (f"{OUTLIER}::test_missing_cells_have_no_share",),
     ),

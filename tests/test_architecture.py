@@ -24,6 +24,7 @@ FLOORS = {
     "skvae._vae": 5,
     "skvae._autoencoder": 5,
     "skvae._outlier": 5,
+    "skvae._outlier_models": 5,
     "skvae.displays": 6,
     "skvae.__main__": 7,
 }

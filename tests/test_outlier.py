@@ -201,9 +201,9 @@ def test_novelty_chooses_the_models(X):
 
 @pytest.mark.parametrize("novelty", [False, True])
 def test_default_models_find_outliers(X, novelty, monkeypatch):
-    monkeypatch.setattr("skvae._outlier._epochs", lambda steps, n: 20)
+    monkeypatch.setattr("skvae._outlier_models._epochs", lambda steps, n: 20)
     table = X.copy()
-    table[:4] = [10.0, -90.0, 4.0, -900.0, 9.0, -40.0]
+    table[:4] = np.outer([1.0, -1.2, 1.4, -1.6], [10.0, -90.0, 4.0, -900.0, 9.0, -40.0])
     normal = table[4:] if novelty else table
     model = VAEOutlierDetector(novelty=novelty, device="cpu", random_state=0).fit(normal)
     scores = model.score_samples(table)
@@ -212,7 +212,7 @@ def test_default_models_find_outliers(X, novelty, monkeypatch):
 
 
 def test_verbose_prints_what_the_default_models_do(X, capsys, monkeypatch):
-    monkeypatch.setattr("skvae._outlier._epochs", lambda steps, n: 2)
+    monkeypatch.setattr("skvae._outlier_models._epochs", lambda steps, n: 2)
     VAEOutlierDetector(device="cpu", random_state=0).fit(X)
     assert capsys.readouterr().out == ""
     VAEOutlierDetector(device="cpu", random_state=0, verbose=2).fit(X)
@@ -237,22 +237,24 @@ def fits(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n", "n_calibration", "again"),
+    ("novelty", "n", "n_calibration", "again"),
     [
-        (400, 40, False),
-        (230, 23, False),
-        (200, 20, False),
-        (199, 20, True),
-        (120, 20, True),
-        (40, 20, True),
-        (39, 19, True),
-        (20, 10, True),
-        (19, 0, False),
-        (3, 0, False),
+        (True, 400, 40, False),
+        (True, 230, 23, False),
+        (True, 200, 20, False),
+        (True, 199, 20, True),
+        (True, 40, 20, True),
+        (True, 39, 19, True),
+        (True, 20, 10, True),
+        (True, 19, 0, False),
+        (False, 400, 100, False),
+        (False, 80, 20, False),
+        (False, 79, 20, True),
+        (False, 3, 0, False),
     ],
 )
-def test_rows_set_aside_by_auto(X, fits, n, n_calibration, again):
-    model = detector(light(max_iter=1)).fit(X[:n])
+def test_rows_set_aside_by_auto(X, fits, novelty, n, n_calibration, again):
+    model = detector(light(max_iter=1), novelty=novelty).fit(X[:n])
     assert len(model.calibration_scores_) == n_calibration
     assert fits == ([n - n_calibration, n] if again else [n - n_calibration])
     assert (np.diff(model.calibration_scores_) >= 0.0).all()
@@ -282,7 +284,7 @@ def test_rows_set_aside_are_scored_and_not_trained_on(X):
 
     model = detector(Spy(**light().get_params())).fit(table)
     held_out = np.setdiff1d(np.arange(len(X)), seen)
-    assert len(held_out) == 40
+    assert len(held_out) == 100
     np.testing.assert_allclose(model.calibration_scores_, np.sort(model.score_samples(table[held_out])))
 
 
@@ -292,7 +294,7 @@ def test_p_value_counts_the_calibration_rows_that_score_no_higher(X):
     scores, calibration = model.score_samples(rows), model.calibration_scores_
     expected = [(1 + np.count_nonzero(calibration <= score)) / (1 + len(calibration)) for score in scores]
     np.testing.assert_allclose(model.p_values(rows), expected, rtol=1e-12)
-    assert model.p_values(X[:1] * 1e6)[0] == 1 / 41
+    assert model.p_values(X[:1] * 1e6)[0] == 1 / 101
 
 
 @pytest.mark.parametrize("n", [19, 2])
