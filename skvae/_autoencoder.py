@@ -239,7 +239,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
-        _, encoded = self._encoded(X)
+        encoded = self._encode(self._rows(X))
         return self._engine.score(encoded)
 
     # -- what the base class asks ----------------------------------------------------------------------------------

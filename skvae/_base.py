@@ -80,19 +80,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         return 0.0
 
     def _fitted_attributes(self, engine: Any, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
-        """Attributes that follow from a trained engine and its (encoded) training rows.
-
-        `offset` is from `_offset`.
-        """
+        """Attributes that follow from a trained engine and its (encoded) training rows; `offset` is from `_offset`."""
         return {}
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _encoded(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Rows in data units, and encoded in their own precision."""
+    def _rows(self, X: Any) -> np.ndarray:
+        """Rows in data units."""
         check_is_fitted(self)
-        rows = read(self, X, reset=False).X
-        return rows, self.schema_.encode(rows).astype(rows.dtype, copy=False)
+        return read(self, X, reset=False).X
+
+    def _encode(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in data units -> what the engine reads, in their own precision."""
+        return self.schema_.encode(rows).astype(rows.dtype, copy=False)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
@@ -112,6 +112,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         encoded, offset = schema.encode(train.X), self._offset(schema, train)
         judged = None if held_out is None else (schema.encode(held_out.X), held_out.weight)
         plan = self._plan(len(train.X))
+        waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, validation=judged),
@@ -120,7 +121,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
-            patience=None if held_out is None else self._patience(plan.max_iter),
+            patience=None if held_out is None else Patience(*waiting),
             verbose=self.verbose,
         )
         engine.forget_optimiser()
@@ -215,9 +216,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             n_draws=self.n_train_samples,
             trim=self.trim,
         )
-
-    def _patience(self, max_iter: int) -> Patience:
-        return Patience(patience(self.n_iter_no_change, max_iter), self.tol, math.ceil(self.kl_warmup * max_iter))
 
     def _snapshot(self, engine: Engine, schema: TableSchema) -> dict[str, Any]:
         """What a ready-to-use copy of the estimator needs while training is under way."""
@@ -369,7 +367,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside the support of the likelihood.
         """
-        _, encoded = self._encoded(X)
+        encoded = self._encode(self._rows(X))
         return self._engine.encode(encoded)
 
     def inverse_transform(self, X: Any) -> Any:
@@ -419,7 +417,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             As for `transform`.
         """
-        _, encoded = self._encoded(X)
+        encoded = self._encode(self._rows(X))
         decoded = self.schema_.decode(self._engine.decode(self._engine.encode(encoded)))
         return frames.with_index_of(X, self.schema_.restore(decoded))
 

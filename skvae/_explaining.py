@@ -44,7 +44,7 @@ class Parts(NamedTuple):
 def parts(vae: Any, rows: Numbers) -> Parts:
     """The parts of a model's score of rows in data units; a missing cell's is 0."""
     schema = vae.schema_
-    cells, latent = vae._engine.explain(_encoded(vae, rows), vae.n_importance_samples)
+    cells, latent = vae._engine.explain(vae._encode(rows), vae.n_importance_samples)
     columns = -schema.surprise * schema.surprises(rows)
     columns[:, schema.active] += cells + schema.log_jacobian(rows)
     return Parts(columns, latent)
@@ -81,15 +81,10 @@ def completed(models: list[Any], rows: Numbers, blank: NDArray[np.bool_]) -> Num
 
 
 def _expectation(vae: Any, rows: Numbers) -> Numbers:
-    encoded = _encoded(vae, rows)
+    encoded = vae._encode(rows)
     guess = vae._engine.decode(vae._engine.encode(encoded))
     for _ in range(ROUNDS):
         guess = np.where(np.isnan(encoded), guess, encoded)
         guess = vae._engine.expectation(encoded, guess, vae.n_importance_samples)
     decoded: Numbers = vae.schema_.decode(guess)
     return decoded
-
-
-def _encoded(vae: Any, rows: Numbers) -> Numbers:
-    encoded: Numbers = vae.schema_.encode(rows).astype(rows.dtype, copy=False)
-    return encoded

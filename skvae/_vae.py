@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._engine.engine import VAEEngine
-from skvae._reading import Rows, Weighted, read
+from skvae._reading import Rows, Weighted
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 
@@ -351,7 +351,7 @@ class VAETransformer(BaseAutoencoder):
             In units of the latent space, in the order of `transform`, whose codes are the means. A row without an
             observed cell has the prior's mean and standard deviation.
         """
-        _, encoded = self._encoded(X)
+        encoded = self._encode(self._rows(X))
         return self._engine.posterior(encoded)
 
     def score_samples(self, X):
@@ -397,8 +397,7 @@ class VAETransformer(BaseAutoencoder):
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
           being the number of rows trained on.
         """
-        check_is_fitted(self)
-        return self._score_rows(read(self, X, reset=False).X)
+        return self._score_rows(self._rows(X))
 
     def _score_rows(self, rows: np.ndarray) -> np.ndarray:
         n_draws, schema = self._checked_draws(), self.schema_
@@ -411,7 +410,7 @@ class VAETransformer(BaseAutoencoder):
                 UserWarning,
                 stacklevel=3,
             )
-        scores: np.ndarray = self._engine.log_likelihood(schema.encode(rows).astype(rows.dtype, copy=False), n_draws)
+        scores: np.ndarray = self._engine.log_likelihood(self._encode(rows), n_draws)
         return scores + schema.log_jacobian(rows).sum(axis=1) - schema.surprise * surprises.sum(axis=1)
 
     def score_uncertainty(self, X):
@@ -431,13 +430,11 @@ class VAETransformer(BaseAutoencoder):
             Kish's 1 / sum w^2 of the normalised importance weights, from 1 to `n_importance_samples`. Near 1 the score
             rests on one draw, and more draws will raise it.
         """
-        check_is_fitted(self)
-        return self._uncertainty_of_rows(read(self, X, reset=False).X)
+        return self._uncertainty_of_rows(self._rows(X))
 
     def _uncertainty_of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        errors: tuple[np.ndarray, np.ndarray] = self._engine.sampling_error(
-            self.schema_.encode(rows), self._checked_draws()
-        )
+        errors: tuple[np.ndarray, np.ndarray]
+        errors = self._engine.sampling_error(self._encode(rows), self._checked_draws())
         return errors
 
     def _checked_draws(self) -> int:

@@ -515,7 +515,9 @@ def test_threshold_below_all_scores_is_in_sight():
 
 
 def test_equal_scores_are_drawn():
-    OutlierScoreDisplay.from_predictions(np.full(5, -3.0), offset=-3.0).figure_.draw_without_rendering()
+    display = OutlierScoreDisplay.from_predictions(np.full(5, -3.0), offset=-3.0)
+    display.figure_.draw_without_rendering()
+    assert sum(heights_of(display.patches_[0])) == 5
 
 
 def test_score_styles_win(judged):
