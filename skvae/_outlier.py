@@ -478,5 +478,4 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         shares = explain(self.estimators_, rows, seed=0).shares
         blank = np.isnan(rows)
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        filled = completed(self.estimators_, rows, blank)
-        return frames.with_index_of(X, self.estimators_[0].schema_.restore(filled))
+        return frames.as_given(X, completed(self.estimators_, rows, blank))

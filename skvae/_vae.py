@@ -528,7 +528,7 @@ class VAETransformer(BaseAutoencoder):
                 ConvergenceWarning,
                 stacklevel=6,
             )
-        engine.settle(encoded)
+        engine.settle(encoded, weight)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 
     def __sklearn_tags__(self) -> Any:

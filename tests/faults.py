@@ -250,7 +250,7 @@ FAULTS = (
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(encoded)",
+        "engine.settle(encoded, weight)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),

@@ -465,6 +465,15 @@ def test_explanation_names_the_corrupted_column(trained, corrupted):
 # -- complete --------------------------------------------------------------------------------------------------------
 
 
+def test_complete_keeps_fractions_where_fit_saw_integers():
+    """What is not replaced is as it was given, whatever the dtypes of fit."""
+    whole = pd.DataFrame(np.rint(10.0 * factors(200, 4)).astype(int), columns=list("abcdef"))
+    rows = whole.head(20) + 0.25
+    completed = detector().fit(whole).complete(rows)
+    assert (completed.dtypes == "float64").all()
+    assert ((completed != rows).sum(axis=1) <= 1).all()
+
+
 def test_completion_is_nearer_to_the_truth(trained, corrupted, X):
     clean, rows, cells, _ = corrupted
     completed = trained.complete(rows)

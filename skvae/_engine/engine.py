@@ -260,11 +260,13 @@ class VAEEngine(Engine):
     def _width(self) -> int:
         return max(super()._width(), int(self.model.prior.n_modes))
 
-    def settle(self, x: FloatArray) -> None:
+    def settle(self, x: FloatArray, weight: FloatArray | None) -> None:
         """Training is over: let the prior see the posteriors of at most EXEMPLARS of its rows."""
-        rows = Rows.from_numpy(x[_evenly(x, EXEMPLARS)], device=self.device)
+        part = _evenly(x, EXEMPLARS)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+        log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
         with torch.no_grad():
-            self.model.prior.settle(*self.model.posterior(rows.x, rows.observed))
+            self.model.prior.settle(*self.model.posterior(rows.x, rows.observed), log_weight)
         self._precise = None
 
     @staticmethod

@@ -133,6 +133,14 @@ def like(X: Any, values: NDArray[np.floating]) -> Any:
     return pd.DataFrame(values, columns=X.columns, index=X.index)
 
 
+def as_given(X: Any, values: NDArray[np.floating]) -> Any:
+    """Numbers in place of those of X: in its container, with its names, dtypes and index."""
+    container = container_of(X)
+    if container == NUMPY:
+        return values
+    return with_index_of(X, to_frame(values, container, names_of(X), dtypes_of(X)))
+
+
 def with_index_of(X: Any, restored: Any) -> Any:
     """`restored`, row for row from X, under the index of X where both are pandas frames."""
     if isinstance(X, pd.DataFrame) and isinstance(restored, pd.DataFrame):

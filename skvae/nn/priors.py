@@ -36,8 +36,8 @@ class Prior(nn.Module):
         """KL(q || p) per component in nats, shape (..., k), where it is closed; else None."""
         return None
 
-    def settle(self, mean: Tensor, log_std: Tensor) -> None:
-        """Training is over: take the posteriors of some training rows, two tensors of shape (m, k).
+    def settle(self, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> None:
+        """Training is over: take the posteriors of some training rows, two tensors of shape (m, k), weighted (m,).
 
         Most priors are what training made of them and do nothing here.
         """
@@ -129,7 +129,7 @@ class Mixture(Prior):
 
 
 class AggregatedPosterior(Mixture):
-    """N(0, I) while the networks train; then the mean of the posteriors of training rows, 1/m sum_i q(z|x_i).
+    """N(0, I) while the networks train; then the (weighted) mean of the training rows' posteriors, 1/m sum_i q(z|x_i).
 
     Of all priors the aggregated posterior gives the highest ELBO (Tomczak and Welling 2018, arXiv 1705.07120, section
     2). Set after training it costs no step, and with a fixed noise the model becomes a kernel density estimate along
@@ -152,13 +152,12 @@ class AggregatedPosterior(Mixture):
         """Whether the rows' posteriors are in place."""
         return self.n_modes > 1
 
-    def settle(self, mean: Tensor, log_std: Tensor) -> None:
-        self.means, self.log_stds = mean.clone(), log_std.clone()
-        self.logits = mean.new_zeros(len(mean))
+    def settle(self, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> None:
+        self.means, self.log_stds, self.logits = mean.clone(), log_std.clone(), log_weight.clone()
 
     def unsettle(self) -> None:
         origin = self.means.new_zeros(1, self.n_latent)
-        self.settle(origin, origin)
+        self.settle(origin, origin, origin[:, 0])
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor | None:
         return None if self.settled else kl_to_standard_normal(mean, log_std)

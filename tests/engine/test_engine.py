@@ -320,7 +320,7 @@ def test_settled_prior_is_made_of_the_rows_posteriors():
     x = table()
     one = aggregated(x)
     unsettled = one.log_likelihood(x, 8)  # makes the float64 copy, which settling must renew
-    one.settle(x)
+    one.settle(x, None)
     mean, std = one.posterior(x.astype(np.float32))
     prior = one.model.prior
     np.testing.assert_allclose(prior.means, mean, atol=1e-6)
@@ -333,7 +333,7 @@ def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
     x = table(95)
     one = aggregated(x)
     monkeypatch.setattr("skvae._engine.engine._evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
-    one.settle(x)
+    one.settle(x, None)
     assert one.model.prior.n_modes == 10
     np.testing.assert_allclose(one.model.prior.means, one.posterior(x[::10].astype(np.float32))[0], atol=1e-6)
 
@@ -342,7 +342,7 @@ def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
 def test_training_goes_on_with_the_prior_that_was_trained(resume):
     x = table()
     one, twin = aggregated(x), aggregated(x)
-    one.settle(x)
+    one.settle(x, None)
     for each in (one, twin):
         train(each, x, resume=resume)
     np.testing.assert_array_equal(one.encode(x), twin.encode(x))
@@ -352,7 +352,7 @@ def test_training_goes_on_with_the_prior_that_was_trained(resume):
 def test_state_restores_a_settled_prior():
     x = table()
     one = aggregated(x)
-    one.settle(x)
+    one.settle(x, None)
     twin = VAEEngine.from_state(one.state(), "cpu")
     np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
     np.testing.assert_array_equal(twin.sample_latent(5, 0), one.sample_latent(5, 0))
@@ -370,7 +370,7 @@ def test_parts_add_up_to_the_log_likelihood(prior, n_draws):
     x = holed(table())
     one = engine(prior=prior)
     train(one, x)
-    one.settle(x)
+    one.settle(x, None)
     columns, latent = one.explain(x, n_draws)
     assert columns.shape == x.shape
     np.testing.assert_allclose(columns.sum(1) + latent, one.log_likelihood(x, n_draws), atol=1e-9)

@@ -14,7 +14,7 @@ def settled(k, m=5):
     """An aggregated prior of m posteriors."""
     prior = AggregatedPosterior(k)
     draws = stream(2)
-    prior.settle(torch.randn(m, k, generator=draws), 0.3 * torch.randn(m, k, generator=draws) - 0.3)
+    prior.settle(torch.randn(m, k, generator=draws), 0.3 * torch.randn(m, k, generator=draws) - 0.3, torch.zeros(m))
     return prior
 
 
@@ -189,7 +189,7 @@ def assert_standard_normal(prior, k):
 def test_aggregated_is_standard_normal_until_it_settles_and_again_after():
     prior = AggregatedPosterior(3).double()
     assert_standard_normal(prior, 3)
-    prior.settle(torch.randn(7, 3, generator=stream(6)).double(), torch.zeros(7, 3).double())
+    prior.settle(torch.randn(7, 3, generator=stream(6)).double(), torch.zeros(7, 3).double(), torch.zeros(7).double())
     assert prior.settled
     assert prior.n_modes == 7
     prior.unsettle()
@@ -199,16 +199,18 @@ def test_aggregated_is_standard_normal_until_it_settles_and_again_after():
 def test_aggregated_is_the_mean_of_the_posteriors():
     means, stds = torch.randn(9, 3, generator=stream(6)).double(), torch.rand(9, 3, generator=stream(7)).double() + 0.2
     prior = AggregatedPosterior(3).double()
-    prior.settle(means, stds.log())
+    weight = torch.arange(1.0, 10.0).double()
+    prior.settle(means, stds.log(), weight.log())
     z = torch.randn(10, 3, generator=stream(4)).double()
-    density = np.mean([stats.norm.pdf(z, m, s).prod(1) for m, s in zip(means, stds, strict=True)], axis=0)
+    modes = [stats.norm.pdf(z, m, s).prod(1) for m, s in zip(means, stds, strict=True)]
+    density = np.average(modes, axis=0, weights=weight)
     np.testing.assert_allclose(prior.log_prob(z), np.log(density), rtol=1e-9)
 
 
 def test_aggregated_keeps_its_own_copy_of_the_posteriors():
     means = torch.randn(4, 2, generator=stream(6))
     prior = AggregatedPosterior(2)
-    prior.settle(means, means)
+    prior.settle(means, means, torch.zeros(len(means)))
     before = prior.means.clone()
     means.zero_()
     assert torch.equal(prior.means, before)
@@ -235,6 +237,6 @@ def test_aggregated_is_loaded_whatever_its_number_of_modes(start):
 def test_other_priors_are_what_training_made_of_them(name):
     prior = build(name, 2)
     before = {key: value.clone() for key, value in prior.state_dict().items()}
-    prior.settle(torch.ones(5, 2).double(), torch.zeros(5, 2).double())
+    prior.settle(torch.ones(5, 2).double(), torch.zeros(5, 2).double(), torch.zeros(5).double())
     prior.unsettle()
     assert all(torch.equal(before[key], value) for key, value in prior.state_dict().items())
