@@ -12,7 +12,7 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import skvae
-from skvae import _auto, _vae
+from skvae import _auto, _outlier, _outlier_models, _vae
 from skvae._engine import engine, runtime
 from skvae.nn import likelihoods, priors
 
@@ -49,7 +49,7 @@ def test_parameters_and_defaults_are_those_of_the_signature(member):
             assert ast.literal_eval(stated[1]) == parameter.default, name
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("estimator", ESTIMATORS[:2])
 def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     doc = {entry.name: " ".join(entry.desc) for entry in NumpyDocString(inspect.getdoc(estimator))["Parameters"]}
     smallest, largest = _auto.BATCH_SIZES
@@ -80,3 +80,19 @@ def test_constants_of_the_vae_are_stated():
     floor = likelihoods.MIN_LOG_STD
     assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
     assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE
+
+
+def test_numbers_of_the_detector_are_stated():
+    doc = {e.name: " ".join(e.desc) for e in NumpyDocString(inspect.getdoc(skvae.VAEOutlierDetector))["Parameters"]}
+    share, most, least = _outlier.CALIBRATION, _outlier.MOST_CALIBRATION, _outlier.LEAST_CALIBRATION
+    text = doc["calibration_fraction"]
+    assert f'"auto" is {share[False]}, or {share[True]} for ``novelty=True``' in text
+    assert f"at most {most:,} rows and at least {least}" in text
+    assert f"fewer than {least / share[False]:g} or {least / share[True]:g} rows" in text
+    assert f"under {_outlier.AUTO_P_VALUE}" in doc["contamination"]
+    (contaminated,), novel = (_outlier_models.DEFAULT_MODELS[novelty](500, 8) for novelty in (False, True))
+    notes = " ".join(inspect.getdoc(skvae.VAEOutlierDetector).split())
+    assert f"at least {contaminated.likelihood.keywords['min_scale']} of the column's" in notes
+    assert f"without the {contaminated.trim:.0%}".replace("%", " %") in notes
+    assert f"{novel[0].hidden_layer_sizes[0]} hidden units" in notes
+    assert f"fixed standard deviation of {novel[0].likelihood.keywords['scale']}" in notes
