@@ -24,6 +24,7 @@ AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
 MOST_CALIBRATION = 1_000  # ... at most so many
 LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
+MOST_THRESHOLD = 20_000  # training rows, evenly spaced, that the threshold of a numeric contamination is read off
 MAX_MODELS = 64
 
 
@@ -43,7 +44,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     contamination : "auto" or float, default="auto"
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
         calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
-        (0, 0.5] is the share of the training rows to flag. `set_contamination` changes it after fit.
+        (0, 0.5] is the share of the training rows to flag (read off 20,000 of them, evenly spaced, where there are
+        more). `set_contamination` changes it after fit.
 
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
@@ -91,7 +93,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     The models of ``estimator=None`` were chosen by the benchmark in docs/benchmarks.md:
 
     - ``novelty=False``: one linear model (no hidden layers) of the columns' normal scores, with one standard deviation
-      per column that is at least 0.7 of the column's, trained on each batch without the 30 % of its rows that fit
+      per column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit
       worst. It sees marginal distributions and the strongest dependencies, and little else that outliers could teach.
     - ``novelty=True``: two models with 128 hidden units and a fixed standard deviation of 0.3, one of the standardised
       columns and one of their normal scores, whose prior is the aggregated posterior. That is close to a kernel density
@@ -194,7 +196,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if not n_calibration or self._trains_again(n):
             self.estimators_ = self._fitted_models(X, n, p, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
-        self._training_scores = np.sort(self._score_rows(rows))
+        spaced = slice(None, None, -(-n // MOST_THRESHOLD))
+        self._training_scores = np.sort(self._score_rows(rows[spaced]))
         self.offset_ = self._threshold(self.contamination)
 
     def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:
@@ -388,8 +391,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n = len(self.calibration_scores_)
         if n == 0:
             raise ValueError(
-                f"p-values need rows that were kept out of training, and this fit on {len(self._training_scores)} rows "
-                f"kept none. Fit on at least 20 rows, or pass a calibration_fraction above 0."
+                f"p-values need rows that were kept out of training, and the last fit kept none. "
+                f"Fit on at least 20 rows, or pass a calibration_fraction above 0."
             )
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 

@@ -32,8 +32,8 @@ def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
         _quiet(
             hidden_layer_sizes=(),
             marginals="normal",
-            likelihood=partial(Gaussian, scale="column", min_scale=0.7),
-            trim=0.3,
+            likelihood=partial(Gaussian, scale="column", min_scale=0.5),
+            trim=0.35,
             max_iter=_epochs(500, n),
             **COMMON,
             **options,
