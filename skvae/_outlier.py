@@ -391,8 +391,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n = len(self.calibration_scores_)
         if n == 0:
             raise ValueError(
-                f"p-values need rows that were kept out of training, and the last fit kept none. "
-                f"Fit on at least 20 rows, or pass a calibration_fraction above 0."
+                "p-values need rows that were kept out of training, and the last fit kept none. "
+                "Fit on at least 20 rows, or pass a calibration_fraction above 0."
             )
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 

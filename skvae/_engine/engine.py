@@ -142,7 +142,7 @@ class Engine:
         return self._precise, torch.float64
 
     def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:
-        size = chunk_size(n_draws, self._width())
+        size = chunk_size(n_draws, self._width(), self.device)
         for start in range(0, len(x), size):
             yield Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device)
 

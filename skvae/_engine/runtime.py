@@ -14,7 +14,7 @@ from torch import Tensor
 
 GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
 SHARED_PRODUCTS = 100_000_000  # multiplications per pass through a network from which a second thread pays
-CHUNK_CELLS = 2**22  # numbers that one layer may hold at once in inference
+CHUNK_CELLS = {"cpu": 2**19, "cuda": 2**24}  # numbers a layer holds at once in inference: a cache's worth, a GPU's load
 
 
 Step = TypeVar("Step")
@@ -86,6 +86,7 @@ def single_threaded(steps: Iterator[Step]) -> Iterator[Step]:
         yield step
 
 
-def chunk_size(n_draws: int, width: int) -> int:
+def chunk_size(n_draws: int, width: int, device: torch.device | str = "cpu") -> int:
     """Rows per inference chunk, so that the widest layer holds at most CHUNK_CELLS numbers."""
-    return max(1, CHUNK_CELLS // (n_draws * width))
+    cells = CHUNK_CELLS.get(torch.device(device).type, CHUNK_CELLS["cuda"])
+    return max(1, cells // (n_draws * width))

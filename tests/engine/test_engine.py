@@ -397,7 +397,7 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
     train(one, x)
     guess = np.nan_to_num(x)
     answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
-    monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda n_draws, width: 7)
+    monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
     again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
     for mine, other in zip(answers, again, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-10)

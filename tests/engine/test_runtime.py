@@ -55,7 +55,7 @@ def test_generator_is_a_stream_of_its_own():
 def test_chunks_hold_a_row_at_least_and_a_layer_at_most(n_draws):
     size = chunk_size(n_draws, 128)
     assert size >= 1
-    assert size == 1 or size * n_draws * 128 <= CHUNK_CELLS
+    assert size == 1 or size * n_draws * 128 <= CHUNK_CELLS["cpu"]
 
 
 def test_small_tables_stay_on_the_cpu():
