@@ -82,7 +82,7 @@ def test_inference_chunks_do_not_show(model, size):
     X = holed(30, seed=7)
     whole = answers(model, X)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skvae._engine.runtime.CHUNK_CELLS", {"cpu": size})
+        patch.setattr("skvae._engine.runtime.CHUNK_CELLS", {"cpu": size, "cuda": size})
         assert_close(answers(model, X), whole)
 
 
