@@ -59,7 +59,7 @@ class VAETransformer(BaseAutoencoder):
     prior : {"standard_normal", "mixture", "aggregated"} or callable, default="mixture"
         Distribution p(z) of the codes: N(0, I); a mixture of 8 Gaussians with diagonal covariances that is learned
         with the rest; or N(0, I) in training and after it the aggregated posterior [5]_, the mean of q(z|x) over the
-        training rows (at most 1,024, evenly spaced). A callable ``prior(n_components)`` returns a
+        training rows (at most 2,048, evenly spaced). A callable ``prior(n_components)`` returns a
         ``skvae.nn.priors.Prior``.
 
     marginals : {"linear", "normal"}, default="linear"

@@ -82,6 +82,11 @@ def test_constants_of_the_vae_are_stated():
     assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE
 
 
+def test_rows_of_the_aggregated_prior_are_stated():
+    doc = {e.name: " ".join(e.desc) for e in NumpyDocString(inspect.getdoc(skvae.VAETransformer))["Parameters"]}
+    assert f"at most {engine.EXEMPLARS:,}, evenly spaced" in doc["prior"]
+
+
 def test_numbers_of_the_detector_are_stated():
     doc = {e.name: " ".join(e.desc) for e in NumpyDocString(inspect.getdoc(skvae.VAEOutlierDetector))["Parameters"]}
     share, most, least = _outlier.CALIBRATION, _outlier.MOST_CALIBRATION, _outlier.LEAST_CALIBRATION

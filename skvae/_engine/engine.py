@@ -35,7 +35,7 @@ from skvae.nn.objectives import log_mean_exp
 FloatArray = NDArray[np.floating]
 
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off
-EXEMPLARS = 1_024  # rows whose posteriors make an aggregated prior
+EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
