@@ -58,41 +58,66 @@ def jobs(
 # -- report ------------------------------------------------------------------------------------------------------------
 
 
-def table_of(found: list[Record], protocol: str, measure: str) -> Table:
-    """Mean over seeds, tables x methods; NaN where a method failed."""
-    cells = defaultdict(dict)
+Cells = dict[tuple[str, str], dict[int, float]]  # (table, method) -> seed -> value
+
+
+def cells_of(found: list[Record], protocol: str, measure: str) -> Cells:
+    """Every measurement of a protocol; NaN where a method failed."""
+    cells: Cells = defaultdict(dict)
     for record in found:
         home, table = record["problem"].split(": ", 1)
         if home == protocol:
             cells[table, record["method"]][record["seed"]] = record.get(measure, math.nan)
-    rows = {key: mean(by_seed.values()) for key, by_seed in cells.items()}
-    return pd.Series(rows, dtype=float).unstack()
+    return cells
+
+
+def table_of(found: list[Record], protocol: str, measure: str) -> Table:
+    """Mean over seeds, tables x methods; NaN where a method failed."""
+    cells = cells_of(found, protocol, measure)
+    return pd.Series({key: mean(by_seed.values()) for key, by_seed in cells.items()}, dtype=float).unstack()
+
+
+def paired_differences(cells: Cells, name: str) -> np.ndarray:
+    """The detector's value less that of a method, per table, over the seeds that both have.
+
+    What was run under one seed because there is no chance in it has the same value under all.
+    """
+    differences = []
+    for table in sorted({table for table, method in cells if method == name}):
+        ours, theirs = cells[table, DETECTOR], cells[table, name]
+        if list(theirs) == [0] and name in DETERMINISTIC:
+            theirs = dict.fromkeys(ours, theirs[0])
+        differences.append(mean(ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()))
+    return np.array([difference for difference in differences if not math.isnan(difference)])
 
 
 def bootstrap(differences: np.ndarray) -> tuple[float, float, float]:
     """Mean, and the 95 % interval of the mean over tables drawn with replacement."""
-    drawn = np.random.default_rng(0).integers(len(differences), size=(DRAWS, len(differences)))
-    low, high = np.quantile(differences[drawn].mean(axis=1), [0.025, 0.975])
+    low, high = np.quantile(_resampled_means(differences), [0.025, 0.975])
     return float(differences.mean()), float(low), float(high)
 
 
 def share_above(differences: np.ndarray) -> float:
     """Share of the bootstrap's means that are above 0."""
+    return float((_resampled_means(differences) > 0).mean())
+
+
+def _resampled_means(differences: np.ndarray) -> np.ndarray:
     drawn = np.random.default_rng(0).integers(len(differences), size=(DRAWS, len(differences)))
-    return float((differences[drawn].mean(axis=1) > 0).mean())
+    return differences[drawn].mean(axis=1)
 
 
 def comparison_rows(found: list[Record], protocol: str, folder: Path | None) -> list[list[str]]:
     """One row per method: means, paired differences in AUROC with their interval, seconds; best first."""
     auroc, aucpr = (table_of(found, protocol, measure) for measure in ("auroc", "aucpr"))
+    cells = cells_of(found, protocol, "auroc")
     seconds = table_of(found, protocol, "fit_seconds") + table_of(found, protocol, "score_seconds")
     published = published_means(folder, protocol)
     rows = []
     for name in auroc.mean().sort_values(ascending=False).index:
-        both = auroc[[DETECTOR, name]].dropna() if name != DETECTOR else None
         against = ["", ""]
-        if both is not None:
-            differences = (both[DETECTOR] - both[name]).to_numpy()
+        if name != DETECTOR:
+            differences = paired_differences(cells, name)
             centre, low, high = bootstrap(differences)
             against = [
                 f"{100 * centre:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
