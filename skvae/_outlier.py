@@ -95,9 +95,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     - ``novelty=False``: one linear model (no hidden layers) of the columns' normal scores, with one standard deviation
       per column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit
       worst. It sees marginal distributions and the strongest dependencies, and little else that outliers could teach.
-    - ``novelty=True``: two models with 128 hidden units and a fixed scale of 0.3, a Student-t one of the standardised
-      columns and a Gaussian one of their normal scores, whose prior is the aggregated posterior. That is close to a
-      kernel density estimate [1]_, along the manifold that the decoder has learned.
+    - ``novelty=True``: two models with 128 hidden units and a fixed standard deviation of 0.3, one of the standardised
+      columns and one of their normal scores, whose prior is the aggregated posterior. That is close to a kernel density
+      estimate [1]_, along the manifold that the decoder has learned.
 
     The mean of log-densities is the log-density of a geometric mean, which integrates to 1 or less.
 

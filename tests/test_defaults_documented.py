@@ -101,4 +101,4 @@ def test_numbers_of_the_detector_are_stated():
     assert f"at least {contaminated.likelihood.keywords['min_scale']} of the column's" in notes
     assert f"without the {contaminated.trim:.0%}".replace("%", " %") in notes
     assert f"{novel[0].hidden_layer_sizes[0]} hidden units" in notes
-    assert f"fixed scale of {novel[0].likelihood.keywords['scale']}" in notes
+    assert f"fixed standard deviation of {novel[0].likelihood.keywords['scale']}" in notes
