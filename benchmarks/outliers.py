@@ -207,7 +207,9 @@ def _draw_ranks(axes: object, ranks: pd.Series, width: float) -> None:
     axes.scatter(ranks, places, color=colours, zorder=3)
     axes.axvspan(ranks[DETECTOR] - width / 2, ranks[DETECTOR] + width / 2, color="C3", alpha=0.08)
     axes.set_yticks(places, ranks.index)
-    note = f"bars are one critical difference ({width:.1f}) wide: two methods differ at 5 % if theirs do not overlap"
-    axes.set_xlabel(f"mean rank, 1 is best; {note}", fontsize=8)
+    axes.set_xlabel(
+        f"mean rank, 1 is best; bars are one critical difference ({width:.1f}) wide:\n"
+        f"two methods differ at 5 % if their bars do not overlap"
+    )
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
