@@ -14,6 +14,7 @@ BATCH_SIZE = 128
 COMMON: dict[str, Any] = {
     "objective": "elbo",
     "n_train_samples": 1,
+    "n_importance_samples": 8,
     "learning_rate_init": 5e-3,
     "alpha": 0.01,
     "batch_size": BATCH_SIZE,
@@ -33,7 +34,6 @@ def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
             marginals="normal",
             likelihood=partial(Gaussian, scale="column", min_scale=0.5),
             trim=0.35,
-            n_importance_samples=8,
             max_iter=_epochs(500, n),
             **COMMON,
             **options,
@@ -50,7 +50,6 @@ def novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
             marginals=marginals,
             likelihood=partial(Gaussian, scale=0.3),
             prior="aggregated",
-            n_importance_samples=4,
             max_iter=_epochs(600, n),
             **COMMON,
             **options,
