@@ -11,6 +11,7 @@ from skvae._vae import VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 BATCH_SIZE = 128
+MOST_EPOCHS = 400  # of a table that is a batch by itself
 COMMON: dict[str, Any] = {
     "objective": "elbo",
     "n_train_samples": 1,
@@ -23,7 +24,7 @@ COMMON: dict[str, Any] = {
 
 
 def _epochs(steps: int, n: int) -> int:
-    return math.ceil(steps / math.ceil(n / BATCH_SIZE))
+    return min(MOST_EPOCHS, math.ceil(steps / math.ceil(n / BATCH_SIZE)))
 
 
 def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
