@@ -173,14 +173,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The schema that the training rows show, and an engine at its start values."""
         likelihoods = self._column_likelihoods(rows)
         kinds = kinds_of(likelihoods, self._likelihood_option)
-        schema = infer_schema(
-            *train,
-            container=rows.container,
-            names=rows.names,
-            dtypes=rows.dtypes,
-            kinds=kinds,
-            marginals=self.marginals,
-        )
+        told: dict[str, Any] = {"container": rows.container, "names": rows.names, "dtypes": rows.dtypes, "kinds": kinds}
+        schema = infer_schema(*train, **told, marginals=self.marginals)
         if not len(schema.active):
             raise ValueError(
                 f"Every column of X is constant over its {len(train.X)} training rows, so there is nothing to learn. "

@@ -24,7 +24,7 @@ AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
 MOST_CALIBRATION = 1_000  # ... at most so many
 LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
-MOST_THRESHOLD = 20_000  # training rows, evenly spaced, that the threshold of a numeric contamination is read off
+MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share is asked for later
 MAX_MODELS = 64
 
 
@@ -44,8 +44,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     contamination : "auto" or float, default="auto"
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
         calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
-        (0, 0.5] is the share of the training rows to flag (read off 20,000 of them, evenly spaced, where there are
-        more). `set_contamination` changes it after fit.
+        (0, 0.5] is the share of the training rows to flag. `set_contamination` changes it after fit (after "auto",
+        the share is read off 20,000 training rows, evenly spaced, where there are more).
 
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
@@ -196,8 +196,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if not n_calibration or self._trains_again(n):
             self.estimators_ = self._fitted_models(X, n, p, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
-        spaced = slice(None, None, -(-n // MOST_THRESHOLD))
-        self._training_scores = np.sort(self._score_rows(rows[spaced]))
+        step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
+        self._training_scores = np.sort(self._score_rows(rows[::step]))
         self.offset_ = self._threshold(self.contamination)
 
     def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:

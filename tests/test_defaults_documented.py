@@ -94,7 +94,7 @@ def test_numbers_of_the_detector_are_stated():
     assert f'"auto" is {share[False]}, or {share[True]} for ``novelty=True``' in text
     assert f"at most {most:,} rows and at least {least}" in text
     assert f"fewer than {least / share[False]:g} or {least / share[True]:g} rows" in text
-    assert f"read off {_outlier.MOST_THRESHOLD:,} of them" in doc["contamination"]
+    assert f"read off {_outlier.MOST_THRESHOLD:,} training rows" in doc["contamination"]
     assert f"under {_outlier.AUTO_P_VALUE}" in doc["contamination"]
     (contaminated,), novel = (_outlier_models.DEFAULT_MODELS[novelty](500, 8) for novelty in (False, True))
     notes = " ".join(inspect.getdoc(skvae.VAEOutlierDetector).split())

@@ -219,10 +219,12 @@ def test_verbose_prints_what_the_default_models_do(X, capsys, monkeypatch):
     assert len(capsys.readouterr().out.splitlines()) >= 2
 
 
-def test_the_threshold_of_a_long_table_is_read_off_evenly_spaced_rows(X, monkeypatch):
+def test_the_threshold_of_a_long_table_is_read_off_evenly_spaced_rows_only_after_auto(X, monkeypatch):
     monkeypatch.setattr("skvae._outlier.MOST_THRESHOLD", 100)
-    model = detector(contamination=0.1).fit(X)
+    model = detector().fit(X).set_contamination(0.1)
     assert model.offset_ == np.quantile(model.score_samples(X)[::4], 0.1)
+    exact = detector(contamination=0.1).fit(X)
+    assert exact.offset_ == np.quantile(exact.score_samples(X), 0.1)
 
 
 # -- calibration and p-values ----------------------------------------------------------------------------------------
