@@ -6,11 +6,14 @@ from the files in it (``adbench/*.npz``, ``uci_imputation/*.csv.gz``, ``mixed/*.
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,17 @@ PROTOCOLS = ("contaminated", "clean")
 UCI = ("banknote", "boston_housing", "concrete", "wine_red", "wine_white")  # breast and yeast stand elsewhere already
 MIXED = ("abalone", "adult", "california_housing", "credit_g", "diamonds", "insurance", "online_shoppers")
 HIVAE = ("letter",)
+
+# Synthetic tables: every mixed table. The columns left out are other columns written in another way.
+SYNTHESIS = (*MIXED, "mushroom", "penguins", "titanic")
+DERIVED = {"titanic": ["class", "who", "adult_male", "embark_town", "alive", "alone"]}
+
+# Imputation: the tables of the MIWAE paper and the column that it left out; those of HI-VAE and their published masks.
+MIWAE = {"banknote": "class", "breast_wdbc": "diagnosis", "concrete": "strength", "wine_red": None, "wine_white": None,
+         "yeast": "site"}  # fmt: skip
+HIVAE_MASKED = ("adult", "breast", "letter", "spam", "wine")
+HIVAE_SHARES = (10, 20, 30, 40, 50)
+HIDDEN_SHARE = 0.5  # of the MIWAE tables
 
 
 @dataclass(frozen=True)
@@ -158,3 +172,147 @@ def outlier_split(name: str, protocol: str, seed: int) -> OutlierSplit:
     train, held_out = np.split(normal, [len(normal) // 2])
     scored = np.concatenate([held_out, np.flatnonzero(y == 1)])
     return OutlierSplit(name, protocol, seed, table[train], table[scored], y[scored])
+
+
+# -- tables of mixed kinds ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TableSplit:
+    """Training and held-out rows of a table of mixed kinds, and the column to predict."""
+
+    name: str
+    seed: int
+    train: pd.DataFrame
+    test: pd.DataFrame
+    target: str
+
+
+def table_problems() -> dict[str, Callable[[], tuple[pd.DataFrame, str]]]:
+    """Name -> loader of a frame and its target: numbers, booleans and categories, with missing cells."""
+    folder = os.environ.get("SKVAE_DATA")
+    if folder is None:
+        return {"sk/wine": _wine, "sk/diabetes": _diabetes}
+    schema = json.loads((Path(folder) / "mixed" / "schema.json").read_text())
+    return {f"mixed/{name}": partial(_mixed_frame, Path(folder), name, schema[name]) for name in sorted(SYNTHESIS)}
+
+
+def table_split(name: str, seed: int) -> TableSplit:
+    """80/20 split of a table, drawn at random even where the table comes with a split of its own."""
+    frame, target = table_problems()[name]()
+    train, test = train_test_split(frame, test_size=0.2, random_state=seed)
+    return TableSplit(name, seed, train.reset_index(drop=True), test.reset_index(drop=True), target)
+
+
+def _wine() -> tuple[pd.DataFrame, str]:
+    data = datasets.load_wine(as_frame=True).frame
+    return data.assign(target=typed(data["target"], "categorical"), proline=data["proline"].astype("int64")), "target"
+
+
+def _diabetes() -> tuple[pd.DataFrame, str]:
+    data = datasets.load_diabetes(as_frame=True, scaled=False).frame
+    return data.assign(sex=typed(data["sex"], "binary")), "target"
+
+
+def _mixed_frame(folder: Path, name: str, schema: dict[str, Any]) -> tuple[pd.DataFrame, str]:
+    raw = pd.read_csv(folder / schema["file"], keep_default_na=False, na_values=[""])
+    raw = raw.drop(columns=DERIVED.get(name, []))
+    kinds = schema["columns"]
+    columns = {column: typed(raw[column], kinds[column]["kind"], kinds[column].get("order")) for column in raw}
+    return pd.DataFrame(columns), schema["target"]
+
+
+def typed(column: pd.Series, kind: str, order: list[Any] | None = None) -> pd.Series:
+    """A column with the dtype of its kind.
+
+    Measurements are floats, counts integers (nullable where cells are missing), booleans stay, and all else, numbers
+    that name things included, is a category: an ordered one where the kind is "ordinal".
+    """
+    if kind == "continuous":
+        return column.astype("float64")
+    if kind == "count":
+        return column.astype("Int64" if column.isna().any() else "int64")
+    if column.dtype == bool:
+        return column
+    levels = order or sorted(column.dropna().unique())
+    return column.astype(pd.CategoricalDtype(levels, ordered=kind == "ordinal"))
+
+
+# -- imputation --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A table, which of its cells are hidden, and the number of levels of each category."""
+
+    name: str
+    mask: int
+    complete: pd.DataFrame  # cells missing here are neither shown nor scored
+    hidden: np.ndarray
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The table with missing cells where they are hidden."""
+        return self.complete.mask(self.hidden)
+
+
+def imputation_problems() -> dict[str, Callable[[int], Masked]]:
+    """Name -> loader of the table under the mask of that number.
+
+    "miwae/...": half of the cells, drawn at random; the mask depends on the table's name and the number alone.
+    "hivae20/...": the masks published with HI-VAE, here those with 20 % of the cells of every column.
+    """
+    folder = os.environ.get("SKVAE_DATA")
+    if folder is None:
+        return {name: partial(_half_hidden, name, load) for name, load in _OWN_FRAMES.items()}
+    root = Path(folder)
+    problems: dict[str, Callable[[int], Masked]] = {}
+    for name, left_out in MIWAE.items():
+        load = partial(_all_numbers, root / "uci_imputation" / f"{name}.csv.gz", left_out)
+        problems[f"miwae/{name}"] = partial(_half_hidden, f"miwae/{name}", load)
+    for share in HIVAE_SHARES:
+        for name in HIVAE_MASKED:
+            path = root / "hivae" / f"{name}.npz"
+            problems[f"hivae{share}/{name}"] = partial(_published_mask, f"hivae{share}/{name}", path, share)
+    return problems
+
+
+_OWN_FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
+    "sk/breast_cancer": lambda: datasets.load_breast_cancer(as_frame=True).data,
+    "sk/wine": lambda: _wine()[0],
+}
+
+
+def _half_hidden(name: str, load: Callable[[], pd.DataFrame], mask: int) -> Masked:
+    frame = load()
+    n_cells = frame.size
+    rng = np.random.default_rng([mask, *name.encode()])
+    hidden = np.zeros(n_cells, dtype=bool)
+    hidden[rng.choice(n_cells, int(HIDDEN_SHARE * n_cells), replace=False)] = True
+    return Masked(name, mask, frame, hidden.reshape(frame.shape))
+
+
+def _all_numbers(path: Path, left_out: str | None) -> pd.DataFrame:
+    frame = pd.read_csv(path)
+    return frame.drop(columns=[] if left_out is None else [left_out]).astype("float64")
+
+
+_HIVAE_KINDS = {"real": "continuous", "pos": "continuous", "count": "count", "cat": "categorical", "ordinal": "ordinal"}
+
+
+def _published_mask(name: str, path: Path, share: int, mask: int) -> Masked:
+    with np.load(path) as archive:
+        table, types, shape = archive["X"].astype(np.float64), archive["types"], tuple(archive["shape"])
+        bits = archive[f"missing{share}_{mask + 1}"]
+    hidden = np.unpackbits(bits, count=math.prod(shape)).reshape(shape).astype(bool)
+    return Masked(name, mask, _hivae_frame(table, types), hidden & ~np.isnan(table))
+
+
+def _hivae_frame(table: np.ndarray, types: np.ndarray) -> pd.DataFrame:
+    """Levels are integers; of a count whose cells will be hidden the dtype is nullable."""
+    columns = {}
+    for i, (values, kind) in enumerate(zip(table.T, types, strict=True)):
+        column = pd.Series(values)
+        column = column if kind in ("real", "pos") else column.astype("Int64")
+        columns[f"x{i}"] = column if kind == "count" else typed(column, _HIVAE_KINDS[kind])
+    return pd.DataFrame(columns)

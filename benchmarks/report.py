@@ -1,4 +1,4 @@
-"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report {density,defaults,outliers,speed}``.
+"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report REPORT``.
 
 Only the text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks import outliers, records
+from benchmarks import imputation, outliers, records, tables
 from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("report", choices=REPORTS)
     parser.add_argument("--results", type=Path, help="default: benchmarks/results/REPORT.jsonl")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
-    parser.add_argument("--plot", type=Path, help="density and outliers only: also draw the result into this file")
+    parser.add_argument("--plot", type=Path, help=f"{', '.join(PLOTS)} only: also draw the result into this file")
     args = parser.parse_args(arguments)
     results = args.results or records.RESULTS / f"{args.report}.jsonl"
     found, environments = records.read(results)
@@ -288,22 +288,67 @@ def _spread(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, fl
 
 def outliers_report(found: list[Record]) -> list[str]:
     """Per protocol: all methods by their mean AUROC, then every table; then seconds and failures."""
-    folder = os.environ.get("SKVAE_DATA")
     parts = []
     for protocol in PROTOCOLS:
-        rows = outliers.comparison_rows(found, protocol, None if folder is None else Path(folder))
+        rows = outliers.comparison_rows(found, protocol, _data_folder())
         parts += [f"### {protocol.capitalize()} training rows", markdown(outliers.HEADER, rows)]
         parts += [f"AUROC in percent, {protocol} training rows:", markdown(*outliers.per_table(found, protocol))]
     return [*parts, outliers.seconds_note(found), *failures([record for record in found if record["seed"] == 0])]
+
+
+def _data_folder() -> Path | None:
+    folder = os.environ.get("SKVAE_DATA")
+    return None if folder is None else Path(folder)
+
+
+# -- synthetic tables and imputation -----------------------------------------------------------------------------------
+
+
+def tables_report(found: list[Record]) -> list[str]:
+    """Means per method, the VAE against each, then every table by each measure."""
+    parts = [markdown(*tables.summary(found)), markdown(*tables.paired(found))]
+    for title, measure, digits, beside in (
+        ("Error of the columns, in percent:", "columns, %", 1, None),
+        ("Error of the pairs of columns, in percent:", "pairs, %", 1, None),
+        ("AUC or R2 on held-out real rows after training on drawn ones:", "downstream", 3, "downstream_real"),
+        ("AUC of telling drawn from real rows, 0.5 is best:", "detection", 3, None),
+    ):
+        parts += [title, markdown(*tables.per_table(found, measure, digits, beside))]
+    return parts + failures(found)
+
+
+def imputation_report(found: list[Record]) -> list[str]:
+    """Per kind of table: means over masks, the imputer against each rival, seconds."""
+    parts = []
+    for prefix, title in imputation.TITLES.items():
+        if not any(record["problem"].startswith(prefix) for record in found):
+            continue
+        parts.append(f"### {title}")
+        for measure, (label, _) in imputation.MEASURES.items():
+            if measure == "hivae_error" and prefix != "hivae":
+                continue
+            header, rows = imputation.per_table(found, measure, prefix, _data_folder())
+            if rows:
+                parts += [f"{label[0].upper()}{label[1:]}:", markdown(header, rows)]
+                parts += [markdown(*against)] if (against := imputation.paired(found, measure, prefix))[1] else []
+        parts.append(markdown(*imputation.seconds(found, prefix)))
+    return parts + failures(found)
 
 
 REPORTS = {
     "density": density_report,
     "defaults": defaults_report,
     "outliers": outliers_report,
+    "tables": tables_report,
+    "imputation": imputation_report,
     "speed": speed_report,
 }
-PLOTS = {"density": lambda found, path: plot_differences(scores(found), path), "outliers": outliers.plot_ranks}
+PLOTS = {
+    "density": lambda found, path: plot_differences(scores(found), path),
+    "outliers": outliers.plot_ranks,
+    "tables": tables.plot,
+    "imputation": imputation.plot,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,7 @@
-"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,speed}``; results are JSON lines.
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed}``.
 
-The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's own are used.
+Results are JSON lines. The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's
+own are used.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import outliers, records
+from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.vae import DEFAULT, VAES, VAEMethod
-from benchmarks.problems import PROTOCOLS, Split, density_problems, density_split, outlier_problems, outlier_split
+from benchmarks.problems import (
+    PROTOCOLS,
+    Split,
+    density_problems,
+    density_split,
+    imputation_problems,
+    outlier_problems,
+    outlier_split,
+    table_problems,
+    table_split,
+)
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from benchmarks.speed import speed_records
 
@@ -55,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         ("density", "held-out log-likelihood of the default beside its rivals"),
         ("defaults", "the same for settings that differ from the default in one factor"),
         ("outliers", "how well the outlier detector ranks, beside its rivals, on contaminated and clean tables"),
+        ("tables", "how like real rows those are that the default draws, beside generators of tables"),
+        ("imputation", "how well hidden cells are filled, beside other imputers"),
         ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -65,22 +78,31 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--smoke", action="store_true", help="a tiny run that only shows that it works")
         if name != "speed":
             command.add_argument("--problems", nargs="+", metavar="TABLE", help="names of tables")
-            default = 5 if name == "outliers" else 3
-            command.add_argument("--seeds", type=int, default=default, help=f"number of splits (default {default})")
+            default, what = {"outliers": (5, "splits"), "imputation": (10, "masks")}.get(name, (3, "splits"))
+            command.add_argument("--seeds", type=int, default=default, help=f"number of {what} (default {default})")
     density, defaults = commands.choices["density"], commands.choices["defaults"]
     density.add_argument("--methods", nargs="+", metavar="METHOD", default=["rivals", "default"],
                          help=f"names or groups ({', '.join(GROUPS)}); default: rivals default")  # fmt: skip
     defaults.add_argument("--factors", nargs="+", choices=list(FACTORS), metavar="FACTOR",
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
     _add_outlier_options(commands.choices["outliers"])
+    _add_methods(commands.choices["tables"], tables.GROUPS, "vae rivals", "networks needs ctgan")
+    _add_methods(commands.choices["imputation"], imputation.GROUPS, "vae rivals", "trees and networks are slow")
+    default = imputation.PUBLISHED_MASKS
+    commands.choices["imputation"].add_argument(
+        "--published-masks", type=int, default=default, help=f"number of HI-VAE's masks (default {default})"
+    )
     return parser
 
 
 def _add_outlier_options(command: argparse.ArgumentParser) -> None:
-    groups = ", ".join(outliers.GROUPS)
-    text = f"names or groups ({groups}; pyod and networks need PyOD); default: detector rivals"
-    command.add_argument("--methods", nargs="+", metavar="METHOD", default=["detector", "rivals"], help=text)
+    _add_methods(command, outliers.GROUPS, "detector rivals", "pyod and networks need PyOD")
     command.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
+
+
+def _add_methods(command: argparse.ArgumentParser, groups: Iterable[str], default: str, note: str) -> None:
+    text = f"names or groups ({', '.join(groups)}; {note}); default: {default}"
+    command.add_argument("--methods", nargs="+", metavar="METHOD", default=default.split(), help=text)
 
 
 def _default_out(args: argparse.Namespace) -> Path:
@@ -97,8 +119,7 @@ def run_density(args: argparse.Namespace, out: Path) -> None:
     """Every method on every table and seed."""
     names = [name for asked in args.methods for name in GROUPS.get(asked, [asked])]
     _refuse_unknown("methods", names, DENSITY_METHODS, f" and the groups {list(GROUPS)}")
-    tables = _tables(args, density_problems())
-    _measure_all({name: DENSITY_METHODS[name] for name in names}, tables, args, out)
+    _measure_all({name: DENSITY_METHODS[name] for name in names}, _tables(args, density_problems()), args, out)
 
 
 def run_defaults(args: argparse.Namespace, out: Path) -> None:
@@ -106,8 +127,8 @@ def run_defaults(args: argparse.Namespace, out: Path) -> None:
     methods: dict[str, Method] = {DEFAULT: VAES[DEFAULT]}
     for factor in args.factors or list(FACTORS)[: 2 if args.smoke else None]:
         methods |= {f"{factor}: {option}": method for option, method in FACTORS[factor].items()}
-    tables = _tables(args, [name for name in STUDY_TABLES if name in density_problems()])
-    _measure_all(methods, tables, args, out)
+    offered = [name for name in STUDY_TABLES if name in density_problems()]
+    _measure_all(methods, _tables(args, offered), args, out)
 
 
 def run_outliers(args: argparse.Namespace, out: Path) -> None:
@@ -116,9 +137,9 @@ def run_outliers(args: argparse.Namespace, out: Path) -> None:
     _refuse_unknown("methods", names, outliers.METHODS, f" and the groups {list(outliers.GROUPS)}")
     _refuse_unknown("tables", args.problems or [], outlier_problems(), "; is SKVAE_DATA set?")
     writer = records.Writer(out, _seeds(args))
-    tables = args.problems or list(outlier_problems())[: 1 if args.smoke else None]
+    problems = args.problems or list(outlier_problems())[: 1 if args.smoke else None]
     _write_all(
-        list(outliers.jobs(names, tables, args.protocols, _seeds(args), writer)),
+        list(outliers.jobs(names, problems, args.protocols, _seeds(args), writer)),
         lambda blank: _outlier_record(blank, rows=outliers.SMOKE_ROWS if args.smoke else None),
         writer,
     )
@@ -133,6 +154,48 @@ def _outlier_record(blank: records.Record, rows: int | None) -> records.Record:
     return _or_error(blank, lambda: measure_outliers(blank["method"], outliers.METHODS[blank["method"]], split))
 
 
+def run_tables(args: argparse.Namespace, out: Path) -> None:
+    """Every generator on every table and seed."""
+    methods = _methods(args, tables)
+    _refuse_unknown("tables", args.problems or [], table_problems(), "; is SKVAE_DATA set?")
+    writer = records.Writer(out, _seeds(args))
+    names = args.problems or list(table_problems())[: 2 if args.smoke else None]
+
+    def measure(blank: records.Record) -> records.Record:
+        split = table_split(blank["problem"], blank["seed"])
+        split = tables.smoke_split(split) if args.smoke else split
+        return _or_error(blank, lambda: tables.measure(blank["method"], methods[blank["method"]], split))
+
+    _write_all(list(tables.jobs(methods, names, _seeds(args), writer)), measure, writer)
+
+
+def run_imputation(args: argparse.Namespace, out: Path) -> None:
+    """Every imputer on every table and mask."""
+    methods = _methods(args, imputation)
+    known = imputation_problems()
+    groups = {asked: [name for name in known if name.split("/")[0] == asked] for asked in imputation.PREFIXES}
+    names = [name for asked in args.problems or imputation.DEFAULT for name in groups.get(asked, [asked])]
+    _refuse_unknown("tables", names, known, f" and the groups {list(groups)}; is SKVAE_DATA set?")
+    names = names[: 2 if args.smoke else None]
+    writer = records.Writer(out, _seeds(args))
+    masks, published_masks = len(_seeds(args)), 1 if args.smoke else args.published_masks
+
+    def measure(blank: records.Record) -> records.Record:
+        masked = known[blank["problem"]](blank["seed"])
+        masked = imputation.smoke_masked(masked) if args.smoke else masked
+        return _or_error(blank, lambda: imputation.measure(blank["method"], methods[blank["method"]], masked))
+
+    _write_all(list(imputation.jobs(methods, names, masks, published_masks, writer)), measure, writer)
+
+
+def _methods(args: argparse.Namespace, benchmark: Any) -> dict[str, Any]:
+    """The methods asked for, made small in a smoke run."""
+    names = [name for asked in args.methods for name in benchmark.GROUPS.get(asked, [asked])]
+    _refuse_unknown("methods", names, benchmark.METHODS, f" and the groups {list(benchmark.GROUPS)}")
+    methods = {name: benchmark.METHODS[name] for name in names}
+    return {name: _smaller(method) for name, method in methods.items()} if args.smoke else methods
+
+
 def run_speed(args: argparse.Namespace, out: Path) -> None:
     """All timings; a file that exists gets a second set, and the report reads the last."""
     writer = records.Writer(out, _seeds(args))
@@ -144,7 +207,14 @@ def run_speed(args: argparse.Namespace, out: Path) -> None:
         )
 
 
-COMMANDS = {"density": run_density, "defaults": run_defaults, "outliers": run_outliers, "speed": run_speed}
+COMMANDS = {
+    "density": run_density,
+    "defaults": run_defaults,
+    "outliers": run_outliers,
+    "tables": run_tables,
+    "imputation": run_imputation,
+    "speed": run_speed,
+}
 
 
 def _tables(args: argparse.Namespace, offered: Sequence[str]) -> list[str]:
@@ -158,11 +228,11 @@ def _refuse_unknown(what: str, asked: Iterable[str], known: Iterable[str], rest:
         sys.exit(f"Unknown {what} {unknown}. Known: {list(known)}{rest}.")
 
 
-def _measure_all(methods: dict[str, Method], tables: list[str], args: argparse.Namespace, out: Path) -> None:
+def _measure_all(methods: dict[str, Method], problems: list[str], args: argparse.Namespace, out: Path) -> None:
     writer = records.Writer(out, _seeds(args))
     if args.smoke:
         methods = {name: _smaller(method) for name, method in methods.items()}
-    jobs = list(_jobs(methods, tables, _seeds(args), writer))
+    jobs = list(_jobs(methods, problems, _seeds(args), writer))
     _write_all(jobs, lambda job: _measured(*job, writer, rows=SMOKE_ROWS if args.smoke else None), writer)
 
 
@@ -177,18 +247,19 @@ def _write_all(jobs: list[Any], measure: Callable[[Any], records.Record], writer
         print(f"[{done}/{len(jobs)}, {spent:.0f} s, about {left:.0f} s left] {_summary(record)}", flush=True)
 
 
-def _smaller(method: Method) -> Method:
-    return method.smaller(SMOKE_EPOCHS) if isinstance(method, VAEMethod) else method
+def _smaller(method: Any) -> Any:
+    """The same with few epochs where it has epochs."""
+    return method.smaller(SMOKE_EPOCHS) if hasattr(method, "smaller") else method
 
 
 def _jobs(
-    methods: dict[str, Method], tables: list[str], seeds: list[int], writer: records.Writer
+    methods: dict[str, Method], problems: list[str], seeds: list[int], writer: records.Writer
 ) -> Iterator[tuple[records.Record, Method]]:
     """What the file lacks, seed by seed; tables too small or too wide for the benchmark are passed over."""
-    tables = [table for table in tables if _split(table, 0) is not None]
-    for seed, table, (name, method) in product(seeds, tables, methods.items()):
+    problems = [problem for problem in problems if _split(problem, 0) is not None]
+    for seed, problem, (name, method) in product(seeds, problems, methods.items()):
         settings = {"settings": method.settings} if isinstance(method, VAEMethod) else {}
-        blank = {"problem": table, "method": name, "seed": seed, **settings}
+        blank = {"problem": problem, "method": name, "seed": seed, **settings}
         if not writer.has(blank):
             yield blank, method
 
@@ -220,8 +291,9 @@ def _summary(record: records.Record) -> str:
     head = f"{record['problem']}, {record['method']}, seed {record['seed']}: "
     if "error" in record:
         return head + record["error"]
-    told = f"{record['log_likelihood']:.3f} nats" if "log_likelihood" in record else f"AUROC {record['auroc']:.3f}"
-    return head + f"{told}, fit {record['fit_seconds']:.1f} s"
+    measures = ("log_likelihood", "auroc", "mse", "accuracy", "shape_error", "trend_error", "downstream", "detection")
+    told = [f"{name} {record[name]:.3f}" for name in measures if name in record]
+    return head + ", ".join([*told, f"fit {record['fit_seconds']:.1f} s"])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The constants were chosen by `python -m benchmarks.run defaults`; see docs/bench
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,16 @@ BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
-LIKELIHOODS = {"float": "student_t", "integer": "student_t", "bool": "bernoulli"}  # by the family of the dtype
+LIKELIHOODS = {  # by the family of the dtype
+    "float": "student_t",
+    "integer": "student_t",
+    "bool": "bernoulli",
+    "category": "categorical",
+    "ordered": "ordinal",
+    "text": "student_t",  # which reading refuses, with the way out
+}
+CODED = ("category", "ordered")  # families that a likelihood given for all columns does not touch ...
+FOR_CODES = ("categorical", "ordinal")  # ... unless it is one of these
 
 
 def components(n_components: str | int, n_features: int) -> int:
@@ -59,15 +68,29 @@ def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[s
     """
     auto = [LIKELIHOODS[dtype.split(":", 1)[0]] for dtype in dtypes]
     if not isinstance(likelihood, Mapping):
-        return auto if likelihood == "auto" else [likelihood] * len(auto)
-    unknown = [key for key in likelihood if key not in names]
-    if unknown:
-        raise ValueError(
-            f"The 'likelihood' parameter names column(s) {unknown!r} that X does not have. Its columns are "
-            f"{list(names[:10])!r}{' ...' if len(names) > 10 else ''}; those of an array are named by their index."
-        )
+        spared = [dtype.split(":", 1)[0] in CODED and likelihood not in FOR_CODES for dtype in dtypes]
+        return [own if likelihood == "auto" or spare else likelihood for own, spare in zip(auto, spared, strict=True)]
+    refuse_unknown_columns("likelihood", likelihood, names)
     asked = [likelihood.get(name, "auto") for name in names]
     return [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
+
+
+def columns_with_atoms(atoms: Any, names: Sequence[Any]) -> list[bool]:
+    """For each column, whether frequent single values are to be taken for atoms."""
+    if isinstance(atoms, str) or not isinstance(atoms, Sequence):
+        return [atoms == "auto"] * len(names)
+    refuse_unknown_columns("atoms", atoms, names)
+    return [name in atoms for name in names]
+
+
+def refuse_unknown_columns(option: str, asked: Iterable[Any], names: Sequence[Any]) -> None:
+    """Raise ValueError where a parameter names columns that X does not have."""
+    unknown = [key for key in asked if key not in names]
+    if unknown:
+        raise ValueError(
+            f"The '{option}' parameter names column(s) {unknown!r} that X does not have. Its columns are "
+            f"{list(names[:10])!r}{' ...' if len(names) > 10 else ''}; those of an array are named by their index."
+        )
 
 
 def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar
 
+from skvae._auto import column_likelihoods
 from skvae._base import BaseAutoencoder
 from skvae._engine.engine import AutoencoderEngine
-from skvae._reading import Rows
 from skvae._sklearn import Interval, StrOptions
+from skvae._table.tables import Table
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -239,13 +240,12 @@ class AutoencoderTransformer(BaseAutoencoder):
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
-        encoded = self._encode(self._rows(X))
-        return self._engine.score(encoded)
+        return self._answer(self._table(X), self._engine.score)
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, rows: Rows) -> list[Any]:
-        return [self.loss if self.loss != "cross_entropy" else "bernoulli"] * len(rows.names)
+    def _column_likelihoods(self, table: Table) -> list[Any]:
+        return column_likelihoods("bernoulli" if self.loss == "cross_entropy" else self.loss, table.names, table.dtypes)
 
     def _objective(self) -> Any:
         if self.corruption == "masking" and self.corruption_level >= 1.0:

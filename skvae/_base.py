@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -15,16 +16,27 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae import __version__
-from skvae._auto import batches_and_epochs, blocks_of, components, layer_sizes, patience, stops_early
+from skvae._auto import (
+    batches_and_epochs,
+    blocks_of,
+    columns_with_atoms,
+    components,
+    layer_sizes,
+    patience,
+    stops_early,
+)
 from skvae._engine.build import ModelSpec, kinds_of
-from skvae._engine.engine import Engine
+from skvae._engine.engine import Engine, evenly
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, fit_epochs, unchanged_on_error
-from skvae._reading import Rows, Weighted, read, split, warn_of_drift, weighted
+from skvae._reading import Weighted, read, split, warn_of_drift, weighted
 from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
 from skvae._table import frames
-from skvae._table.schema import TableSchema, infer_schema
+from skvae._table.inference import Rules, infer_schema
+from skvae._table.kinds import SPARSE_KINDS
+from skvae._table.schema import TableSchema
+from skvae._table.tables import Table
 
 MAX_SEED = 2**31 - 1
 
@@ -39,6 +51,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     # What a model that draws nothing has in place of these parameters.
     prior: Any = None
     marginals = "linear"
+    atoms: Any = False
+    bounds: Any = None
+    handle_unknown = "missing"
     n_train_samples = 1
     beta = 1.0
     kl_warmup = 0.0
@@ -67,7 +82,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, rows: Rows) -> list[Any]:
+    def _column_likelihoods(self, table: Table) -> list[Any]:
         """One likelihood (a name or a factory) per column."""
         raise NotImplementedError(f"{type(self).__name__} defines _column_likelihoods")
 
@@ -75,81 +90,94 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The bound per row, from the engine's `objective`."""
         raise NotImplementedError(f"{type(self).__name__} defines _objective")
 
-    def _offset(self, schema: TableSchema, train: Weighted) -> float:
+    def _offset(self, schema: TableSchema, encoded: np.ndarray, weight: Any) -> float:
         """What turns a mean bound in standardised units into the one reported; densities add the mean log-Jacobian."""
         return 0.0
 
     def _fitted_attributes(self, engine: Any, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
-        """Attributes that follow from a trained engine and its (encoded) training rows; `offset` is from `_offset`."""
+        """Attributes that follow from a trained engine and some training rows, encoded; `offset` is from `_offset`."""
         return {}
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _rows(self, X: Any) -> np.ndarray:
+    def _table(self, X: Any) -> Table:
         """Rows in data units."""
         check_is_fitted(self)
-        return read(self, X, reset=False).X
+        return read(self, X, reset=False)
 
-    def _encode(self, rows: np.ndarray) -> np.ndarray:
+    def _encode(self, table: Table) -> np.ndarray:
         """Rows in data units -> what the engine reads, in their own precision."""
-        return self.schema_.encode(rows).astype(rows.dtype, copy=False)
+        return self.schema_.encode(table, table.dtype, unknown=self.handle_unknown)
+
+    def _answer(self, table: Table, answer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """An answer of the engine on encoded rows, a part of the table at a time."""
+        parts = [answer(self._encode(part)) for part in table.slices()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
-        rows = read(self, X, reset=not warm)
+        table = read(self, X, reset=not warm)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
-        train = weighted(rows.X, sample_weight)
+        train = weighted(table, sample_weight)
         train, held_out = self._held_out(train, X_val, sample_weight_val, random_state)
         if warm:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         else:
-            may_miss = any(np.isnan(part.X).any() for part in (train, held_out) if part is not None)
-            schema, engine = self._start(rows, train, seed, with_mask=may_miss)
-        encoded, offset = schema.encode(train.X), self._offset(schema, train)
-        judged = None if held_out is None else (schema.encode(held_out.X), held_out.weight)
-        plan = self._plan(len(train.X))
+            may_miss = any(part.table.has_missing() for part in (train, held_out) if part is not None)
+            schema, engine = self._start(train, seed, with_mask=may_miss)
+        encoded = self._encoded_for_training(schema, train.table)
+        judged = None if held_out is None else (self._encoded_for_training(schema, held_out.table), held_out.weight)
+        shown = Shown.of(encoded, train.weight)
+        offset = self._offset(schema, encoded, train.weight)
+        plan = self._plan(len(train.table))
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, validation=judged),
             max_iter=plan.max_iter,
             offset=offset,
-            column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
+            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
             patience=None if held_out is None else Patience(*waiting),
             verbose=self.verbose,
         )
         engine.forget_optimiser()
-        self._publish(engine, schema, history, encoded, train.weight, offset)
+        self._publish(engine, schema, history, shown, offset)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
-        rows = read(self, X, reset=first)
-        train = weighted(rows.X, sample_weight)
+        table = read(self, X, reset=first)
+        train = weighted(table, sample_weight)
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-            schema, engine = self._start(rows, train, seed, with_mask=True)  # a later chunk may have missing cells
+            schema, engine = self._start(train, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
-        encoded, offset = schema.encode(train.X), self._offset(schema, train)
+        encoded = self._encoded_for_training(schema, train.table)
+        shown = Shown.of(encoded, train.weight)
+        offset = self._offset(schema, encoded, train.weight)
         warn_of_drift(encoded, schema)
-        plan = replace(self._plan(len(train.X)), max_iter=1, learning_rate="constant")
+        plan = replace(self._plan(len(train.table)), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, resume=True),
             max_iter=1,
             offset=offset,
-            column_at_fault=lambda: schema.name_of_active(engine.column_at_fault(encoded)),
+            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
         )
         if not first:
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
-        self._publish(engine, schema, history, encoded, train.weight, offset)
+        self._publish(engine, schema, history, shown, offset)
+
+    def _encoded_for_training(self, schema: TableSchema, table: Table) -> np.ndarray:
+        """Encoded rows in float32, which the engine may take over."""
+        return schema.encode(table, np.float32, unknown=self.handle_unknown)
 
     def _held_out(
         self, train: Weighted, X_val: Any, sample_weight_val: Any, random_state: np.random.RandomState
@@ -161,32 +189,32 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                     "X_val is passed to fit while early_stopping is False. Set early_stopping to 'auto' or True, or "
                     "leave X_val out."
                 )
-            rows = read(self, X_val, reset=False)
-            return train, weighted(rows.X, sample_weight_val)
+            return train, weighted(read(self, X_val, reset=False), sample_weight_val)
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val holds the weights of X_val, but X_val is None. Pass X_val as well.")
-        if stops_early(self.early_stopping, len(train.X)):
+        if stops_early(self.early_stopping, len(train.table)):
             return split(train, self.validation_fraction, random_state)
         return train, None
 
-    def _start(self, rows: Rows, train: Weighted, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
+    def _start(self, train: Weighted, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
         """The schema that the training rows show, and an engine at its start values."""
-        likelihoods = self._column_likelihoods(rows)
-        kinds = kinds_of(likelihoods, self._likelihood_option)
-        told: dict[str, Any] = {"container": rows.container, "names": rows.names, "dtypes": rows.dtypes, "kinds": kinds}
-        schema = infer_schema(*train, **told, marginals=self.marginals)
-        if not len(schema.active):
+        table = train.table
+        likelihoods = self._column_likelihoods(table)
+        rules = Rules(self.marginals, columns_with_atoms(self.atoms, table.names), self.bounds == "training")
+        schema = infer_schema(table, train.weight, kinds_of(likelihoods, self._likelihood_option), rules)
+        if not schema.cells:
             raise ValueError(
-                f"Every column of X is constant over its {len(train.X)} training rows, so there is nothing to learn. "
+                f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
                 f"Pass rows that differ in at least one column."
             )
-        p = len(rows.names)
+        by_cell = ["categorical" if cell.is_part else likelihoods[cell.column] for cell in schema.cells]
+        coded = any(shares is not None for shares in schema.frequencies)
         spec = ModelSpec(
-            centre=schema.of_active("centre"),
-            width=schema.of_active("width"),
-            mean=schema.of_active("mean"),
-            blocks=blocks_of([likelihoods[j] for j in schema.active]),
-            n_components=components(self.n_components, p),
+            centre=schema.of_cells("centre", 0.0),
+            width=schema.of_cells("width", 1.0),
+            mean=schema.of_cells("mean", 0.0),
+            blocks=blocks_of(by_cell),
+            n_components=components(self.n_components, len(table.names)),
             hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             with_mask=with_mask,
@@ -194,8 +222,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             encoder=self.encoder,
             decoder=self.decoder,
             prior=self.prior,
+            frequencies=schema.frequencies if coded else None,
+            gates=schema.gates,
         )
-        return schema, self._engine_class(spec, self.device, n_cells=rows.X.size)
+        return schema, self._engine_class(spec, self.device, n_cells=len(table) * len(table.names))
 
     def _plan(self, n: int) -> Plan:
         batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter)
@@ -218,11 +248,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         now.forget_optimiser()
         return {"_engine": now, "schema_": schema, "n_components_": now.spec.n_components}
 
-    def _publish(
-        self, engine: Engine, schema: TableSchema, history: History, encoded: np.ndarray, weight: Any, offset: float
-    ) -> None:
+    def _publish(self, engine: Engine, schema: TableSchema, history: History, shown: Shown, offset: float) -> None:
         """Assign the fitted state, all at once."""
-        fitted = self._fitted_attributes(engine, encoded, weight, offset)
+        fitted = self._fitted_attributes(engine, shown.encoded, shown.weight, offset)
         fitted |= history.attributes(self._curves) | {"n_components_": engine.spec.n_components, "schema_": schema}
         self.__dict__.update(fitted, _engine=engine)
 
@@ -361,8 +389,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside the support of the likelihood.
         """
-        encoded = self._encode(self._rows(X))
-        return self._engine.encode(encoded)
+        return self._answer(self._table(X), self._engine.encode)
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes to rows.
@@ -390,7 +417,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                 f"X has {z.shape[1]} columns, but inverse_transform of this {type(self).__name__} expects codes with "
                 f"n_components_={self.n_components_} columns, as transform returns them."
             )
-        return self.schema_.restore(self.schema_.decode(self._engine.decode(z)))
+        return self.schema_.restore(self._decoded(z))
+
+    def _decoded(self, z: np.ndarray) -> np.ndarray:
+        """The expected row given its code: values and codes of levels, (n, p)."""
+        return self.schema_.point(self.schema_.expect(self._engine.decode(z)))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again: ``inverse_transform(transform(X))``.
@@ -411,8 +442,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             As for `transform`.
         """
-        encoded = self._encode(self._rows(X))
-        decoded = self.schema_.decode(self._engine.decode(self._engine.encode(encoded)))
+        decoded = self._answer(self._table(X), lambda encoded: self._decoded(self._engine.encode(encoded)))
         return frames.with_index_of(X, self.schema_.restore(decoded))
 
     def score(self, X, y=None):
@@ -433,6 +463,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             Higher is better.
         """
         return float(np.mean(self.score_samples(X)))
+
+
+class Shown(NamedTuple):
+    """Some of the training rows, encoded, evenly spaced: what fitted attributes are read off."""
+
+    encoded: np.ndarray
+    weight: np.ndarray | None
+
+    @classmethod
+    def of(cls, encoded: np.ndarray, weight: np.ndarray | None) -> Shown:
+        """A copy of at most as many rows as the engine looks at."""
+        part = evenly(encoded)
+        return cls(encoded[part].copy(), None if weight is None else weight[part])
 
 
 def _warn_of_version(saved: str) -> None:

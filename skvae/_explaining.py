@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._reading import read
+from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
 
@@ -41,50 +42,54 @@ class Parts(NamedTuple):
     latent: NDArray[np.float64]
 
 
-def parts(vae: Any, rows: Numbers) -> Parts:
+def parts(vae: Any, table: Table) -> Parts:
     """The parts of a model's score of rows in data units; a missing cell's is 0."""
-    schema = vae.schema_
-    cells, latent = vae._engine.explain(vae._encode(rows), vae.n_importance_samples)
-    columns = -schema.surprise * schema.surprises(rows)
-    columns[:, schema.active] += cells + schema.log_jacobian(rows)
-    return Parts(columns, latent)
+    schema, columns, latent = vae.schema_, [], []
+    for rows in table.slices():
+        encoded = vae._encode(rows)
+        cells, rest = vae._engine.explain(encoded, vae.n_importance_samples)
+        columns.append(schema.by_column(cells + schema.log_jacobian(encoded)) - schema.surprise * schema.surprises(rows))
+        latent.append(rest)
+    return Parts(np.concatenate(columns), np.concatenate(latent))
 
 
-def average_parts(models: list[Any], rows: Numbers) -> Parts:
+def average_parts(models: list[Any], table: Table) -> Parts:
     """The mean of the models' parts."""
-    every = [parts(model, rows) for model in models]
+    every = [parts(model, table) for model in models]
     return Parts(np.mean([p.columns for p in every], axis=0), np.mean([p.latent for p in every], axis=0))
 
 
-def explain(models: list[Any], rows: Numbers, seed: int) -> Explanation:
+def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
-    own = average_parts(models, rows)
+    own = average_parts(models, table)
     n = EXPECTED_ROWS // len(models)
     draws = [model.sample(n, random_state=seed) for model in models]
-    drawn = [average_parts(models, read(models[0], X, reset=False).X) for X in draws]
+    drawn = [average_parts(models, read(models[0], X, reset=False)) for X in draws]
     columns = np.concatenate([p.columns for p in drawn])
     expected = columns.mean(axis=0)
-    shares = np.where(np.isnan(rows), 0.0, own.columns - expected)
+    shares = np.where(table.missing(), 0.0, own.columns - expected)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
     return Explanation(shares, latent, float(mean_score))
 
 
-def completed(models: list[Any], rows: Numbers, blank: NDArray[np.bool_]) -> Numbers:
-    """Rows in data units with the blank cells as the models expect them given the others.
+def expected(models: list[Any], table: Table, blank: NDArray[np.bool_]) -> Numbers:
+    """What the models expect in each cell given those of its row that are not blank: values and codes, (n, p).
 
     Each model draws codes from its posterior given the last completion, weighs them by what the cells that are not
     blank say, and takes the weighted mean; after ROUNDS of this the models' answers are averaged.
     """
-    answers = [_expectation(model, np.where(blank, np.nan, rows)) for model in models]
-    return np.where(blank, np.mean(answers, axis=0), rows)
+    start, answers = 0, []
+    for rows in table.slices():
+        hidden = blank[start : start + len(rows)]
+        start += len(rows)
+        each = [_expectations(model, rows, hidden) for model in models]
+        means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
+        answers.append(models[0].schema_.point(means))
+    return np.concatenate(answers)
 
 
-def _expectation(vae: Any, rows: Numbers) -> Numbers:
-    encoded = vae._encode(rows)
-    guess = vae._engine.decode(vae._engine.encode(encoded))
-    for _ in range(ROUNDS):
-        guess = np.where(np.isnan(encoded), guess, encoded)
-        guess = vae._engine.expectation(encoded, guess, vae.n_importance_samples)
-    decoded: Numbers = vae.schema_.decode(guess)
-    return decoded
+def _expectations(vae: Any, table: Table, blank: NDArray[np.bool_]) -> list[Numbers]:
+    encoded = vae._encode(table)
+    encoded[blank[:, [cell.column for cell in vae.schema_.cells]]] = np.nan
+    return vae.schema_.expect(vae._engine.expectation(encoded, vae.n_importance_samples, ROUNDS))

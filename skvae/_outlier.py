@@ -12,12 +12,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._explaining import completed, explain
+from skvae._explaining import expected, explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
 from skvae._reading import read
 from skvae._sklearn import Interval, StrOptions, _safe_indexing, check_parameters, validated_fit
 from skvae._table import frames
+from skvae._table.tables import Table
 from skvae._vae import VAETransformer
 
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
@@ -183,8 +184,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        rows = read(self, X, reset=True).X
-        n, p = rows.shape
+        table = read(self, X, reset=True)
+        n, p = len(table), len(table.names)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
         seeds = random_state.randint(MAX_SEED, size=MAX_MODELS)
@@ -192,12 +193,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
             self.estimators_ = self._fitted_models(_safe_indexing(X, train), n - n_calibration, p, seeds)
-            calibration = self._score_rows(rows[held_out])
+            calibration = self._score_rows(table.take(held_out))
         if not n_calibration or self._trains_again(n):
             self.estimators_ = self._fitted_models(X, n, p, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
-        self._training_scores = np.sort(self._score_rows(rows[::step]))
+        self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step))))
         self.offset_ = self._threshold(self.contamination)
 
     def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:
@@ -306,15 +307,15 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         ValueError
             If X does not have the columns of fit or holds infinity.
         """
-        return self._score_rows(self._rows(X))
+        return self._score_rows(self._table(X))
 
-    def _rows(self, X: Any) -> np.ndarray:
-        """Rows in data units; the models read these numbers, so that X is validated once."""
+    def _table(self, X: Any) -> Table:
+        """Rows in data units; the models read these, so that X is validated once."""
         check_is_fitted(self)
-        return read(self, X, reset=False).X
+        return read(self, X, reset=False)
 
-    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = np.mean([model._score_rows(rows) for model in self.estimators_], axis=0)
+    def _score_rows(self, table: Table) -> np.ndarray:
+        scores: np.ndarray = np.mean([model._score_rows(table) for model in self.estimators_], axis=0)
         return scores
 
     def decision_function(self, X):
@@ -363,8 +364,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
             draw: raise `n_importance_samples` of the models in `estimators_`.
         """
-        rows = self._rows(X)
-        errors, sizes = zip(*(model._uncertainty_of_rows(rows) for model in self.estimators_), strict=True)
+        table = self._table(X)
+        errors, sizes = zip(*(model._uncertainty_of_rows(table) for model in self.estimators_), strict=True)
         return np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
 
     # -- p-values --------------------------------------------------------------------------------------------------
@@ -447,8 +448,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
             cell is missing. For a frame, `shares` is a frame with the same columns.
         """
-        rows = self._rows(X)
-        explanation = explain(self.estimators_, rows, seed=0)
+        explanation = explain(self.estimators_, self._table(X), seed=0)
         return explanation._replace(shares=frames.like(X, explanation.shares))
 
     def complete(self, X, *, n_cells=1):
@@ -477,8 +477,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 f"n_cells must be an integer from 1 to the number of columns, {self.n_features_in_}. Got {n_cells!r} "
                 f"instead."
             )
-        rows = self._rows(X)
-        shares = explain(self.estimators_, rows, seed=0).shares
-        blank = np.isnan(rows)
+        table = self._table(X)
+        shares = explain(self.estimators_, table, seed=0).shares
+        blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        return frames.as_given(X, completed(self.estimators_, rows, blank))
+        values = expected(self.estimators_, table, blank)
+        if not table.is_frame:
+            return np.where(blank, values, table.X)
+        return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)

@@ -17,6 +17,8 @@ COMMON: dict[str, Any] = {
     "n_train_samples": 1,
     "n_importance_samples": 8,
     "learning_rate_init": 5e-3,
+    "atoms": None,
+    "bounds": None,
     "alpha": 0.01,
     "batch_size": BATCH_SIZE,
     "early_stopping": False,

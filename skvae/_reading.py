@@ -11,47 +11,63 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skvae._sklearn import check_weights
+from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
 from skvae._table.schema import TableSchema
+from skvae._table.tables import Table
 
 DRIFT = 5.0  # standard deviations by which a later chunk's column mean may differ before partial_fit warns
 
 
-class Rows(NamedTuple):
-    """Rows as read from the user: numbers with NaN for missing, in float32 or float64, and where they came from."""
-
-    X: np.ndarray  # (n, p)
-    container: str
-    names: list[Any]
-    dtypes: list[str]
-
-
 class Weighted(NamedTuple):
-    """Rows in data units and their weights, None where all count alike."""
+    """Rows and their weights, None where all count alike."""
 
-    X: np.ndarray  # (n, p)
+    table: Table
     weight: np.ndarray | None  # (n,)
 
     def take(self, index: np.ndarray) -> Weighted:
         """The rows at `index`."""
-        return Weighted(self.X[index], None if self.weight is None else self.weight[index])
+        return Weighted(self.table.take(index), None if self.weight is None else self.weight[index])
 
 
-def read(estimator: Any, X: Any, *, reset: bool) -> Rows:
-    """Validate rows and turn them into numbers; with `reset` the estimator takes its columns from them."""
+def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) -> Table:
+    """Validate rows; with `reset` the estimator takes its columns from them."""
     least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
     least |= {"dtype": [np.float64, np.float32]}
     container = frames.container_of(X)
     if container == frames.NUMPY:
         family = _array_family(X)
+        sparse = accept_sparse and is_sparse(X)
         with _text_explained():
-            X = validate_data(estimator, X, reset=reset, **least)
-        return Rows(X, container, list(range(X.shape[1])), [family] * X.shape[1])
+            X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
+        return Table(X, container, range(X.shape[1]), [family] * X.shape[1], X.dtype)
     names, dtypes = frames.names_of(X), frames.dtypes_of(X)
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
-    numbers = check_array(frames.to_numbers(X), estimator=estimator, input_name="X", **least)
-    return Rows(numbers, container, names, dtypes)
+    with _difference_shown(estimator, names):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, input_name="X", **least)  # the counts alone
+    dtype = np.float32 if frames.all_single(dtypes) else np.float64
+    return Table(X, container, names, dtypes, np.dtype(dtype))
+
+
+@contextmanager
+def _difference_shown(estimator: Any, names: list[Any]) -> Iterator[None]:
+    """Add to scikit-learn's complaint about the columns what fit saw and what came."""
+    try:
+        yield
+    except ValueError as error:
+        known = list(getattr(estimator, "feature_names_in_", []))
+        if not known or known == names:
+            raise
+        lost, new = [name for name in known if name not in names], [name for name in names if name not in known]
+        parts = [f"missing: {lost!r}" if lost else "", f"not seen in fit: {new!r}" if new else ""]
+        if not lost and not new:
+            at = next(i for i, (a, b) in enumerate(zip(known, names, strict=True)) if a != b)
+            parts.append(f"another order, from column {at} on: fit had {known[at : at + 5]!r}, X has "
+                         f"{names[at : at + 5]!r}")  # fmt: skip
+        raise ValueError(
+            f"{str(error).rstrip()}\nThe columns of X differ from those of fit: {'; '.join(filter(None, parts))}. "
+            f"X[model.feature_names_in_] has them as fit did{', once the missing ones are there' if lost else ''}."
+        ) from error
 
 
 def _array_family(X: Any) -> str:
@@ -62,7 +78,7 @@ def _array_family(X: Any) -> str:
             f"X must hold numbers. Got dtype {dtype}: turn dates into numbers first, for example days since a fixed "
             f"date."
         )
-    return "bool" if kind == "b" else "float"
+    return "bool:bool" if kind == "b" else "float:float64"
 
 
 @contextmanager
@@ -78,17 +94,17 @@ def _text_explained() -> Iterator[None]:
         ) from error
 
 
-def weighted(x: np.ndarray, sample_weight: Any) -> Weighted:
+def weighted(table: Table, sample_weight: Any) -> Weighted:
     """Rows with the user's weights; those of weight 0 are left out, so that zero weight is removal."""
-    weight = check_weights(sample_weight, x)
+    weight = check_weights(sample_weight, len(table))
     if weight is None or (weight > 0.0).all():
-        return Weighted(x, weight)
-    return Weighted(x[weight > 0.0], weight[weight > 0.0])
+        return Weighted(table, weight)
+    return Weighted(table, weight).take(np.flatnonzero(weight > 0.0))
 
 
 def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) -> tuple[Weighted, Weighted]:
     """Training and validation rows."""
-    n = len(rows.X)
+    n = len(rows.table)
     n_held_out = max(1, round(fraction * n))
     if n - n_held_out < 2:
         raise ValueError(
@@ -101,10 +117,12 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
 
 
 def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
+    """Warn where the mean of a standardised column in a later chunk is far from that of the first."""
     observed = ~np.isnan(encoded)
     means = np.where(observed, encoded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
-    shift = np.where(observed.any(axis=0), np.abs(means - schema.of_active("mean")), 0.0)
-    drifted = [str(schema.columns[j].name) for j, far in zip(schema.active, shift > DRIFT, strict=True) if far]
+    standardised = [cell.kind in ("continuous", "positive") for cell in schema.cells]
+    shift = np.where(observed.any(axis=0) & standardised, np.abs(means - schema.of_cells("mean", 0.0)), 0.0)
+    drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT)]
     if drifted:
         warnings.warn(
             f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "

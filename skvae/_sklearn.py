@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -26,6 +27,7 @@ __all__ = [
     "_safe_indexing",
     "check_parameters",
     "check_weights",
+    "is_sparse",
     "validated_fit",
 ]
 
@@ -37,8 +39,13 @@ def check_parameters(estimator: Any) -> None:
     estimator._validate_params()
 
 
-def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
-    """Weights as float64 of shape (n,), or None where none were given.
+def is_sparse(X: Any) -> bool:
+    """Whether X is a SciPy sparse matrix or array."""
+    return bool(issparse(X))
+
+
+def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
+    """Weights of n rows as float64 of shape (n,), or None where none were given.
 
     Raises
     ------
@@ -47,7 +54,7 @@ def check_weights(sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    weights = _check_sample_weight(sample_weight, np.broadcast_to(0.0, (n, 1)), dtype=np.float64)
     if (weights < 0.0).any():
         raise ValueError("Negative values in data passed to `sample_weight`: weights must be zero or positive.")
     if not (weights > 0.0).any():

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._engine.engine import VAEEngine
-from skvae._reading import Rows, Weighted
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
+from skvae._table.tables import SLICE, Table
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 
@@ -267,6 +267,9 @@ class VAETransformer(BaseAutoencoder):
         "likelihood": [str, dict, callable],
         "prior": [StrOptions({"standard_normal", "mixture", "aggregated"}), callable],
         "marginals": [StrOptions({"linear", "normal"})],
+        "atoms": [StrOptions({"auto"}), list, tuple, None],
+        "bounds": [StrOptions({"training"}), None],
+        "handle_unknown": [StrOptions({"missing", "error", "infrequent_if_exist"})],
         "objective": [StrOptions({"elbo", "iwae"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
@@ -285,6 +288,9 @@ class VAETransformer(BaseAutoencoder):
         likelihood="auto",
         prior="mixture",
         marginals="linear",
+        atoms="auto",
+        bounds="training",
+        handle_unknown="missing",
         objective="iwae",
         beta=1.0,
         kl_warmup=0.0,
@@ -314,6 +320,9 @@ class VAETransformer(BaseAutoencoder):
         self.likelihood = likelihood
         self.prior = prior
         self.marginals = marginals
+        self.atoms = atoms
+        self.bounds = bounds
+        self.handle_unknown = handle_unknown
         self.objective = objective
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -351,8 +360,9 @@ class VAETransformer(BaseAutoencoder):
             In units of the latent space, in the order of `transform`, whose codes are the means. A row without an
             observed cell has the prior's mean and standard deviation.
         """
-        encoded = self._encode(self._rows(X))
-        return self._engine.posterior(encoded)
+        parts = [self._engine.posterior(self._encode(part)) for part in self._table(X).slices()]
+        means, stds = zip(*parts, strict=True)
+        return np.concatenate(means), np.concatenate(stds)
 
     def score_samples(self, X):
         r"""Log-likelihood of each row.
@@ -397,11 +407,11 @@ class VAETransformer(BaseAutoencoder):
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
           being the number of rows trained on.
         """
-        return self._score_rows(self._rows(X))
+        return self._score_rows(self._table(X))
 
-    def _score_rows(self, rows: np.ndarray) -> np.ndarray:
+    def _score_rows(self, table: Table) -> np.ndarray:
         n_draws, schema = self._checked_draws(), self.schema_
-        surprises = schema.surprises(rows)
+        surprises = schema.surprises(table)
         if surprises.any():
             names = [str(schema.columns[j].name) for j in np.flatnonzero(surprises.any(axis=0))]
             warnings.warn(
@@ -410,8 +420,12 @@ class VAETransformer(BaseAutoencoder):
                 UserWarning,
                 stacklevel=3,
             )
-        scores: np.ndarray = self._engine.log_likelihood(self._encode(rows), n_draws)
-        return scores + schema.log_jacobian(rows).sum(axis=1) - schema.surprise * surprises.sum(axis=1)
+        scores = self._answer(table, lambda encoded: self._log_density(encoded, n_draws))
+        return scores - schema.surprise * surprises.sum(axis=1)
+
+    def _log_density(self, encoded: np.ndarray, n_draws: int) -> np.ndarray:
+        scores: np.ndarray = self._engine.log_likelihood(encoded, n_draws)
+        return scores + self.schema_.log_jacobian(encoded).sum(axis=1)
 
     def score_uncertainty(self, X):
         """How well `n_importance_samples` draws determine each score.
@@ -430,12 +444,13 @@ class VAETransformer(BaseAutoencoder):
             Kish's 1 / sum w^2 of the normalised importance weights, from 1 to `n_importance_samples`. Near 1 the score
             rests on one draw, and more draws will raise it.
         """
-        return self._uncertainty_of_rows(self._rows(X))
+        return self._uncertainty_of_rows(self._table(X))
 
-    def _uncertainty_of_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        errors: tuple[np.ndarray, np.ndarray]
-        errors = self._engine.sampling_error(self._encode(rows), self._checked_draws())
-        return errors
+    def _uncertainty_of_rows(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        n_draws = self._checked_draws()
+        parts = [self._engine.sampling_error(self._encode(part), n_draws) for part in table.slices()]
+        errors, sizes = zip(*parts, strict=True)
+        return np.concatenate(errors), np.concatenate(sizes)
 
     def _checked_draws(self) -> int:
         if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
@@ -468,11 +483,10 @@ class VAETransformer(BaseAutoencoder):
         """
         random_state = check_random_state(random_state)
         z = self.sample_latent(n_samples, random_state=random_state)
-        if noise:
-            encoded = self._engine.sample(z, int(random_state.randint(MAX_SEED)))
-        else:
-            encoded = self._engine.decode(z)
-        return self.schema_.restore(self.schema_.decode(encoded))
+        if not noise:
+            return self.schema_.restore(self._decoded(z))
+        cells = self._engine.sample(z, int(random_state.randint(MAX_SEED)))
+        return self.schema_.restore(self.schema_.decode(cells), random_state)
 
     def sample_latent(self, n_samples=1, *, random_state=None):
         """Draw codes from the prior.
@@ -502,11 +516,13 @@ class VAETransformer(BaseAutoencoder):
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, rows: Rows) -> list[Any]:
-        return column_likelihoods(self.likelihood, rows.names, rows.dtypes)
+    def _column_likelihoods(self, table: Table) -> list[Any]:
+        return column_likelihoods(self.likelihood, table.names, table.dtypes)
 
-    def _offset(self, schema: TableSchema, train: Weighted) -> float:
-        return float(np.average(schema.log_jacobian(train.X).sum(axis=1), weights=train.weight))
+    def _offset(self, schema: TableSchema, encoded: np.ndarray, weight: Any) -> float:
+        starts = range(0, len(encoded), SLICE)
+        by_row = [schema.log_jacobian(encoded[start : start + SLICE]).sum(axis=1) for start in starts]
+        return float(np.average(np.concatenate(by_row), weights=weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)

@@ -15,12 +15,12 @@ from torch import Tensor
 class Rows:
     """Standardised rows as the model reads them.
 
-    `x` has finite numbers everywhere (0 in missing cells); `observed` is 1 for observed cells and None where no cell is
-    missing; `weight` (of mean 1) is None where all rows count alike.
+    `x` has finite numbers everywhere (0 in missing cells); `observed` is True for observed cells and None where no cell
+    is missing; `weight` (of mean 1) is None where all rows count alike.
     """
 
     x: Tensor  # (n, p)
-    observed: Tensor | None = None  # (n, p)
+    observed: Tensor | None = None  # (n, p), bool
     weight: Tensor | None = None  # (n,)
 
     @classmethod
@@ -31,14 +31,19 @@ class Rows:
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        copy: bool = True,
     ) -> Rows:
-        """Copy an array whose NaN mark the missing cells; weights are scaled to mean 1."""
-        tensor = torch.tensor(x, dtype=dtype, device=device)
+        """Take an array whose NaN mark the missing cells; weights are scaled to mean 1.
+
+        Without `copy` the array may be overwritten, and lives on in the rows.
+        """
+        make = torch.tensor if copy else torch.as_tensor
+        tensor = make(x, dtype=dtype, device=device)
         missing = torch.isnan(tensor)
         weights = None if weight is None else torch.tensor(weight / weight.mean(), dtype=dtype, device=device)
         if not missing.any():
             return cls(tensor, None, weights)
-        return cls(tensor.masked_fill_(missing, 0.0), (~missing).to(dtype), weights)
+        return cls(tensor.masked_fill_(missing, 0.0), missing.logical_not_(), weights)
 
     def __len__(self) -> int:
         return len(self.x)

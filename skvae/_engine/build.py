@@ -16,7 +16,7 @@ from skvae._engine.batches import Rows
 from skvae._engine.runtime import generator
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
-from skvae.nn.networks import MLP, InputEncoding, NetworkFactory
+from skvae.nn.networks import MLP, InputEncoding, NetworkFactory, TableEncoding
 from skvae.nn.noise import normal, uniform
 from skvae.nn.objectives import OBJECTIVES, Bound
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
@@ -33,7 +33,8 @@ class ModelSpec:
     Parameters
     ----------
     centre, width, mean : ndarray of shape (p,)
-        Robust location and scale (standardised units) and the mean of the encoded values, of each column.
+        Robust location and scale (in what the encoder sees) and the mean of the encoded values, of each column. Here a
+        column is one of the encoded row: a cell.
     blocks : tuple of (likelihood, columns)
         A name or factory, and the indices of the columns it serves.
     with_mask : bool
@@ -42,6 +43,10 @@ class ModelSpec:
         Of the start values.
     prior : str or factory or None
         None for a plain autoencoder.
+    frequencies : tuple, optional
+        For each column None, or the share of each code where its cells hold codes.
+    gates : tuple of (value, part)
+        Columns of values that count only where the code in the column of their part is 0.
     """
 
     centre: NDArray[np.floating]
@@ -56,6 +61,12 @@ class ModelSpec:
     encoder: NetworkFactory | None = None
     decoder: NetworkFactory | None = None
     prior: str | PriorFactory | None = None
+    frequencies: tuple[tuple[float, ...] | None, ...] | None = None
+    gates: tuple[tuple[int, int], ...] = ()
+
+    def frequencies_of(self, columns: tuple[int, ...]) -> list[tuple[float, ...] | None]:
+        """Shares of the codes of some columns."""
+        return [None if self.frequencies is None else self.frequencies[j] for j in columns]
 
 
 def kinds_of(likelihoods: list[Any], option: str) -> list[str]:
@@ -93,17 +104,34 @@ def _seeded_globals(seed: int) -> Iterator[None]:
 
 def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     option = "loss" if spec.prior is None else "likelihood"
-    columns = ColumnBlocks(
-        [(_likelihood(name, len(index), option), torch.tensor(index)) for name, index in spec.blocks]
-    )
-    encoding = InputEncoding(
-        _float32(spec.centre), _float32(spec.width), clip=bool(spec.hidden_layer_sizes), with_mask=spec.with_mask
-    )
+    blocks = [
+        (_likelihood(name, len(index), option, spec.frequencies_of(index)), torch.tensor(index))
+        for name, index in spec.blocks
+    ]
+    columns = ColumnBlocks(blocks, spec.gates)
     stream = generator(spec.seed)
+    encoding = _encoding(spec, blocks, stream)
     encoder = _network(spec.encoder, encoding.n_out, n_code, spec, spec.hidden_layer_sizes, stream)
     decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, spec.hidden_layer_sizes[::-1], stream)
     start = columns.start(_float32(spec.mean))
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
+
+
+def _encoding(
+    spec: ModelSpec, blocks: list[tuple[Likelihood, Tensor]], stream: torch.Generator
+) -> InputEncoding | TableEncoding:
+    """What the encoder sees: cells of numbers scaled and clipped, codes as indicators or embedded."""
+    kinds = {int(j): likelihood.kind for likelihood, index in blocks for j in index}
+    numbers = [j for j in sorted(kinds) if kinds[j] != "categorical"]
+    options = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
+    encoding = InputEncoding(_float32(spec.centre[numbers]), _float32(spec.width[numbers]), **options)
+    counts = [j for j in numbers if kinds[j] == "count"]
+    if len(numbers) == len(kinds) and not counts:
+        return encoding
+    shares = spec.frequencies_of(tuple(sorted(kinds)))
+    codes = [(j, len(own)) for j, own in enumerate(shares) if kinds[j] == "categorical" and own is not None]
+    index = torch.tensor(numbers, dtype=torch.long), torch.tensor(counts, dtype=torch.long)
+    return TableEncoding(encoding, *index, codes, stream)
 
 
 def _float32(values: NDArray[np.floating]) -> Tensor:
@@ -135,14 +163,21 @@ def _network(
     return network
 
 
-def _likelihood(likelihood: str | LikelihoodFactory, n_columns: int, option: str) -> Likelihood:
+def _likelihood(
+    likelihood: str | LikelihoodFactory,
+    n_columns: int,
+    option: str,
+    frequencies: list[tuple[float, ...] | None] | None = None,
+) -> Likelihood:
     known = LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES
     if (likelihood not in known) if isinstance(likelihood, str) else not callable(likelihood):
         raise ValueError(
             f"The '{option}' parameter must be 'auto', one of {sorted(LIKELIHOODS)}, a factory, or a dict from columns "
             f"to these. Got {likelihood!r} instead."
         )
-    built = known[likelihood](n_columns) if isinstance(likelihood, str) else likelihood(n_columns)
+    factory = known[likelihood] if isinstance(likelihood, str) else likelihood
+    coded = frequencies is not None and any(shares is not None for shares in frequencies)
+    built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)  # type: ignore[call-arg]
     if not isinstance(built, Likelihood):
         raise TypeError(
             f"A likelihood factory must return a skvae.nn.likelihoods.Likelihood. Got {type(built).__name__} instead."
@@ -164,27 +199,34 @@ def autoencoder_bound(
     model: Autoencoder, rows: Rows, noise: torch.Generator, beta: float, *, corrupt: Corruption
 ) -> Bound:
     """Minus the reconstruction error per row, of the clean row from the corrupted one."""
-    damaged = replace(rows, x=corrupt(rows.x, noise))
+    damaged = corrupt(rows, noise, model.columns.is_code)
     value = model.log_likelihood(rows.x, rows.observed, model.encode(damaged.x, damaged.observed))
     return Bound(value, value, torch.zeros_like(value))
 
 
-Corruption = Callable[[Tensor, torch.Generator], Tensor]
+Corruption = Callable[[Rows, torch.Generator, Tensor], Rows]
 
 
-def no_corruption(x: Tensor, noise: torch.Generator) -> Tensor:
+def no_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor) -> Rows:
     """The rows as they are."""
-    return x
+    return rows
 
 
-def masking_corruption(x: Tensor, noise: torch.Generator, *, level: float) -> Tensor:
-    """Each cell set to 0 (for a standardised column its mean) with probability `level` (Vincent et al. 2008)."""
-    return x * (uniform(x.shape, x, noise) >= level)
+def masking_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
+    """Each number set to 0 (for a standardised column its mean) with probability `level` (Vincent et al. 2008).
+
+    A code is hidden instead: the encoder sees it as missing.
+    """
+    kept = uniform(rows.x.shape, rows.x, noise) >= level
+    if not is_code.any():
+        return replace(rows, x=rows.x * kept)
+    seen = kept | ~is_code
+    return replace(rows, x=rows.x * kept, observed=seen if rows.observed is None else seen & rows.observed)
 
 
-def gaussian_corruption(x: Tensor, noise: torch.Generator, *, level: float) -> Tensor:
-    """Normal noise of standard deviation `level`, in standardised units."""
-    return x + level * normal(x.shape, x, noise)
+def gaussian_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
+    """Normal noise of standard deviation `level`, in standardised units, on all that is no code."""
+    return replace(rows, x=rows.x + level * normal(rows.x.shape, rows.x, noise) * ~is_code)
 
 
-CORRUPTIONS: dict[str, Callable[..., Tensor]] = {"masking": masking_corruption, "gaussian": gaussian_corruption}
+CORRUPTIONS: dict[str, Callable[..., Rows]] = {"masking": masking_corruption, "gaussian": gaussian_corruption}

@@ -39,7 +39,7 @@ EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
-def _evenly(x: FloatArray, most: int = ORDERING_ROWS) -> slice:
+def evenly(x: FloatArray, most: int = ORDERING_ROWS) -> slice:
     """At most that many rows, evenly spaced, so that a sorted table shows all of itself."""
     return slice(None, None, max(1, -(-len(x) // most)))
 
@@ -88,7 +88,7 @@ class Engine:
         Parameters
         ----------
         x : ndarray of shape (n, p)
-            Standardised rows, NaN where missing.
+            Standardised rows, NaN where missing. In float32 it is taken over, not copied.
         weight : ndarray of shape (n,) or None
         bound : callable
             From `objective` of the engine.
@@ -98,7 +98,7 @@ class Engine:
         validation : pair of ndarray, optional
             Held-out rows and their weights.
         """
-        rows = Rows.from_numpy(x, weight, device=self.device)
+        rows = Rows.from_numpy(x, weight, device=self.device, copy=False)
         held_out = None if validation is None else Rows.from_numpy(*validation, device=self.device)
         if self._optimiser is None or not resume:
             self._optimiser = Optimiser(self._trainable())
@@ -148,7 +148,7 @@ class Engine:
 
     def _width(self) -> int:
         """Numbers per row and draw in the widest layer."""
-        return max(*self.spec.hidden_layer_sizes, 2 * len(self.spec.centre), self.spec.n_components)
+        return max(*self.spec.hidden_layer_sizes, self.model.columns.n_outputs, self.spec.n_components)
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
@@ -158,10 +158,13 @@ class Engine:
         return self._outward(np.concatenate(codes))
 
     def decode(self, z: FloatArray) -> FloatArray:
-        """E[x|z] in standardised units, shape (n, p), in the dtype of z."""
+        """Statistics of each cell given its code: E[x|z] in standardised units, or the probability of each code of x.
+
+        Shape (n, n_statistics), in the dtype of z.
+        """
         model, dtype = self._in_precision_of(z)
         with torch.inference_mode():
-            parts = [model.columns.mean(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
+            parts = [model.columns.expected(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
             return torch.cat(parts).cpu().numpy()
 
     def _outward(self, z: FloatArray) -> FloatArray:
@@ -177,7 +180,7 @@ class Engine:
     def column_at_fault(self, x: FloatArray) -> int:
         """The column whose cells the last weights in training fit worst, non-finite ones first."""
         assert self._optimiser is not None, "column_at_fault follows train"
-        rows = Rows.from_numpy(x[_evenly(x)], device=self.device)
+        rows = Rows.from_numpy(x[evenly(x)], device=self.device)
         model: Any = self._optimiser.module.eval()
         with torch.inference_mode():
             cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
@@ -192,7 +195,7 @@ class Engine:
         """
         self.order = self.order[np.argsort(-importance, kind="stable")]
         self.sign = np.ones(len(self.order))
-        x = np.nan_to_num(x[_evenly(x)].astype(np.float64))
+        x = np.nan_to_num(x[evenly(x)].astype(np.float64))
         codes = self.encode(x)
         covariance = (codes - codes.mean(0)).T @ ((x - x.mean(0)) / np.maximum(x.std(0), 1e-12))  # (k, p)
         strongest = np.abs(covariance).argmax(1)
@@ -262,7 +265,7 @@ class VAEEngine(Engine):
 
     def settle(self, x: FloatArray, weight: FloatArray | None) -> None:
         """Training is over: let the prior see the posteriors of at most EXEMPLARS of its rows."""
-        part = _evenly(x, EXEMPLARS)
+        part = evenly(x, EXEMPLARS)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
         log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
         with torch.no_grad():
@@ -335,32 +338,47 @@ class VAEEngine(Engine):
                 latent.append(_zero_where_empty(rest, rows))
         return torch.cat(columns).double().cpu().numpy(), torch.cat(latent).double().cpu().numpy()
 
-    def expectation(self, x: FloatArray, guess: FloatArray, n_draws: int) -> FloatArray:
-        """E[x_j | x_observed] of every cell in standardised units, shape (n, p), by self-normalised importance weights.
+    def expectation(self, x: FloatArray, n_draws: int, rounds: int) -> FloatArray:
+        """Statistics of every cell given the observed ones, by self-normalised importance weights.
+
+        Each round draws z from the posterior given the last completion of the row, and weighs the draws by what the
+        observed cells say.
 
         Parameters
         ----------
         x : ndarray of shape (n, p)
             NaN in the cells that are not conditioned on.
-        guess : ndarray of shape (n, p)
-            Complete rows: z is drawn from the posterior given these.
-        n_draws : int
+        n_draws, rounds : int
+
+        Returns
+        -------
+        ndarray of shape (n, n_statistics)
+            As `decode` gives them.
         """
         model, dtype = self._in_precision_of(x.astype(np.float64))
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
         parts = []
         with torch.inference_mode():
-            for rows, full in zip(self._chunks(x, dtype, n_draws), self._chunks(guess, dtype, n_draws), strict=True):
-                draws = model.draw(full.x, None, eps)
-                log_w = model.log_likelihood(rows.x, rows.observed, draws.z) + model.log_prior_over_posterior(draws)
-                w = torch.softmax(log_w, 0).unsqueeze(-1)
-                parts.append((w * model.columns.mean(model.decode(draws.z))).sum(0))
+            for rows in self._chunks(x, dtype, n_draws):
+                statistics = model.columns.expected(model.decode(model.encode(rows.x, rows.observed)))
+                for _ in range(rounds):
+                    statistics = self._reweighed(model, rows, model.columns.point(statistics), eps)
+                parts.append(statistics)
         return torch.cat(parts).cpu().numpy()
+
+    @staticmethod
+    def _reweighed(model: Any, rows: Rows, guess: Tensor, eps: Tensor) -> Tensor:
+        """The mean of the statistics over draws from q(z|guess), weighted by p(x_observed, z) / q(z|guess)."""
+        full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+        mean, log_std = model.posterior(full)
+        draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
+        w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
+        return (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
 
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
-        part = _evenly(x)
+        part = evenly(x)
         x = x[part].astype(np.float64)
         model, dtype = self._in_precision_of(x)
         points = normal_quasi_draws(KL_DRAWS, self.spec.n_components, self.spec.seed)
@@ -377,7 +395,7 @@ class VAEEngine(Engine):
 
     def mean_bound(self, x: FloatArray, weight: FloatArray | None, bound: RowBound) -> float:
         """Mean of the training bound over rows (at most ORDERING_ROWS of them), in nats and standardised units."""
-        part = _evenly(x)
+        part = evenly(x)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
         return mean_bound(self.model, rows, bound, self.spec.seed)
 
@@ -386,7 +404,7 @@ class VAEEngine(Engine):
 
         Where no component is active the decoder has learned nothing but marginals, and this is what they give.
         """
-        part = _evenly(x)
+        part = evenly(x)
         rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
         model: Any = self.model
         with torch.inference_mode():

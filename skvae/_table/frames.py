@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skvae._table.levels import Levels
+
 NUMPY, PANDAS, POLARS = "numpy", "pandas", "polars"
+
+DATES = "turn it into numbers first, for example days since a fixed date"
+
+
+class Format(NamedTuple):
+    """How a column goes back into a frame: its name, its dtype as `dtypes_of` names it, its levels where coded."""
+
+    name: Hashable
+    dtype: str
+    levels: Levels | None
 
 
 def container_of(X: Any) -> str:
@@ -34,23 +46,31 @@ def names_of(frame: Any) -> list[Hashable]:
     return names
 
 
+# -- what the dtypes say -----------------------------------------------------------------------------------------------
+
+
 def dtypes_of(frame: Any) -> list[str]:
-    """One of "bool", "integer", "float" per column, with the frame's own dtype after a colon.
+    """One of "bool", "integer", "float", "category", "ordered", "text" per column, then a colon and its own dtype.
 
     Raises
     ------
     TypeError
-        For a column that is not numeric, naming the way out.
+        For dates and for columns of several types, naming the way out.
     """
     if container_of(frame) == POLARS:
         return [f"{_polars_family(name, dtype)}:{dtype}" for name, dtype in frame.schema.items()]
-    return [f"{_pandas_family(name, dtype)}:{dtype}" for name, dtype in zip(frame.columns, frame.dtypes, strict=True)]
+    return [_pandas_dtype(name, frame.iloc[:, j]) for j, name in enumerate(frame.columns)]
 
 
-def _pandas_family(name: Hashable, dtype: Any) -> str:
-    types = pd.api.types
+def _pandas_dtype(name: Hashable, column: Any) -> str:
+    dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        raise _not_a_number(name, "categorical", "encode it first, for example with OneHotEncoder")
+        return f"{'ordered' if dtype.ordered else 'category'}:{dtype.categories.dtype}"
+    return f"{_pandas_family(name, column)}:{dtype}"
+
+
+def _pandas_family(name: Hashable, column: Any) -> str:
+    types, dtype = pd.api.types, column.dtype
     if types.is_bool_dtype(dtype):
         return "bool"
     if types.is_integer_dtype(dtype):
@@ -58,69 +78,214 @@ def _pandas_family(name: Hashable, dtype: Any) -> str:
     if types.is_float_dtype(dtype):
         return "float"
     if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype) or "date" in str(dtype):
-        raise _not_a_number(name, str(dtype), "turn it into numbers first, for example days since a fixed date")
-    raise _not_a_number(name, str(dtype), "convert it with pd.to_numeric, or encode it first")
+        raise not_a_number(name, str(dtype), DATES)
+    if types.is_object_dtype(dtype):
+        return _object_family(name, column)
+    if types.is_string_dtype(dtype):
+        return "text"
+    raise not_a_number(name, str(dtype), "convert it with pd.to_numeric, or encode it first")
+
+
+def _object_family(name: Hashable, column: Any) -> str:
+    """The family of a column of Python objects, by the types that pandas finds in it."""
+    found = pd.api.types.infer_dtype(column, skipna=True)
+    families = {"boolean": "bool", "string": "text", "empty": "float"}
+    if found in families:
+        return families[found]
+    if "date" in found or "time" in found:
+        raise not_a_number(name, f"object ({found})", DATES)
+    if found in ("integer", "floating", "mixed-integer-float", "decimal"):
+        raise not_a_number(name, "object", "convert it with pd.to_numeric, or encode it first")
+    used = sorted({type(value).__name__ for value in column[column.notna()]})
+    raise not_a_number(
+        name,
+        f"object and holds values of several types ({', '.join(used)})",
+        "make them one type, for example with .astype(str).astype('category')",
+    )
 
 
 def _polars_family(name: str, dtype: Any) -> str:
-    if str(dtype) == "Boolean":
+    family = str(dtype).split("(")[0]
+    if family == "Boolean":
         return "bool"
+    if family in ("Categorical", "Enum"):
+        return "category"
+    if family == "String":
+        return "text"
     if dtype.is_integer():
         return "integer"
-    if dtype.is_numeric():
+    if dtype.is_numeric() or family == "Null":
         return "float"
     if dtype.is_temporal():
-        raise _not_a_number(name, str(dtype), "turn it into numbers first, for example days since a fixed date")
-    raise _not_a_number(name, str(dtype), "cast it to a numeric dtype, or encode it first")
+        raise not_a_number(name, str(dtype), DATES)
+    raise not_a_number(name, str(dtype), "cast it to a numeric dtype, or encode it first")
 
 
-def _not_a_number(name: Hashable, dtype: str, way_out: str) -> TypeError:
+def not_a_number(name: Hashable, dtype: str, way_out: str) -> TypeError:
+    """The error for a column that no likelihood can read as it is."""
     # scikit-learn's checks look for "argument must be ... string ... number" in this message.
     return TypeError(
-        f"Every column must be numeric (argument must be a real number, not a string or an object). "
+        f"A column must be numeric or categorical (argument must be a real number, not a string or an object). "
         f"Column {name!r} has dtype {dtype}: {way_out}."
     )
 
 
-def to_numbers(frame: Any) -> NDArray[np.floating]:
-    """An (n, p) array in which NaN marks the missing cells; float32 if every column is, else float64."""
-    dtypes = dtypes_of(frame)
-    all_single = bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
-    out = np.empty(frame.shape, dtype=np.float32 if all_single else np.float64, order="F")
-    for j, name in enumerate(frame.columns):
-        out[:, j] = _column_to_numbers(frame, j, name)
-    return out
+def all_single(dtypes: Sequence[str]) -> bool:
+    """Whether every column is a float of single precision."""
+    return bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
 
 
-def _column_to_numbers(frame: Any, j: int, name: Hashable) -> NDArray[Any]:
+# -- reading a column --------------------------------------------------------------------------------------------------
+
+
+def numbers(frame: Any, j: int) -> NDArray[Any]:
+    """Column j as float64, NaN where missing."""
     if container_of(frame) == POLARS:
         polars = sys.modules["polars"]
-        column: NDArray[Any] = frame[name].cast(polars.Float64).to_numpy()
+        column: NDArray[Any] = frame.to_series(j).cast(polars.Float64).to_numpy()
         return column
-    return frame.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
+    series = frame.iloc[:, j]
+    if series.dtype == object:
+        series = pd.to_numeric(series)  # True, False and None
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)  # type: ignore[no-any-return]
 
 
-def to_frame(values: NDArray[np.floating], container: str, names: Sequence[Hashable], dtypes: Sequence[str]) -> Any:
+def labels(frame: Any, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
+    """Column j as codes (-1 where missing) under a list of values, and whether its dtype declares that list."""
+    if container_of(frame) == POLARS:
+        series, declared = _polars_labels(frame.to_series(j))
+    else:
+        series, declared = frame.iloc[:, j], None
+    if declared is not None:
+        series = pd.Series(pd.Categorical(series, categories=declared))
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return series.cat.codes.to_numpy().astype(np.intp), list(series.cat.categories), True
+    codes, values = pd.factorize(series, sort=True)
+    return codes.astype(np.intp), [_plain(value) for value in values], False
+
+
+def _polars_labels(series: Any) -> tuple[Any, list[Any] | None]:
+    polars = sys.modules["polars"]
+    family = str(series.dtype).split("(")[0]
+    if family == "Enum":
+        return series.cast(polars.String).to_list(), series.dtype.categories.to_list()
+    if family == "Categorical":
+        values = series.cast(polars.String).to_list()
+        return values, sorted({value for value in values if value is not None})
+    return pd.Series(series.to_list()), None
+
+
+def _plain(value: Any) -> Any:
+    """A Python number for a NumPy one."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def slice_of(frame: Any, rows: slice) -> Any:
+    """Consecutive rows of a frame, without a copy."""
+    return frame[rows] if container_of(frame) == POLARS else frame.iloc[rows]
+
+
+def missing(frame: Any, j: int) -> NDArray[np.bool_]:
+    """Which cells of column j are missing."""
+    if container_of(frame) == POLARS:
+        series = frame.to_series(j)
+        nothing: NDArray[np.bool_] = series.is_null().to_numpy()
+        return nothing | np.isnan(numbers(frame, j)) if series.dtype.is_float() else nothing
+    return frame.iloc[:, j].isna().to_numpy()  # type: ignore[no-any-return]
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def to_frame(columns: Sequence[Any], container: str, formats: Sequence[Format]) -> Any:
     """A frame of the given container with columns cast back to their dtypes.
 
-    Integer columns are rounded, boolean ones cut at one half; a NaN in either leaves the column a float.
+    A column is an array of numbers, or the list of its values where it is coded. Integer columns are rounded, boolean
+    ones cut at one half; a NaN in either leaves the column a float where the dtype has no room for it.
     """
-    columns = {name: _cast(values[:, j], dtypes[j]) for j, name in enumerate(names)}
+    build = _polars_column if container == POLARS else _pandas_column
+    data = {fmt.name: build(values, fmt) for values, fmt in zip(columns, formats, strict=True)}
     if container == POLARS:
         import polars
 
-        return polars.DataFrame(columns).with_columns(
-            polars.col(name).cast(_polars_dtype(dtype))  # type: ignore[arg-type]
-            for name, dtype in zip(names, dtypes, strict=True)
-            if _castable(columns[name], dtype)
-        )
-    frame = pd.DataFrame(columns)
-    wanted = {
-        name: dtype.split(":", 1)[1]
-        for name, dtype in zip(names, dtypes, strict=True)
-        if _castable(columns[name], dtype)
-    }
-    return frame.astype(wanted)
+        return polars.DataFrame(data)
+    return pd.DataFrame(data)
+
+
+def _pandas_column(values: Any, fmt: Format) -> Any:
+    family, own = fmt.dtype.split(":", 1)
+    if fmt.levels is not None and fmt.levels.categories is not None:
+        categories = pd.Index(list(fmt.levels.categories), dtype=own)
+        return pd.Series(pd.Categorical(values, categories=categories, ordered=fmt.levels.ordered))
+    if fmt.levels is not None and family == "text":
+        return pd.Series(values, dtype=own)
+    numbers = _as_numbers(values)
+    column = _cast(numbers, fmt.dtype)
+    if column.dtype.kind == "f" and family != "float":
+        return _with_gaps(column, fmt.dtype)
+    return pd.Series(column).astype(own)
+
+
+def _with_gaps(column: NDArray[np.floating], dtype: str) -> Any:
+    """A boolean or integer column with missing cells: in its dtype where that has room for them, else as floats."""
+    own = dtype.split(":", 1)[1]
+    if not (own[0].isupper() or own in ("boolean", "object") or "pyarrow" in own):
+        return pd.Series(column)
+    there = ~np.isnan(column)
+    whole = pd.Series(_cast(np.where(there, column, 0.0), dtype)).astype(own)
+    return whole.where(there, None if own == "object" else pd.NA)
+
+
+def _polars_column(values: Any, fmt: Format) -> Any:
+    import polars
+
+    family, own = fmt.dtype.split(":", 1)
+    if fmt.levels is not None and fmt.levels.categories is not None:
+        dtype = polars.Enum(list(fmt.levels.categories)) if own.startswith("Enum") else polars.Categorical
+        return polars.Series(values, dtype=polars.String).cast(dtype)
+    if fmt.levels is not None and family == "text":
+        return polars.Series(values, dtype=polars.String)
+    column = _cast(_as_numbers(values), fmt.dtype)
+    dtype = getattr(polars, own, polars.Float64)  # a Decimal comes back as a float
+    if column.dtype.kind == "f" and family != "float":
+        there = ~np.isnan(column)
+        whole = polars.Series(_cast(np.where(there, column, 0.0), fmt.dtype)).cast(dtype)
+        return whole.zip_with(polars.Series(there), polars.Series([None], dtype=dtype).extend_constant(None, len(there) - 1))
+    return polars.Series(column).cast(dtype)
+
+
+def _as_numbers(values: Any) -> NDArray[np.floating]:
+    if isinstance(values, np.ndarray):
+        return values
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def replaced(X: Any, restored: Any, where: NDArray[np.bool_]) -> Any:
+    """X, a frame, with the cells `where` (n, p) taken from `restored`, a frame of the same rows and columns.
+
+    All else stays as it is: index, dtypes, order and the other cells bit for bit.
+    """
+    if container_of(X) == POLARS:
+        polars = sys.modules["polars"]
+        columns = []
+        for j, name in enumerate(X.columns):
+            series = X.to_series(j)
+            new = restored[name].cast(series.dtype)
+            columns.append(series.zip_with(polars.Series(~where[:, j]), new) if where[:, j].any() else series)
+        return polars.DataFrame(columns)
+    out = X.copy()
+    for j in np.flatnonzero(where.any(axis=0)):
+        new = restored.iloc[:, j].set_axis(X.index)
+        out.isetitem(j, _patched(X.iloc[:, j], where[:, j], new))
+    return out
+
+
+def _patched(series: Any, where: NDArray[np.bool_], new: Any) -> Any:
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        new = new.astype(series.dtype)
+    elif series.dtype == object:
+        new = new.astype(object)
+    return series.where(~where, new)
 
 
 def like(X: Any, values: NDArray[np.floating]) -> Any:
@@ -133,18 +298,11 @@ def like(X: Any, values: NDArray[np.floating]) -> Any:
     return pd.DataFrame(values, columns=X.columns, index=X.index)
 
 
-def as_given(X: Any, values: NDArray[np.floating]) -> Any:
-    """Numbers in place of those of X: in its container, with its names, dtypes and index."""
-    container = container_of(X)
-    if container == NUMPY:
-        return values
-    return with_index_of(X, to_frame(values, container, names_of(X), dtypes_of(X)))
-
-
 def with_index_of(X: Any, restored: Any) -> Any:
     """`restored`, row for row from X, under the index of X where both are pandas frames."""
     if isinstance(X, pd.DataFrame) and isinstance(restored, pd.DataFrame):
         restored.index = X.index
+        restored.attrs = dict(X.attrs)
     return restored
 
 
@@ -163,13 +321,3 @@ def _rounded(column: NDArray[np.floating], dtype: str) -> NDArray[np.int64]:
     edge = 2.0**63 - 1024  # the largest float64 below the top of int64
     whole: NDArray[np.int64] = np.rint(np.clip(column, low, min(high, edge))).astype(np.int64)
     return whole
-
-
-def _castable(column: NDArray[Any], dtype: str) -> bool:
-    return dtype.startswith("float") or column.dtype.kind != "f"
-
-
-def _polars_dtype(dtype: str) -> Any:
-    import polars
-
-    return getattr(polars, dtype.split(":", 1)[1], polars.Float64)  # a Decimal comes back as a float

@@ -1,7 +1,6 @@
 """Kinds of columns: what values they accept and how a value becomes a number the model reads.
 
-A kind works on one column at fit (`accept`, `scaling`) and says nothing of torch; `TableSchema` applies the scaling to
-all columns at once. A likelihood names the kind it serves.
+A kind works on one column and says nothing of torch. A likelihood names the kind it serves.
 """
 
 from __future__ import annotations
@@ -32,13 +31,16 @@ class Scaling(NamedTuple):
 class Continuous:
     """Real numbers, standardised by their weighted mean and standard deviation."""
 
+    is_log = False  # whether it is the logarithm that is standardised
+    is_coded = False  # whether cells hold codes of levels
+
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:
         """Every real number is welcome (NaN is a missing cell)."""
 
     @staticmethod
     def scaling(values: FloatArray, weight: FloatArray) -> Scaling:
-        """Location and scale of the observed values, in data units.
+        """Location and scale of the observed values, in data units (or those of their logarithm).
 
         Values beyond FAR times the 5-95 % range outside that range count as if they stood there, so that one broken
         cell does not decide the scale of its column.
@@ -50,8 +52,29 @@ class Continuous:
         mean, std = _moments(values / unit, weight)
         return Scaling(mean * unit, std * unit, 0.0, 1.0)
 
+    @staticmethod
+    def seen(encoded: FloatArray) -> FloatArray:
+        """What the encoder's robust scale is taken of."""
+        return encoded
 
-class Binary:
+
+class Positive(Continuous):
+    """Positive numbers, whose logarithm is standardised."""
+
+    is_log = True
+
+    @staticmethod
+    def accept(values: FloatArray, name: Hashable) -> None:
+        """Raise ValueError where a value is 0 or less."""
+        if values.size and values.min() <= 0.0:
+            prefix = "Negative values in data. " if values.min() < 0.0 else ""
+            raise ValueError(
+                f"{prefix}The log-normal likelihood expects values above 0. The least of column {name!r} is "
+                f"{values.min():g}: choose another likelihood for it, or leave atoms on, which take out a frequent 0."
+            )
+
+
+class Binary(Continuous):
     """0/1 values, and fractions in [0, 1]; left as they are."""
 
     @staticmethod
@@ -71,9 +94,51 @@ class Binary:
         return Scaling(0.0, 1.0, *_moments(values, weight))
 
 
-Kind = type[Continuous] | type[Binary]
+class Count(Binary):
+    """0, 1, 2, ...; left as they are. The encoder sees log(1 + x)."""
 
-KINDS: dict[str, Kind] = {"continuous": Continuous, "binary": Binary}
+    @staticmethod
+    def accept(values: FloatArray, name: Hashable) -> None:
+        """Raise ValueError where a value is negative or not whole."""
+        if values.size and (values.min() < 0.0 or np.any(values != np.floor(values))):
+            negative = values.min() < 0.0
+            came = values.min() if negative else values[values != np.floor(values)][0]
+            raise ValueError(
+                f"{'Negative values in data. ' if negative else ''}A likelihood of counts expects 0, 1, 2, ... Column "
+                f"{name!r} holds {came:g}: choose another likelihood for it."
+            )
+
+    @staticmethod
+    def seen(encoded: FloatArray) -> FloatArray:
+        """The logarithm of 1 + x."""
+        return np.log1p(encoded)
+
+
+class Categorical(Binary):
+    """Levels without order; a cell holds the code of its level."""
+
+    is_coded = True
+
+    @staticmethod
+    def accept(values: FloatArray, name: Hashable) -> None:
+        """Codes are right by construction."""
+
+
+class Ordinal(Categorical):
+    """Levels in order."""
+
+
+Kind = type[Continuous]
+
+KINDS: dict[str, Kind] = {
+    "continuous": Continuous,
+    "positive": Positive,
+    "binary": Binary,
+    "count": Count,
+    "categorical": Categorical,
+    "ordinal": Ordinal,
+}
+SPARSE_KINDS = {"binary", "count"}  # a zero stays a zero
 
 
 def _moments(values: FloatArray, weight: FloatArray) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from skvae.nn.networks import InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 
+CODED = ("categorical", "ordinal")  # kinds whose cells hold codes
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
 
@@ -34,12 +35,20 @@ class ColumnBlocks(nn.Module):
     ----------
     blocks : sequence of (Likelihood, LongTensor)
         Each likelihood and the columns it serves; together they cover every column once.
+    gates : sequence of (int, int)
+        Pairs (value, part) of columns: the value counts only where the code of its part is 0.
     """
 
     gather: Tensor
     scatter: Tensor
+    values: Tensor
+    parts_of_values: Tensor
+    arrange: Tensor
+    is_code: Tensor
 
-    def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]]) -> None:
+    def __init__(
+        self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()
+    ) -> None:
         super().__init__()
         self.likelihoods = nn.ModuleList(likelihood for likelihood, _ in blocks)
         self.sizes = [likelihood.n_outputs for likelihood, _ in blocks]
@@ -47,6 +56,19 @@ class ColumnBlocks(nn.Module):
         self.register_buffer("gather", columns)  # block order -> column
         self.register_buffer("scatter", torch.argsort(columns))  # column -> place in block order
         self.counts = [len(columns) for _, columns in blocks]
+        self.register_buffer("values", torch.tensor([value for value, _ in gates], dtype=torch.long))
+        self.register_buffer("parts_of_values", torch.tensor([part for _, part in gates], dtype=torch.long))
+        by_block = [
+            likelihood.n_levels if likelihood.needs_frequencies else torch.ones(len(columns), dtype=torch.long)
+            for likelihood, columns in blocks
+        ]
+        self.n_statistics = [int(widths.sum()) for widths in by_block]
+        widths = torch.cat(by_block)  # statistics per column, in block order
+        starts = torch.cumsum(widths, 0) - widths
+        coded = torch.cat([torch.full((len(c),), lik.kind in CODED) for lik, c in blocks])
+        self.register_buffer("is_code", coded[self.scatter])
+        order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter]
+        self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns
 
     @property
     def n_outputs(self) -> int:
@@ -62,10 +84,34 @@ class ColumnBlocks(nn.Module):
             return self.likelihoods[0].log_prob(outputs, x)  # type: ignore[operator, no-any-return]
         xs = x[..., self.gather].split(self.counts, dim=-1)
         cells = [likelihood.log_prob(out, x) for (likelihood, out), x in zip(self.parts(outputs), xs, strict=True)]
-        return torch.cat(cells, dim=-1)[..., self.scatter]
+        in_order = torch.cat(cells, dim=-1)[..., self.scatter]
+        return in_order * self.counted(x) if len(self.values) else in_order
+
+    def counted(self, x: Tensor) -> Tensor:
+        """1 for the cells that count, 0 for values beside a part that is not 0; shape (b, p)."""
+        counts = torch.ones_like(x)
+        counts[..., self.values] = (x[..., self.parts_of_values] == 0).to(x.dtype)
+        return counts
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        """The statistics of each column that may be averaged over z: E[x|z], or the probability of each code.
+
+        Shape (..., n_statistics), in the order of the columns.
+        """
+        parts = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)[..., self.arrange]
+
+    def point(self, expected: Tensor) -> Tensor:
+        """One value per cell from such statistics, shape (..., p): the mean, or the most probable code."""
+        if len(self.likelihoods) == 1:
+            return self.likelihoods[0].point(expected)  # type: ignore[operator, no-any-return]
+        in_blocks = torch.empty_like(expected)
+        in_blocks[..., self.arrange] = expected
+        parts = zip(self.likelihoods, in_blocks.split(self.n_statistics, dim=-1), strict=True)
+        return self._in_order([likelihood.point(part) for likelihood, part in parts])  # type: ignore[operator]
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """E[x|z], shape (..., p), in the order of the columns."""
+        """The point that the decoder's outputs stand for, shape (..., p), in the order of the columns."""
         return self._in_order([likelihood.mean(out) for likelihood, out in self.parts(outputs)])
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:

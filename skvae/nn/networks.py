@@ -21,6 +21,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs bends
+ONE_HOT = 32  # a category of more codes is embedded ...
+EMBEDDING = 16  # ... in so many numbers
 FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
 
 
@@ -77,6 +79,81 @@ class InputEncoding(nn.Module):
         if not self.with_mask:
             return u
         return torch.cat([u, torch.ones_like(u) if observed is None else observed.to(u.dtype)], dim=-1)
+
+
+class TableEncoding(nn.Module):
+    """What the encoder sees of a row that holds more than real numbers: numbers, then categories.
+
+    Numbers and counts (as log(1 + x)) go through an `InputEncoding`. A category becomes one indicator per code, or, where
+    it has more than ONE_HOT codes, a learned embedding. A missing category is all zeros.
+
+    Parameters
+    ----------
+    numbers : InputEncoding
+        Of the cells `number_cells`.
+    number_cells, count_cells : LongTensor
+        Cells that hold numbers, and those among them that hold counts.
+    codes : sequence of (cell, n_codes)
+        Cells that hold codes.
+    generator : torch.Generator
+        Of the embeddings' start values.
+    """
+
+    number_cells: Tensor
+    is_count: Tensor
+    hot_cells: Tensor
+    hot_offsets: Tensor
+    embedded_cells: Tensor
+    embedded_offsets: Tensor
+
+    def __init__(
+        self,
+        numbers: InputEncoding,
+        number_cells: Tensor,
+        count_cells: Tensor,
+        codes: Sequence[tuple[int, int]],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.register_buffer("number_cells", number_cells)
+        self.register_buffer("is_count", torch.isin(number_cells, count_cells))
+        hot = [(cell, n) for cell, n in codes if n <= ONE_HOT]
+        embedded = [(cell, n) for cell, n in codes if n > ONE_HOT]
+        self.n_hot = self._register("hot", hot)
+        n_embedded = self._register("embedded", embedded)
+        self.embedding = nn.utils.skip_init(nn.Embedding, n_embedded, EMBEDDING) if n_embedded else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=EMBEDDING**-0.5, generator=generator)
+
+    def _register(self, name: str, codes: Sequence[tuple[int, int]]) -> int:
+        """Buffers of the cells and of where the codes of each begin; returns how many codes there are in all."""
+        sizes = torch.tensor([n for _, n in codes], dtype=torch.long)
+        self.register_buffer(f"{name}_cells", torch.tensor([cell for cell, _ in codes], dtype=torch.long))
+        self.register_buffer(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes)
+        return int(sizes.sum())
+
+    @property
+    def n_out(self) -> int:
+        return self.numbers.n_out + self.n_hot + EMBEDDING * len(self.embedded_cells)
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Encode rows x of shape (b, p); `observed` is a 0/1 tensor of the same shape, or None for all ones."""
+        cells = x[..., self.number_cells]
+        if self.is_count.any():
+            cells = torch.where(self.is_count, cells.clamp_min(0.0).log1p(), cells)
+        parts = [self.numbers(cells, None if observed is None else observed[..., self.number_cells])]
+        if self.n_hot:
+            there = torch.ones_like(x) if observed is None else observed.to(x.dtype)
+            index = x[..., self.hot_cells].long() + self.hot_offsets
+            hot = x.new_zeros((*x.shape[:-1], self.n_hot))
+            parts.append(hot.scatter_(-1, index, there[..., self.hot_cells]))
+        if self.embedding is not None:
+            found = self.embedding(x[..., self.embedded_cells].long() + self.embedded_offsets)  # (b, m, EMBEDDING)
+            if observed is not None:
+                found = found * observed[..., self.embedded_cells].unsqueeze(-1)
+            parts.append(found.flatten(-2))
+        return torch.cat(parts, dim=-1)
 
 
 class MLP(nn.Module):

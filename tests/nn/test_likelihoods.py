@@ -5,13 +5,38 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
-from skvae._table.kinds import KINDS
 from skvae.nn import likelihoods
-from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, SquaredError, StudentT
+from skvae.nn.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    LogNormal,
+    NegativeBinomial,
+    Ordinal,
+    Poisson,
+    SquaredError,
+    StudentT,
+    StudentTLogProb,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
+from skvae.nn.likelihoods.categorical import CategoricalLogProb
+from skvae.nn.likelihoods.counts import (
+    LOG_DISPERSION,
+    LOG_RATE,
+    NegativeBinomialLogProb,
+    PoissonLogProb,
+    log_minus_digamma,
+    log_prob_at_rate,
+)
 
 P = 3
+KINDS = {"continuous", "positive", "binary", "categorical", "ordinal", "count"}
+FREQUENCIES = [[0.7, 0.3], [0.2, 0.1, 0.3, 0.25, 0.15], [0.5, 0.1, 0.4]]
+UNEVEN = [[1.0], [0.4, 0.6], [1 / 42] * 42, [1e-6, 1.0 - 1e-6 - 1e-9, 1e-9], [1 / 1000] * 1000]
 SCALES = ["cell", "column", "shared", 0.5]
 CONTINUOUS = {
     f"{family.__name__}-{scale}": partial(family, scale=scale) for family in (Gaussian, StudentT) for scale in SCALES
@@ -20,11 +45,19 @@ CONTINUOUS |= {
     f"{family.__name__}-{scale}-smooth": partial(family, scale=scale, min_scale=0.7)
     for family in (Gaussian, StudentT)
     for scale in ("cell", "column")
+} | {"LogNormal": LogNormal}
+LEVELS = {family.__name__: partial(family, frequencies=FREQUENCIES) for family in (Categorical, Ordinal)}
+COUNTS = {
+    family.__name__: family for family in (Poisson, NegativeBinomial, ZeroInflatedPoisson, ZeroInflatedNegativeBinomial)
 }
-DENSITIES = CONTINUOUS | {"Bernoulli": Bernoulli}
+DISCRETE = {"Bernoulli": Bernoulli} | LEVELS | COUNTS
+DENSITIES = CONTINUOUS | DISCRETE
 EVERY = DENSITIES | {"SquaredError": SquaredError}
 
 all_continuous = pytest.mark.parametrize("name", CONTINUOUS)
+all_levels = pytest.mark.parametrize("name", LEVELS)
+all_counts = pytest.mark.parametrize("name", COUNTS)
+all_discrete = pytest.mark.parametrize("name", DISCRETE)
 all_densities = pytest.mark.parametrize("name", DENSITIES)
 all_likelihoods = pytest.mark.parametrize("name", EVERY)
 
@@ -41,6 +74,29 @@ def build(name, dtype=torch.float64, seed=0):
         for parameter in likelihood.parameters():
             parameter.add_(0.5 * torch.randn(parameter.shape, generator=draws, dtype=dtype))
     return likelihood, torch.randn(likelihood.n_outputs, generator=draws, dtype=dtype)
+
+
+def cells(likelihood, *shape, seed=0):
+    """Values that columns of the likelihood's kind may hold, shape (*shape, P), in float64."""
+    u = torch.rand(*shape, P, generator=stream(seed)).double()
+    if likelihood.kind in ("categorical", "ordinal"):
+        return (u * likelihood.n_levels).floor()
+    return (6.0 * u).floor() if likelihood.kind == "count" else u
+
+
+def support(likelihood):
+    """Every value a cell may hold (of counts, as many as matter), (n, 1), and whether the column knows it, (n, P)."""
+    n_values = {"binary": 2, "count": 3000}.get(likelihood.kind)
+    n_values = likelihood.n_levels if n_values is None else torch.full((P,), n_values)
+    values = torch.arange(int(n_values.max())).double().unsqueeze(1)
+    return values, values < n_values
+
+
+def probabilities(likelihood, outputs):
+    """The support, and the probability of each value of it, shape (n, P)."""
+    values, known = support(likelihood)
+    log_prob = likelihood.log_prob(outputs, torch.where(known, values, 0.0)).detach()
+    return values, torch.where(known, log_prob.exp(), 0.0)
 
 
 def grid():
@@ -60,7 +116,20 @@ def test_every_named_likelihood_is_under_contract():
 
 @all_likelihoods
 def test_serves_a_known_kind_of_column(name):
-    assert EVERY[name](P).kind in KINDS
+    likelihood = EVERY[name](P)
+    assert likelihood.kind in KINDS
+    assert likelihood.needs_frequencies == (likelihood.kind in ("categorical", "ordinal"))
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_a_named_likelihood_says_its_kind_before_it_knows_the_table(name):
+    assert LIKELIHOODS[name](2).kind in KINDS
+
+
+def test_log_normal_is_the_gaussian_of_another_kind():
+    torch.testing.assert_close(
+        LogNormal(P).log_prob(torch.ones(6), torch.ones(P)), Gaussian(P).log_prob(torch.ones(6), torch.ones(P))
+    )
 
 
 @all_continuous
@@ -71,10 +140,10 @@ def test_density_integrates_to_one(name):
     np.testing.assert_allclose(mass.detach(), 1.0, atol=1e-6)
 
 
-def test_bernoulli_sums_to_one():
-    likelihood, outputs = build("Bernoulli")
-    both = torch.stack([likelihood.log_prob(outputs, torch.full((P,), v, dtype=torch.float64)) for v in (0.0, 1.0)])
-    np.testing.assert_allclose(both.exp().sum(0), 1.0, rtol=1e-12)
+@all_discrete
+def test_probabilities_sum_to_one(name):
+    _, probability = probabilities(*build(name))
+    np.testing.assert_allclose(probability.sum(0), 1.0, rtol=1e-9)
 
 
 @all_continuous
@@ -85,11 +154,45 @@ def test_mean_is_that_of_the_density(name):
     np.testing.assert_allclose(likelihood.mean(outputs).detach(), expected.detach(), atol=1e-4)
 
 
-def test_bernoulli_mean_is_that_of_the_density():
-    likelihood, outputs = build("Bernoulli")
-    np.testing.assert_allclose(
-        likelihood.mean(outputs), likelihood.log_prob(outputs, torch.ones(P).double()).exp(), rtol=1e-12
-    )
+@pytest.mark.parametrize("name", [name for name in DISCRETE if name not in LEVELS])
+def test_mean_is_that_of_the_probabilities(name):
+    likelihood, outputs = build(name)
+    values, probability = probabilities(likelihood, outputs)
+    np.testing.assert_allclose(likelihood.mean(outputs), (values * probability).sum(0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in LEVELS])
+def test_what_is_expected_of_a_number_is_its_mean(name):
+    likelihood, outputs = build(name)
+    assert likelihood.n_expected == P
+    assert torch.equal(likelihood.expected(outputs), likelihood.mean(outputs))
+    assert torch.equal(likelihood.point(outputs[:P]), outputs[:P])
+
+
+@all_levels
+def test_what_is_expected_of_levels_are_their_probabilities(name):
+    likelihood, _ = build(name)
+    assert likelihood.n_expected == sum(map(len, FREQUENCIES))
+    outputs = torch.randn(4, 5, likelihood.n_outputs, generator=stream(6)).double()
+    expected = likelihood.expected(outputs).detach()
+    assert expected.shape == (4, 5, likelihood.n_expected)
+    for j, part in enumerate(expected.split([len(share) for share in FREQUENCIES], dim=-1)):
+        for code in range(part.shape[-1]):
+            x = torch.zeros(P).double().index_fill(0, torch.tensor(j), code)
+            torch.testing.assert_close(part[..., code], likelihood.log_prob(outputs, x)[..., j].detach().exp())
+
+
+@all_levels
+def test_the_point_is_the_most_probable_level_and_the_mean_is_that_point(name):
+    likelihood, _ = build(name)
+    tied = torch.tensor([0.5, 0.5, 0.1, 0.3, 0.3, 0.2, 0.1, 0.2, 0.1, 0.7])
+    certain = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+    point = likelihood.point(torch.stack([tied, certain]).unsqueeze(0))
+    assert point.dtype == tied.dtype
+    assert point.tolist() == [[[0.0, 1.0, 2.0], [1.0, 4.0, 0.0]]]
+    outputs = torch.randn(50, likelihood.n_outputs, generator=stream(6)).double()
+    assert torch.equal(likelihood.mean(outputs), likelihood.point(likelihood.expected(outputs)))
+    assert likelihood.mean(outputs).unique().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 @all_continuous
@@ -104,11 +207,21 @@ def test_samples_agree_with_the_density(name):
         assert stats.kstest(uniform, "uniform").pvalue > 1e-3, f"column {j}"
 
 
-def test_bernoulli_samples_agree_with_the_density():
-    likelihood, outputs = build("Bernoulli")
-    draws = likelihood.sample(outputs.expand(20_000, -1), stream(1))
-    assert set(draws.unique().tolist()) == {0.0, 1.0}
-    np.testing.assert_allclose(draws.mean(0), likelihood.mean(outputs), atol=4 * 0.5 / np.sqrt(20_000))
+@all_discrete
+def test_samples_agree_with_the_probabilities(name):
+    likelihood, outputs = build(name)
+    values, probability = probabilities(likelihood, outputs)
+    draws = likelihood.sample(outputs.expand(4, 5000, -1), stream(1)).detach()
+    assert draws.shape == (4, 5000, P)
+    assert draws.dtype == outputs.dtype
+    for j in range(P):
+        counts = (draws[..., j].reshape(-1, 1) == values.T).sum(0).numpy()
+        assert counts.sum() == 20_000, "a value outside the support"
+        often = (20_000 * probability[:, j] >= 5.0).numpy()
+        expected, observed = 20_000 * probability[often, j].numpy(), counts[often]
+        expected[-1] += 20_000 - expected.sum()  # the values that are too rare for a test of their own
+        observed[-1] += 20_000 - observed.sum()
+        assert stats.chisquare(observed, expected).pvalue > 1e-3, f"column {j}"
 
 
 @all_densities
@@ -126,7 +239,7 @@ def test_samples_depend_on_the_generator_alone(name):
 def test_gradient_reaches_every_parameter_and_output(name):
     likelihood, outputs = build(name)
     outputs.requires_grad_()
-    x = torch.rand(20, P, generator=stream(2)).double()
+    x = cells(likelihood, 20, seed=2)
     likelihood.log_prob(outputs.expand(20, -1), x).sum().backward()
     for tensor in (outputs, *likelihood.parameters()):
         assert torch.isfinite(tensor.grad).all()
@@ -138,7 +251,8 @@ def test_gradient_reaches_every_parameter_and_output(name):
 def test_finite_at_extremes(name, size):
     likelihood, outputs = build(name, torch.float32)
     sign = torch.tensor([1.0, -1.0, 1.0])
-    x = sign * size if KINDS[likelihood.kind] is KINDS["continuous"] else (sign > 0).float()
+    x = sign * size if likelihood.kind in ("continuous", "positive") else (sign > 0).float()
+    x = (sign > 0) * min(size, 1e9) if likelihood.kind == "count" else x
     ends = [outputs, outputs * 0 + size, outputs * 0 - size]
     for end in ends:
         end = end.detach().clone().requires_grad_()
@@ -149,14 +263,15 @@ def test_finite_at_extremes(name, size):
         for tensor in (end, *likelihood.parameters()):
             assert torch.isfinite(tensor.grad).all()
         assert torch.isfinite(likelihood.mean(end)).all()
+        assert torch.isfinite(likelihood.expected(end)).all()
 
 
 @all_likelihoods
 def test_cells_are_independent_of_one_another(name):
     likelihood, outputs = build(name)
-    x = torch.rand(P, generator=stream(5)).double()
+    x = cells(likelihood, seed=5)
     changed = x.clone()
-    changed[1] = 1.0 - changed[1]
+    changed[1] = (1.0 - x[1]).abs()
     same = likelihood.log_prob(outputs, x) == likelihood.log_prob(outputs, changed)
     assert same.tolist() == [True, False, True]
 
@@ -165,13 +280,14 @@ def test_cells_are_independent_of_one_another(name):
 def test_broadcasts_draws_over_rows(name):
     likelihood, _ = build(name)
     outputs = torch.randn(4, 5, likelihood.n_outputs, generator=stream(6)).double()
-    x = torch.rand(5, P, generator=stream(7)).double()
-    cells = likelihood.log_prob(outputs, x)
-    assert cells.shape == (4, 5, P)
-    torch.testing.assert_close(cells[2, 3], likelihood.log_prob(outputs[2, 3], x[3]))
+    x = cells(likelihood, 5, seed=7)
+    each = likelihood.log_prob(outputs, x)
+    assert each.shape == (4, 5, P)
+    torch.testing.assert_close(each[2, 3], likelihood.log_prob(outputs[2, 3], x[3]))
+    torch.testing.assert_close(likelihood.expected(outputs)[2, 3], likelihood.expected(outputs[2, 3]))
 
 
-@all_likelihoods
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in LEVELS])
 def test_start_has_the_mean_of_the_marginals(name):
     mean = torch.tensor([0.1, 0.4, 0.9])
     likelihood = EVERY[name](P)
@@ -282,3 +398,238 @@ def test_squared_error_is_the_squared_error():
     torch.testing.assert_close(likelihood.log_prob(outputs, x), -outputs.square())
     with pytest.raises(NotImplementedError, match="sample"):
         likelihood.sample(outputs, stream())
+
+
+def uneven(name, frequencies=UNEVEN):
+    """A family of levels with columns of 1 to 1000 levels, in float32, at its start values."""
+    return {"Categorical": Categorical, "Ordinal": Ordinal}[name](len(frequencies), frequencies=frequencies)
+
+
+@all_levels
+def test_start_has_the_frequencies_of_the_levels(name):
+    likelihood = uneven(name)
+    start = likelihood.start(torch.zeros(len(UNEVEN)))
+    assert start.shape == (likelihood.n_outputs,)
+    shares = np.concatenate(UNEVEN)
+    np.testing.assert_allclose(likelihood.expected(start).detach(), shares, rtol=1e-4)
+    x = torch.tensor([0.0, 1.0, 41.0, 2.0, 999.0])
+    np.testing.assert_allclose(likelihood.log_prob(start, x).detach().exp(), [1, 0.6, 1 / 42, 1e-9, 1e-3], rtol=1e-4)
+
+
+@all_levels
+def test_without_frequencies_there_are_two_equal_levels_per_column(name):
+    likelihood = {"Categorical": Categorical, "Ordinal": Ordinal}[name](P)
+    np.testing.assert_allclose(likelihood.expected(likelihood.start(torch.zeros(P))).detach(), np.full(2 * P, 0.5))
+
+
+@all_levels
+@pytest.mark.parametrize("frequencies", [[[0.5, 0.5]], [[0.5, 0.5], []], [[0.5, 0.5], [1.0, 0.0]]])
+def test_frequencies_that_do_not_fit_are_an_error(name, frequencies):
+    with pytest.raises(ValueError, match="positive numbers for each of 2 columns"):
+        LEVELS[name].func(2, frequencies=frequencies)
+
+
+@all_levels
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e2, 1e4, 1e15])
+def test_probabilities_of_levels_sum_to_one_at_extremes(name, size):
+    likelihood = uneven(name)
+    outputs = size * torch.randn(30, likelihood.n_outputs, generator=stream(4))
+    parts = likelihood.expected(outputs).detach().split([len(share) for share in UNEVEN], dim=-1)
+    for part in parts:
+        np.testing.assert_allclose(part.sum(-1), 1.0, atol=1e-4)
+
+
+@all_levels
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e2, 1e15, 1e35])
+def test_sampled_codes_are_those_of_a_level(name, size):
+    likelihood = uneven(name)
+    outputs = size * torch.randn(2, 300, likelihood.n_outputs, generator=stream(4))
+    draws = likelihood.sample(outputs, stream(5))
+    n_levels = torch.tensor([len(share) for share in UNEVEN])
+    assert draws.dtype == outputs.dtype
+    assert ((draws >= 0) & (draws < n_levels) & (draws == draws.floor())).all()
+
+
+@all_levels
+def test_the_greatest_uniform_number_draws_the_last_level_and_0_the_first(name, monkeypatch):
+    likelihood = uneven(name).double()
+    start = likelihood.start(torch.zeros(len(UNEVEN)).double()).expand(2, -1)
+    for end, codes in ((0.0, [0, 0, 0, 0, 0]), (1.0, [0, 1, 41, 2, 999])):
+        monkeypatch.setattr(
+            "skvae.nn.likelihoods.categorical.uniform",
+            lambda shape, like, generator, end=end: torch.full(shape, end, dtype=like.dtype).nextafter(
+                torch.tensor(0.0, dtype=like.dtype)
+            ),
+        )
+        assert likelihood.sample(start, stream()).tolist() == [codes, codes]
+
+
+@all_levels
+@pytest.mark.parametrize(("u", "code"), [(5e-8, 0.0), (2e-7, 1.0)])
+def test_rare_levels_are_drawn_as_rarely_in_the_last_of_many_columns(name, u, code, monkeypatch):
+    likelihood = uneven(name, [[1e-7, 1.0 - 1e-7]] * 500)
+    monkeypatch.setattr(
+        "skvae.nn.likelihoods.categorical.uniform",
+        lambda shape, like, generator: torch.full(shape, u, dtype=like.dtype),
+    )
+    assert (likelihood.sample(likelihood.start(torch.zeros(500)), stream()) == code).all()
+
+
+@all_levels
+def test_columns_of_few_and_many_levels_train_side_by_side(name):
+    likelihood = uneven(name)
+    outputs = torch.randn(20, likelihood.n_outputs, generator=stream(4)).requires_grad_()
+    x = torch.tensor([0.0, 1.0, 41.0, 1.0, 999.0])
+    value = likelihood.log_prob(outputs, x)
+    value.sum().backward()
+    np.testing.assert_allclose(value[:, 0].detach(), 0.0, atol=1e-6)
+    assert (value[:, 1:] < 0.0).all()
+    for tensor in (outputs, *likelihood.parameters()):
+        assert torch.isfinite(tensor.grad).all()
+
+
+def test_categorical_is_the_softmax():
+    likelihood, outputs = build("Categorical")
+    x = torch.tensor([1.0, 3.0, 2.0]).double()
+    parts = outputs.split([len(share) for share in FREQUENCIES])
+    expected = [torch.log_softmax(part, 0)[int(code)] for part, code in zip(parts, x, strict=True)]
+    torch.testing.assert_close(likelihood.log_prob(outputs, x), torch.stack(expected))
+
+
+def test_a_saturated_logit_can_return():
+    likelihood = Categorical(1)
+    outputs = torch.tensor([1e3, -1e3], requires_grad=True)
+    likelihood.log_prob(outputs, torch.ones(1)).sum().backward()
+    np.testing.assert_allclose(outputs.grad, [-1.0, 1.0])
+
+
+def test_ordinal_is_a_logistic_variable_cut_at_the_thresholds():
+    likelihood, outputs = build("Ordinal")
+    thresholds = likelihood.thresholds.detach()
+    location, log_scale = outputs.chunk(2)
+    for j, share in enumerate(FREQUENCIES):
+        cuts = np.concatenate([[-np.inf], thresholds[j, : len(share) - 1], [np.inf]])
+        assert (np.diff(cuts) > 0).all()
+        expected = np.diff(stats.logistic.cdf(cuts, location[j], log_scale[j].exp()))
+        x = torch.arange(len(share)).double().unsqueeze(1).expand(-1, P).clamp_max(torch.tensor([1.0, 4.0, 2.0]))
+        np.testing.assert_allclose(likelihood.log_prob(outputs, x)[:, j].detach().exp(), expected, rtol=1e-9)
+
+
+def test_ordinal_orders_its_levels_by_the_location():
+    likelihood = Ordinal(1, frequencies=[[0.25] * 4])
+    locations = torch.tensor([-50.0, -0.6, 0.6, 50.0]).unsqueeze(1)
+    assert likelihood.mean(torch.cat([locations, locations * 0 - 3.0], dim=1)).squeeze().tolist() == [0, 1, 2, 3]
+
+
+def counts_up_to_a_billion(dtype):
+    return torch.tensor([0, 1, 2, 7, 15, 16, 17, 100, 1e4, 1e6, 1e9], dtype=dtype).unsqueeze(1)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-4)])
+def test_poisson_is_scipys(dtype, tolerance):
+    log_rate = torch.tensor([-3.0, 0.0, 2.0, 9.0, 20.7], dtype=dtype)
+    x = counts_up_to_a_billion(dtype)
+    expected = stats.poisson.logpmf(x.double(), log_rate.double().exp())
+    np.testing.assert_allclose(Poisson(5).log_prob(log_rate, x), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-4)])
+@pytest.mark.parametrize("log_dispersion", [-5.0, 0.0, 2.7, 2.8, 5.0, 12.0])
+def test_negative_binomial_is_scipys(dtype, tolerance, log_dispersion):
+    log_mean = torch.tensor([-3.0, 0.0, 2.0, 9.0, 20.7], dtype=dtype)
+    x = counts_up_to_a_billion(dtype)
+    outputs = torch.cat([log_mean, torch.full_like(log_mean, log_dispersion)])
+    r = outputs[5:].double().exp()
+    expected = stats.nbinom.logpmf(x.double(), r, r / (r + log_mean.double().exp()))
+    np.testing.assert_allclose(NegativeBinomial(5).log_prob(outputs, x), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_negative_binomial_has_the_variance_that_is_told():
+    likelihood, outputs = build("NegativeBinomial")
+    values, probability = probabilities(likelihood, outputs)
+    mean, r = outputs.exp().chunk(2)
+    variance = ((values - mean).square() * probability).sum(0)
+    torch.testing.assert_close(variance, mean + mean.square() / r)
+
+
+@pytest.mark.parametrize("name", ["ZeroInflatedPoisson", "ZeroInflatedNegativeBinomial"])
+def test_zero_inflation_is_a_mixture_with_zero(name):
+    likelihood, outputs = build(name)
+    x = torch.arange(6).double().unsqueeze(1)
+    plain = likelihood.counts.log_prob(outputs[:-P], x).exp()
+    share = torch.sigmoid(outputs[-P:])
+    torch.testing.assert_close(likelihood.log_prob(outputs, x).exp(), share * (x == 0) + (1.0 - share) * plain)
+
+
+@all_counts
+def test_counts_stay_finite_beyond_the_bounds(name):
+    likelihood = COUNTS[name](P)
+    for size in (-1e15, -30.0, 30.0, 1e15):
+        outputs = torch.full((10, likelihood.n_outputs), size)
+        draws = likelihood.sample(outputs, stream())
+        assert (torch.isfinite(draws) & (draws >= 0)).all()
+    extremes = likelihood.mean(torch.tensor([-1e15, 0.0, 1e15]).repeat(likelihood.n_outputs // P))
+    assert (extremes >= 0).all()
+    assert extremes[-1] <= np.exp(LOG_RATE[1]) * (1 + 1e-6)
+
+
+def test_a_rate_beyond_its_bound_can_return():
+    outputs = torch.tensor([1e3, -1e3], requires_grad=True)
+    Poisson(2).log_prob(outputs, torch.tensor([3.0, 3.0])).sum().backward()
+    assert outputs.grad[0] < -1e10
+    np.testing.assert_allclose(outputs.grad[1], 3.0)
+
+
+def test_helpers_of_the_counts_are_continuous_where_the_series_begins():
+    y = np.array([0.5, 3.0, 15.999999, 16.0, 20.0, 1e3, 1e6])
+    at_rate = special.xlogy(y, y) - y - special.gammaln(y + 1.0)
+    np.testing.assert_allclose(log_prob_at_rate(torch.tensor(y)), at_rate, rtol=1e-8)
+    np.testing.assert_allclose(log_minus_digamma(torch.tensor(y)), np.log(y) - special.digamma(y), rtol=1e-7)
+    near = torch.tensor([16.0 - 1e-9, 16.0 + 1e-9]).double()
+    for helper in (log_minus_digamma, log_prob_at_rate):
+        low, high = helper(near).tolist()
+        np.testing.assert_allclose(low, high, rtol=1e-9)
+
+
+def draw(*shape, seed):
+    return torch.randn(*shape, generator=stream(seed)).double().requires_grad_()
+
+
+def test_gradients_in_closed_form_are_those_of_the_values():
+    x = torch.tensor([[0.0, 1.0, 3.0], [20.0, 0.0, 150.0]]).double()
+    location, other, wide = draw(2, 2, 3, seed=1), draw(2, 3, seed=2), draw(3, seed=3)
+    assert torch.autograd.gradcheck(partial(StudentTLogProb.apply, x), (location, other, wide.exp().detach() + 2.0))
+    assert torch.autograd.gradcheck(partial(PoissonLogProb.apply, x), (location,))
+    for shift in (-2.0, 0.0, 3.0, 6.0):
+        assert torch.autograd.gradcheck(
+            lambda mean, r, shift=shift: NegativeBinomialLogProb.apply(x, mean, r + shift), (location, wide)
+        )
+    likelihood, _ = build("Categorical")
+    place = torch.tensor([[0, 3, 9], [1, 6, 7]]).expand(2, 2, 3)
+    outputs = draw(2, 2, likelihood.n_outputs, seed=4)
+    assert torch.autograd.gradcheck(lambda o: CategoricalLogProb.apply(o, place, likelihood.segments), (outputs,))
+
+
+@pytest.mark.parametrize("name", LEVELS | COUNTS)
+def test_gradients_are_those_of_the_values(name):
+    likelihood, outputs = build(name)
+    x = cells(likelihood, 4, seed=3)
+    assert torch.autograd.gradcheck(lambda o: likelihood.log_prob(o, x), (outputs.requires_grad_(),))
+    for parameter in likelihood.parameters():
+        assert torch.autograd.gradcheck(lambda _: likelihood.log_prob(outputs.detach(), x), (parameter,))
+
+
+@pytest.mark.parametrize("log_dispersion", LOG_DISPERSION)
+def test_the_dispersion_has_a_quiet_gradient_at_its_bounds(log_dispersion):
+    outputs = torch.tensor([3.0, log_dispersion], requires_grad=True)
+    precise = outputs.detach().double().requires_grad_()
+    x = torch.tensor([[0.0], [20.0], [400.0]])
+    for o in (outputs, precise):
+        NegativeBinomial(1).log_prob(o, x.to(o)).sum().backward()
+    np.testing.assert_allclose(outputs.grad, precise.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_the_floor_of_the_scale_is_a_constant_of_its_module(monkeypatch):
+    monkeypatch.setattr("skvae.nn.likelihoods.continuous.MIN_LOG_STD", -1.0)
+    _, log_scale = Gaussian(P).location_and_log_scale(torch.full((2 * P,), -1e3))
+    np.testing.assert_allclose(log_scale, -1.0)

@@ -1,48 +1,18 @@
-"""Likelihoods p(x|z): one class per family, for a block of columns of one kind.
-
-``likelihood(n_columns)`` builds one. It reads `n_outputs` numbers per row from the decoder (`outputs` below, shape
-(..., n_outputs)) and may own parameters of its own. Values of x are in standardised units for continuous columns and
-in [0, 1] for binary ones.
-"""
+"""Real-valued cells: a location and a scale; and the squared error of a plain autoencoder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skvae.nn.likelihoods.base import Likelihood
 from skvae.nn.noise import LOG_2PI, normal, uniform
 
 MIN_LOG_STD = -8.0  # the floor of a standard deviation: exp(-8) = 0.034 % of the scale of the column
-
-LikelihoodFactory = Callable[[int], "Likelihood"]
-
-
-class Likelihood(nn.Module):
-    """What every likelihood of a block of p columns offers."""
-
-    kind: str  # the kind of column it serves: a name in skvae._table.kinds.KINDS
-    n_outputs: int
-
-    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """Log-density of each cell in nats, shape (..., p)."""
-        raise NotImplementedError("a likelihood defines log_prob(outputs, x)")
-
-    def mean(self, outputs: Tensor) -> Tensor:
-        """E[x|z], shape (..., p)."""
-        raise NotImplementedError("a likelihood defines mean(outputs)")
-
-    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw x given z, shape (..., p)."""
-        raise NotImplementedError("a likelihood defines sample(outputs, generator)")
-
-    def start(self, mean: Tensor) -> Tensor:
-        """The decoder outputs, shape (n_outputs,), that are the marginals' best guess, given the columns' means."""
-        raise NotImplementedError("a likelihood defines start(mean)")
 
 
 def bounded_below(raw: Tensor, floor: float) -> Tensor:
@@ -115,6 +85,15 @@ class Gaussian(LocationScale):
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
 
+class LogNormal(Gaussian):
+    """Positive cells: a `Gaussian` of their logarithm.
+
+    It sees the standardised logarithms; the table that takes them counts their Jacobian.
+    """
+
+    kind = "positive"
+
+
 class StudentTLogProb(torch.autograd.Function):
     """Log-density of Student's t with its gradient in closed form: a third of the operations that autograd records.
 
@@ -180,28 +159,6 @@ class StudentT(LocationScale):
         return location + torch.exp(log_scale) * radius * cosine
 
 
-class Bernoulli(Likelihood):
-    """0/1 cells. On fractions in [0, 1] its log-density is the expected one: minus the cross-entropy."""
-
-    kind = "binary"
-
-    def __init__(self, n_columns: int) -> None:
-        super().__init__()
-        self.n_columns = self.n_outputs = n_columns
-
-    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        return x * outputs - F.softplus(outputs)
-
-    def mean(self, outputs: Tensor) -> Tensor:
-        return torch.sigmoid(outputs)
-
-    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.bernoulli(torch.sigmoid(outputs), generator=generator)
-
-    def start(self, mean: Tensor) -> Tensor:
-        return torch.logit(mean, eps=1e-3)
-
-
 class SquaredError(Likelihood):
     """Minus the squared error of each cell, in standardised units: the loss of a plain autoencoder, not a density."""
 
@@ -219,6 +176,3 @@ class SquaredError(Likelihood):
 
     def start(self, mean: Tensor) -> Tensor:
         return mean
-
-
-LIKELIHOODS: dict[str, LikelihoodFactory] = {"gaussian": Gaussian, "student_t": StudentT, "bernoulli": Bernoulli}

@@ -1,0 +1,240 @@
+"""The benchmark of imputation: ``python -m benchmarks.run imputation``; what is run and measured, and the report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.methods.imputation import (
+    IMPUTATION_NETWORKS,
+    IMPUTATION_RIVALS,
+    IMPUTATION_TREES,
+    IMPUTATION_VAES,
+    IMPUTER,
+    NUMBERS_ONLY,
+    Method,
+)
+from benchmarks.problems import HIVAE_SHARES, Masked
+from benchmarks.quality import Encoding
+from benchmarks.records import Record, Writer
+
+GROUPS: dict[str, dict[str, Method]] = {
+    "vae": IMPUTATION_VAES,
+    "rivals": IMPUTATION_RIVALS,
+    "trees": IMPUTATION_TREES,
+    "networks": IMPUTATION_NETWORKS,
+}
+METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
+PUBLISHED_MASKS = 3
+PREFIXES = ("sk", "miwae", *(f"hivae{share}" for share in HIVAE_SHARES))  # the first part of a table's name
+DEFAULT = ("sk", "miwae", "hivae20", "hivae50")
+SMOKE_ROWS = 80
+
+
+def jobs(
+    methods: dict[str, Method], tables: list[str], masks: int, published_masks: int, writer: Writer
+) -> Iterator[Record]:
+    """What the file lacks, mask by mask; what is for numbers only is not run on HI-VAE's tables, nor on wine."""
+    for mask in range(max(masks, published_masks)):
+        for table in tables:
+            if mask >= (published_masks if table.startswith("hivae") else masks):
+                continue
+            for name, method in methods.items():
+                blank = {"problem": table, "method": name, "seed": mask, "settings": getattr(method, "settings", name)}
+                mixed = table.startswith("hivae") or table == "sk/wine"
+                if not (mixed and name in NUMBERS_ONLY) and not writer.has(blank):
+                    yield blank
+
+
+def smoke_masked(masked: Masked) -> Masked:
+    """A few rows of it."""
+    rows = np.random.default_rng(0).permutation(len(masked.complete))[:SMOKE_ROWS]
+    return replace(masked, complete=masked.complete.iloc[rows].reset_index(drop=True), hidden=masked.hidden[rows])
+
+
+def measure(name: str, method: Method, masked: Masked) -> Record:
+    """Errors of the hidden cells, and seconds. The seed of the method is the number of the mask."""
+    shown = masked.shown
+    started = time.perf_counter()
+    fill = method(shown, masked.mask)
+    fitted = time.perf_counter()
+    filled = fill(shown)
+    transformed = time.perf_counter()
+    return {
+        "problem": masked.name,
+        "method": name,
+        "seed": masked.mask,
+        "n_rows": len(shown),
+        "n_features": shown.shape[1],
+        "n_hidden": int(masked.hidden.sum()),
+        **errors(masked, filled),
+        "fit_seconds": fitted - started,
+        "transform_seconds": transformed - fitted,
+    }
+
+
+def errors(masked: Masked, filled: pd.DataFrame) -> Record:
+    """Errors of the hidden cells; a measure for which there is no column is left out.
+
+    "mse": mean over the hidden cells of numbers of the squared error, in units of the complete column's standard
+    deviation. "accuracy" and "ordinal_accuracy": share of the hidden cells filled with their level. "hivae_error":
+    mean over the columns of the error of HI-VAE's code (Nazabal et al. 2020, arXiv 1807.03653): of numbers the root
+    mean squared error over the range, of ordered categories the mean difference of levels over their number, of
+    others the share that is wrong.
+    """
+    encoding = Encoding.of(masked.complete)
+    truth, values = encoding(masked.complete), encoding(filled)
+    if np.isnan(values[masked.hidden]).any():
+        raise ValueError("a hidden cell is still missing")
+    squares, right, right_ordinal, by_column = [], [], [], []
+    for i, levels in enumerate(encoding.levels.values()):
+        difference = (values[:, i] - truth[:, i])[masked.hidden[:, i]]
+        known = truth[:, i][~np.isnan(truth[:, i])]
+        if len(difference) == 0:
+            by_column.append(0.0)
+        elif levels is None:
+            squares.append(np.square(difference / known.std()))
+            by_column.append(math.sqrt(np.square(difference).mean()) / np.ptp(known))
+        elif encoding.is_nominal[i]:
+            right.append(difference == 0)
+            by_column.append(float((difference != 0).mean()))
+        else:
+            right_ordinal.append(difference == 0)
+            by_column.append(float(np.abs(difference).mean() / len(levels)))
+    parts = {"mse": squares, "accuracy": right, "ordinal_accuracy": right_ordinal}
+    told = {name: float(np.concatenate(cells).mean()) for name, cells in parts.items() if cells}
+    return told | {"hivae_error": float(np.mean(by_column))}
+
+
+# -- report ------------------------------------------------------------------------------------------------------------
+
+Table = pd.DataFrame  # problems x methods
+Rows = list[list[str]]
+
+# Measures, their labels, and whether more is better.
+MEASURES = {
+    "mse": ("mean squared error of numbers", False),
+    "accuracy": ("accuracy of categories", True),
+    "ordinal_accuracy": ("accuracy of ordered categories", True),
+    "hivae_error": ("HI-VAE's error", False),
+}
+TITLES = {
+    "sk": "Tables of scikit-learn, half of the cells hidden",
+    "miwae": "Half of the cells hidden",
+    "hivae": "The published masks of HI-VAE",
+}
+
+
+def cells_of(found: list[Record], measure: str, prefix: str) -> pd.DataFrame:
+    """(problem, mask) x methods; of a measurement made twice the last counts, what failed is left out."""
+    last = {(r["problem"], r["method"], r["seed"]): r.get(measure) for r in found if r["problem"].startswith(prefix)}
+    values = pd.Series({key: value for key, value in last.items() if value is not None}, dtype=float)
+    if values.empty:
+        return pd.DataFrame()
+    table = values.rename_axis(["problem", "method", "mask"]).unstack("method")
+    return table[[name for name in METHODS if name in table] + sorted(set(table) - set(METHODS))]
+
+
+def means(found: list[Record], measure: str, prefix: str) -> Table:
+    """Means over masks."""
+    cells = cells_of(found, measure, prefix)
+    return cells if cells.empty else cells.groupby(level="problem").mean()
+
+
+def per_table(found: list[Record], measure: str, prefix: str, folder: Path | None) -> tuple[list[str], Rows]:
+    """A row per problem, means over masks, how many they were, the best in bold; beside them published numbers."""
+    cells, table = cells_of(found, measure, prefix), means(found, measure, prefix)
+    highest = MEASURES[measure][1]
+    counts = cells.groupby(level="problem").count()
+    published = published_errors(folder) if measure == "mse" else {}
+    beside = published.keys() & set(table.index)
+    rows = []
+    for problem, values in table.iterrows():
+        best = values.max() if highest else values.min()
+        n_most = counts.loc[problem].max()
+        told = [_told(v, n, n_most, v == best) for v, n in zip(values, counts.loc[problem], strict=True)]
+        rows.append([str(problem), str(n_most), *told, *([published.get(str(problem), "")] if beside else [])])
+    return ["table", "masks", *table, *(["published"] if beside else [])], rows
+
+
+def _told(value: float, n: int, n_most: int, best: bool) -> str:
+    if math.isnan(value):
+        return ""
+    text = f"**{value:.3f}**" if best else f"{value:.3f}"
+    return text if n == n_most else f"{text} ({n})"
+
+
+def paired(found: list[Record], measure: str, prefix: str) -> tuple[list[str], Rows]:
+    """A row per rival: difference of the imputer to it over common masks, and the tables on which it is better."""
+    cells = cells_of(found, measure, prefix)
+    better = -1.0 if MEASURES[measure][1] else 1.0
+    rows = []
+    for rival in [] if IMPUTER not in cells else cells.columns.drop(IMPUTER):
+        difference = (cells[IMPUTER] - cells[rival]).dropna().groupby(level="problem").mean()
+        if len(difference):
+            ratio = (cells[IMPUTER] / cells[rival]).dropna().groupby(level="problem").mean()
+            won = f"{(better * difference < 0).sum()} of {len(difference)}"
+            rows.append([rival, f"{difference.mean():+.3f}", f"{ratio.median():.2f}", won])
+    return [f"{IMPUTER} less the rival", "mean difference", "median ratio", "better on"], rows
+
+
+def seconds(found: list[Record], prefix: str) -> tuple[list[str], Rows]:
+    """Fit and transform, median over the tables and the longest."""
+    fit, transform = (means(found, name, prefix) for name in ("fit_seconds", "transform_seconds"))
+    rows = [
+        [name, f"{fit[name].median():.2f}", f"{fit[name].max():.1f}", f"{transform[name].median():.2f}",
+         f"{transform[name].max():.1f}"]
+        for name in fit
+    ]  # fmt: skip
+    return ["seconds", "fit, median", "longest", "transform, median", "longest"], rows
+
+
+def published_errors(folder: Path | None) -> dict[str, str]:
+    """Published mean squared errors under one mask, by problem, as text; empty without the folder."""
+    path = None if folder is None else folder / "results" / "vae_reference_results.csv"
+    if path is None or not path.exists():
+        return {}
+    frame = pd.read_csv(path)
+    frame = frame[frame["metric"] == "imputation MSE"]
+    told: dict[str, str] = {}
+    for row in frame.itertuples():
+        problem = f"miwae/{row.dataset.split(' ')[0]}"
+        text = f"{row.model} {float(row.value):.3f}"
+        told[problem] = f"{told[problem]}, {text}" if problem in told else text
+    return told
+
+
+def plot(found: list[Record], path: Path) -> None:
+    """Draw the mean squared error over that of the mean (left) and HI-VAE's error likewise (right), per table."""
+    from matplotlib.figure import Figure
+
+    panels = {
+        ("mse", "miwae"): "mean squared error of hidden cells,\nhalf of all, over that of the mean",
+        ("hivae_error", "hivae"): "HI-VAE's error of hidden cells,\n20 or 50 %, over that of the mean",
+    }
+    floor = next(iter(IMPUTATION_RIVALS))
+    tables = {key: means(found, *key) for key in panels}
+    tables = {key: table for key, table in tables.items() if floor in table}
+    height = 1.4 + 0.34 * max(len(table) for table in tables.values())
+    figure = Figure(figsize=(5.2 * len(tables), height), layout="constrained")
+    seen: dict[str, object] = {}
+    for axes, (key, table) in zip(np.ravel(figure.subplots(1, len(tables))), tables.items(), strict=True):
+        ratios = table.div(table[floor], axis=0).drop(columns=floor)
+        for i, name in enumerate(ratios):
+            style = {"marker": "o", "s": 34, "color": "C3"} if name == IMPUTER else {
+                "marker": "sD^v<>"[i % 6], "s": 20, "color": ("C0", "C0", "C1", "C2", "C4", "0.4")[i % 6]}  # fmt: skip
+            seen[name] = axes.scatter(ratios[name], range(len(ratios))[::-1], zorder=3, **style)
+        axes.axvline(1.0, color="0.5", lw=0.8)
+        axes.set_yticks(range(len(ratios))[::-1], ratios.index, fontsize=8)
+        axes.set_xlabel(panels[key])
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    figure.legend(list(seen.values()), list(seen), loc="outside upper center", ncols=3, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,130 @@
+"""From training rows to a schema: what is learned of each column before any network sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skvae._table.atoms import find_atoms
+from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
+from skvae._table.levels import infer_levels
+from skvae._table.marginals import PROBABILITIES, normal_scores
+from skvae._table.schema import Column, TableSchema, accept
+from skvae._table.tables import Table
+
+WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is to be looked for in number columns.
+
+    Parameters
+    ----------
+    marginals : {"linear", "normal"}
+        Whether continuous columns are standardised only, or also mapped to normal scores.
+    atoms : sequence of bool
+        For each column, whether frequent single values are atoms.
+    bounded : bool
+        Whether decoded numbers are kept within the range of the training rows.
+    """
+
+    marginals: str
+    atoms: Sequence[bool]
+    bounded: bool
+
+
+def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], rules: Rules) -> TableSchema:
+    """Learn the schema from training rows.
+
+    Parameters
+    ----------
+    table : Table
+    weight : ndarray of shape (n,) or None
+        Rows of weight 0 are as good as absent.
+    kinds : sequence of str
+        One per column.
+    rules : Rules
+    """
+    weight = np.ones(len(table)) if weight is None else weight
+    columns = tuple(
+        _coded(table, j, weight, kind) if KINDS[kind].is_coded else _number(table, j, weight, kind, rules)
+        for j, kind in enumerate(kinds)
+    )
+    return TableSchema(table.container, columns, int(np.count_nonzero(weight)))
+
+
+def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
+    """A column of levels."""
+    codes, values, declared = table.labels(j)
+    ordered = table.dtypes[j].startswith("ordered")
+    categories = tuple(values) if declared else None
+    levels, frequencies = infer_levels(
+        codes, values, weight, categories=categories, ordered=ordered, pools=kind == "categorical"
+    )
+    told = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
+    if levels.n_codes < 2:
+        return Column(**told, constant=0.0 if levels.n_codes else float("nan"))
+    own = levels.encode(codes, values)
+    used = ~np.isnan(own) & (weight > 0)
+    scaling = KINDS[kind].scaling(own[used], weight[used])
+    centre, width = robust_scaling(own[used], weight[used], scaling.spread)
+    return Column(**told, centre=centre, width=width, mean=scaling.mean, frequencies=frequencies)
+
+
+def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -> Column:
+    """A column of numbers."""
+    values = table.numbers(j)
+    used = ~np.isnan(values) & (weight > 0)
+    values, weight = values[used].astype(np.float64), weight[used]
+    told = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind}
+    if len(values) == 0:
+        accept(values, kind, table.names[j], ())
+        return Column(**told, constant=float("nan"))
+    if np.ptp(values) <= ROUNDING * np.abs(values).max():
+        accept(values, kind, table.names[j], ())
+        return Column(**told, constant=float(values[0]))
+    told |= {"low": float(values.min()), "high": float(values.max())} if rules.bounded else {}
+    atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and kind in WITH_ATOMS else ()
+    accept(values, kind, table.names[j], atoms)
+    if atoms:
+        told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
+    return _scaled(values, weight, told, rules.marginals)
+
+
+def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) -> tuple[float, ...]:
+    """How much of the weight is no atom, and each atom; what is no atom has at least one row's worth."""
+    each = [float(weight[values == atom].sum()) for atom in atoms]
+    rest = max(float(weight.sum()) - sum(each), float(weight.mean()))
+    total = rest + sum(each)
+    return (rest / total, *(mass / total for mass in each))
+
+
+def _scaled(values: FloatArray, weight: FloatArray, told: dict, marginals: str) -> Column:  # type: ignore[type-arg]
+    """Location, scale and what the encoder sees, of the values that are no atoms (of all where these are too few)."""
+    kind = KINDS[told["kind"]]
+    rest = ~np.isin(values, told.get("atoms", ()))
+    if kind.is_log:
+        values, weight, rest = values[values > 0], weight[values > 0], rest[values > 0]
+        values = np.log(values)
+    part, of_part = (values[rest], weight[rest]) if _varies(values[rest]) else (values, weight)
+    scaling = kind.scaling(part, of_part)
+    told |= {"location": scaling.location, "scale": scaling.scale}
+    encoded, encoded_part = ((x - scaling.location) / scaling.scale for x in (values, part))
+    if marginals == "normal" and told["kind"] == "continuous":
+        quantiles = weighted_quantiles(thinned(encoded_part), thinned(of_part), tuple(PROBABILITIES))
+        scores = normal_scores(quantiles)
+        if not told.get("atoms"):  # the scores are standard normal, so mean, centre and width are known
+            return Column(**told, normal_scores=scores)
+        told |= {"normal_scores": scores}
+        encoded = scores.encode(encoded)
+    seen = kind.seen(encoded)
+    spread = scaling.spread if seen is encoded and not told.get("atoms") else float(seen.std())
+    centre, width = robust_scaling(seen, weight, spread)
+    return Column(**told, centre=centre, width=width, mean=scaling.mean)
+
+
+def _varies(values: FloatArray) -> bool:
+    return len(values) > 1 and bool(np.ptp(values) > ROUNDING * np.abs(values).max())

@@ -1,0 +1,113 @@
+"""The levels of a column of categories: which values there are, and the code of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+
+MOST_LEVELS = 256  # levels with a code of their own; the rarest beyond share one
+
+
+class Levels(NamedTuple):
+    """Values seen in training, and the categories that the column's dtype declares.
+
+    ``values[c]`` is the value of code c. Where there are more than MOST_LEVELS values, the rarest are `pooled` under
+    one more code, the last; `shares` says how often each of them occurs among these. `categories` are all that a
+    categorical dtype names, in its order (None where the dtype is another).
+    """
+
+    values: tuple[Any, ...]
+    pooled: tuple[Any, ...] = ()
+    shares: tuple[float, ...] = ()
+    categories: tuple[Any, ...] | None = None
+    ordered: bool = False
+
+    @property
+    def n_codes(self) -> int:
+        """How many codes there are."""
+        return len(self.values) + bool(self.pooled)
+
+    def code_of(self) -> dict[Any, int]:
+        """Value -> code."""
+        known = {value: code for code, value in enumerate(self.values)}
+        return known | dict.fromkeys(self.pooled, len(self.values))
+
+    def encode(self, codes: NDArray[np.integer], values: Sequence[Any], *, pool_unknown: bool = False) -> FloatArray:
+        """Codes under `values` (-1 where missing) -> codes of these levels, NaN where missing or unknown."""
+        known = self.code_of()
+        other = float(len(self.values)) if pool_unknown and self.pooled else np.nan
+        lookup = np.array([known.get(value, other) for value in values] + [np.nan], dtype=np.float64)
+        out: FloatArray = lookup[codes]
+        return out
+
+    def unknown(self, codes: NDArray[np.integer], values: Sequence[Any]) -> list[Any]:
+        """The values in use that no level stands for."""
+        known = self.code_of()
+        used = np.bincount(codes[codes >= 0], minlength=len(values))
+        return [value for value, count in zip(values, used, strict=True) if count and value not in known]
+
+    def decode(self, codes: FloatArray, random_state: np.random.RandomState | None) -> list[Any]:
+        """One value per code, None where it is NaN; a pooled one is drawn, or the most frequent where nothing draws."""
+        table = np.empty(self.n_codes + 1, dtype=object)
+        table[: len(self.values)] = self.values
+        table[-1] = None
+        index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
+        out = table[index]
+        if self.pooled:
+            rare = np.flatnonzero(index == len(self.values))
+            values = np.empty(len(self.pooled), dtype=object)
+            values[:] = self.pooled
+            most = np.full(len(rare), int(np.argmax(self.shares)))
+            drawn = most if random_state is None else random_state.choice(len(values), len(rare), p=self.shares)
+            out[rare] = values[drawn]
+        return list(out)
+
+
+def infer_levels(
+    codes: NDArray[np.integer],
+    values: Sequence[Any],
+    weight: FloatArray,
+    *,
+    categories: tuple[Any, ...] | None,
+    ordered: bool,
+    pools: bool,
+) -> tuple[Levels, tuple[float, ...]]:
+    """The levels of a training column, and the share of each code.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+        Index into `values`, -1 where missing.
+    values : sequence
+        In the order that the levels are to have.
+    weight : ndarray of shape (n,)
+    categories, ordered
+        See `Levels`.
+    pools : bool
+        Whether rare levels may be pooled (which an order forbids).
+    """
+    there = codes >= 0
+    mass = np.bincount(codes[there], weights=weight[there], minlength=len(values))
+    seen = np.flatnonzero(mass > 0)
+    kept, rare = seen, seen[:0]
+    if pools and len(seen) > MOST_LEVELS:
+        by_mass = seen[np.argsort(-mass[seen], kind="stable")]
+        kept, rare = np.sort(by_mass[: MOST_LEVELS - 1]), np.sort(by_mass[MOST_LEVELS - 1 :])
+    total = float(mass.sum()) or 1.0
+    frequencies = [float(mass[i]) / total for i in kept]
+    if len(rare):
+        frequencies.append(float(mass[rare].sum()) / total)
+    shares = mass[rare] / mass[rare].sum() if len(rare) else rare
+    levels = Levels(
+        tuple(values[i] for i in kept),
+        tuple(values[i] for i in rare),
+        tuple(shares.tolist()),
+        categories,
+        ordered,
+    )
+    return levels, tuple(frequencies)

@@ -1,0 +1,130 @@
+"""The user's rows, read a column at a time: no copy of the whole table is made on the way to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._table import frames
+
+FloatArray = NDArray[np.floating]
+
+SLICE = 2**16  # rows that are encoded at once in inference
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as the user gave them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p), data frame, or CSR matrix
+        Validated; NaN (or what the frame has for it) marks the missing cells.
+    container : str
+        "numpy", "pandas" or "polars".
+    names, dtypes : sequence
+        Of the columns; dtypes as `frames.dtypes_of` names them.
+    dtype : numpy dtype
+        float32 or float64: the precision that answers are given in.
+    index : ndarray or slice, optional
+        Rows of a frame that count; None for all.
+    """
+
+    X: Any
+    container: str
+    names: Sequence[Hashable]
+    dtypes: Sequence[str]
+    dtype: np.dtype[Any]
+    index: Any = None
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether X is a data frame."""
+        return self.container != frames.NUMPY
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether X is a sparse matrix."""
+        return not self.is_frame and not isinstance(self.X, np.ndarray)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        if self.index is None:
+            return int(self.X.shape[0])
+        return len(range(*self.index.indices(self.X.shape[0]))) if isinstance(self.index, slice) else len(self.index)
+
+    def take(self, index: NDArray[np.intp] | slice) -> Table:
+        """The rows at `index`."""
+        if not self.is_frame:
+            return replace(self, X=self.X[index])
+        if self.index is None and isinstance(index, slice):
+            return replace(self, X=frames.slice_of(self.X, index))
+        rows = index if self.index is None else np.arange(self.X.shape[0])[self.index][index]
+        return replace(self, index=rows)
+
+    def slices(self) -> Iterator[Table]:
+        """The rows in consecutive parts."""
+        if len(self) <= SLICE:
+            yield self
+            return
+        for start in range(0, len(self), SLICE):
+            yield self.take(slice(start, start + SLICE))
+
+    def numbers(self, j: int) -> FloatArray:
+        """Column j, NaN where missing; float64 unless X is an array of float32."""
+        if self.is_sparse:
+            dense: FloatArray = self.X[:, [j]].toarray()[:, 0]
+            return dense
+        if not self.is_frame:
+            column: FloatArray = self.X[:, j]
+            return column
+        self._refuse_unless(j, ("bool", "integer", "float"))
+        values = self._rows(frames.numbers(self.X, j))
+        if np.isinf(values).any():
+            raise ValueError(
+                f"Input X contains infinity or a value too large for dtype('float64'). Column {self.names[j]!r} holds "
+                f"it: replace it, or mark the cell as missing."
+            )
+        return values
+
+    def _refuse_unless(self, j: int, families: tuple[str, ...]) -> None:
+        family = self.dtypes[j].split(":", 1)[0]
+        if family not in families:
+            ways = {
+                "text": f"make it categorical with X.astype({{{self.names[j]!r}: 'category'}}), or say so by "
+                f"likelihood={{{self.names[j]!r}: 'categorical'}}",
+            }
+            way = ways.get(family, "choose the likelihood 'categorical' or 'ordinal' for it, or leave it to 'auto'")
+            raise frames.not_a_number(self.names[j], self.dtypes[j].split(":", 1)[1] if family == "text" else family, way)
+
+    def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
+        """Column j as codes (-1 where missing) under a list of values, and whether its dtype declares that list."""
+        if self.is_frame:
+            codes, values, declared = frames.labels(self.X, j)
+            return self._rows(codes), values, declared
+        column = self.X[:, j]
+        values = np.unique(column[~np.isnan(column)])
+        codes = np.searchsorted(values, column)
+        codes[np.isnan(column)] = -1
+        return codes, values.tolist(), False
+
+    def has_missing(self) -> bool:
+        """Whether any cell is missing."""
+        if self.is_sparse:
+            return False
+        if not self.is_frame:
+            return bool(np.isnan(self.X).any())
+        return any(bool(self._rows(frames.missing(self.X, j)).any()) for j in range(len(self.names)))
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Which cells are missing, shape (n, p)."""
+        if not self.is_frame:
+            return np.isnan(self.X)
+        return np.column_stack([self._rows(frames.missing(self.X, j)) for j in range(len(self.names))])
+
+    def _rows(self, column: NDArray[Any]) -> NDArray[Any]:
+        return column if self.index is None else column[self.index]

@@ -1,0 +1,69 @@
+"""What every likelihood offers, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LikelihoodFactory = Callable[..., "Likelihood"]  # called as factory(n_columns), or factory(n_columns, frequencies=...)
+
+
+class Likelihood(nn.Module):
+    """What every likelihood of a block of p columns offers."""
+
+    kind: str  # the kind of column it serves: a name in skvae._table.kinds.KINDS
+    n_columns: int
+    n_outputs: int
+    needs_frequencies: bool = False  # whether it is built with the shares of each column's levels
+
+    @property
+    def n_expected(self) -> int:
+        """How many numbers per row `expected` gives."""
+        return self.n_columns
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Log-density of each cell in nats, shape (..., p)."""
+        raise NotImplementedError("a likelihood defines log_prob(outputs, x)")
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """E[x|z], shape (..., p); where x holds codes of levels, the most probable one."""
+        raise NotImplementedError("a likelihood defines mean(outputs)")
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        """What may be averaged over draws of z, shape (..., n_expected): E[x|z], or the probability of each level."""
+        return self.mean(outputs)
+
+    def point(self, expected: Tensor) -> Tensor:
+        """One value per cell from (averages of) what `expected` gives, shape (..., p)."""
+        return expected
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x given z, shape (..., p)."""
+        raise NotImplementedError("a likelihood defines sample(outputs, generator)")
+
+    def start(self, mean: Tensor) -> Tensor:
+        """The decoder outputs, shape (n_outputs,), that are the marginals' best guess, given the columns' means."""
+        raise NotImplementedError("a likelihood defines start(mean)")
+
+
+class StraightThroughClamp(torch.autograd.Function):
+    """A clamp whose gradient is that of the identity (Bengio et al. 2013), so that what went too far can return."""
+
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor, low: float, high: float) -> Tensor:
+        """`raw`, within its bounds."""
+        return raw.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient to raw."""
+        return grad, None, None
+
+
+def bounded(raw: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """`raw` within its bounds; a value beyond them gets the gradient of the bound."""
+    within: Tensor = StraightThroughClamp.apply(raw, *bounds)
+    return within

@@ -1,0 +1,248 @@
+"""Columns of levels, held as codes 0, 1, ...: in no order (Categorical) or in one (Ordinal).
+
+Columns may differ in their number of levels. Everything per level lies flat, column after column (`total` numbers in a
+row), without padding: sums over a column's levels are one product with a constant matrix of zeros and ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skvae.nn.likelihoods.base import Likelihood, bounded
+from skvae.nn.noise import uniform
+
+MAX_LOGIT = 30.0  # within a column, no probability is below exp(-60) times the greatest
+LOG_SCALE = (-8.0, 8.0)  # of the logistic variable behind an ordinal cell
+LOG_GAP = (-25.0, 5.0)  # between thresholds
+FAR = 1e30  # stands for infinity as a threshold: its products with a zero gradient are 0
+
+
+class Levels(Likelihood):
+    """What columns of levels share.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    frequencies : sequence of n_columns sequences of float, optional
+        The share of each level of each column in the training rows, all above 0. Two equal ones per column where it is
+        not given.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many sequences as columns, or a share is not above 0.
+    """
+
+    needs_frequencies = True
+    offset: Tensor
+    n_levels: Tensor
+    column: Tensor
+    code: Tensor
+
+    def __init__(self, n_columns: int, *, frequencies: Sequence[Sequence[float]] | None = None) -> None:
+        super().__init__()
+        self.n_columns = n_columns
+        self.shares = _shares(n_columns, frequencies)
+        n_levels = torch.tensor([len(share) for share in self.shares])
+        offset = n_levels.cumsum(0) - n_levels
+        column = torch.repeat_interleave(torch.arange(n_columns), n_levels)
+        self.total = len(column)
+        self._constant("n_levels", n_levels)  # (p,)
+        self._constant("offset", offset)  # (p,): where a column's levels begin
+        self._constant("column", column)  # (total,): whose level it is
+        self._constant("code", torch.arange(self.total) - offset[column])  # (total,)
+
+    def _constant(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    @property
+    def n_expected(self) -> int:
+        """The number of levels of all columns."""
+        return self.total
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        return self.point(self.expected(outputs))
+
+    def point(self, expected: Tensor) -> Tensor:
+        top = expected.new_empty(*expected.shape[:-1], self.n_columns)
+        column = self.column.expand_as(expected)
+        top = top.scatter_reduce(-1, column, expected, "amax", include_self=False)
+        codes = self.code.to(expected.dtype).masked_fill(expected < top[..., self.column], self.total)
+        return top.scatter_reduce(-1, column, codes, "amin", include_self=False)
+
+
+class CategoricalLogProb(torch.autograd.Function):
+    """Log-probabilities of the picked levels with their gradient in closed form. There is none to `place`.
+
+    log p = logit of the level - log of the sum of exp(logit) over the levels of its column, the logits kept within
+    +-MAX_LOGIT. The gradient ignores the bound, so that a logit beyond it can return.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, place: Tensor, segments: Tensor) -> Tensor:
+        """Log-probability of each cell; outputs (..., total), place (..., p), segments (total, p)."""
+        logits = outputs.clamp(-MAX_LOGIT, MAX_LOGIT)
+        picked = logits.gather(-1, place)
+        weights = logits.exp_()
+        sums = weights @ segments
+        ctx.save_for_backward(weights, sums, place, segments)
+        return picked.sub_(torch.log(sums))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient to outputs: minus the probability of each level, plus one at the picked one."""
+        weights, sums, place, segments = ctx.saved_tensors
+        to_outputs = ((grad / sums).neg_() @ segments.T).mul_(weights)
+        return to_outputs.scatter_add_(-1, place, grad.contiguous()), None, None
+
+
+class Categorical(Levels):
+    """Levels in no order, each with a logit from the decoder: p = softmax over the levels of the column.
+
+    Logits are kept within +-30, so no probability is below exp(-60) times the greatest of its column.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    frequencies : sequence of n_columns sequences of float, optional
+        The share of each level of each column in the training rows, all above 0. Two equal ones per column where it is
+        not given.
+    """
+
+    kind = "categorical"
+    segments: Tensor
+    marginal: Tensor
+
+    def __init__(self, n_columns: int, *, frequencies: Sequence[Sequence[float]] | None = None) -> None:
+        super().__init__(n_columns, frequencies=frequencies)
+        self.n_outputs = self.total
+        self._constant("segments", F.one_hot(self.column, n_columns).float())  # (total, p)
+        self._constant("marginal", torch.cat([_centred(share.log()) for share in self.shares]).float())  # (total,)
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        rows = torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1])
+        place = (x.long() + self.offset).expand(*rows, -1)
+        log_prob: Tensor = CategoricalLogProb.apply(outputs.expand(*rows, -1), place, self.segments)
+        return log_prob
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        weights = torch.exp(bounded(outputs, (-MAX_LOGIT, MAX_LOGIT)))
+        return weights * ((weights @ self.segments).reciprocal() @ self.segments.T)
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        # The sum of probabilities runs on through all columns: in float32 few digits would be left for the later ones.
+        # A column's last level is never passed, so that no code is too high.
+        last = self.offset + self.n_levels - 1
+        probability = self.expected(outputs).double()
+        ends = probability.cumsum(-1)  # (..., total)
+        begin = ends[..., self.offset] - probability[..., self.offset]  # (..., p)
+        u = begin + (ends[..., last] - begin) * uniform(begin.shape, begin, generator)
+        passed = (ends <= u[..., self.column]).index_fill(-1, last, False)
+        return passed.to(outputs.dtype) @ self.segments
+
+    def start(self, mean: Tensor) -> Tensor:
+        return self.marginal.to(mean)
+
+
+class Ordinal(Levels):
+    """Levels in an order: the proportional-odds model (McCullagh 1980).
+
+    P(x <= l | z) = sigmoid((threshold_l - location) / scale). Location and logarithm of the scale (within +-8) come
+    from the decoder, per cell; the thresholds are learned per column. So a cell is a logistic variable cut at the
+    thresholds.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    frequencies : sequence of n_columns sequences of float, optional
+        The share of each level of each column in the training rows, all above 0, in the order of the levels. Two equal
+        ones per column where it is not given.
+    """
+
+    kind = "ordinal"
+    slot: Tensor
+    first: Tensor
+    edge: Tensor
+
+    def __init__(self, n_columns: int, *, frequencies: Sequence[Sequence[float]] | None = None) -> None:
+        super().__init__(n_columns, frequencies=frequencies)
+        self.n_outputs = 2 * n_columns
+        self.raw_thresholds = nn.Parameter(torch.cat([_raw_thresholds(share) for share in self.shares]).float())
+        n_steps = self.n_levels - 1
+        level = torch.arange(int(self.n_levels.max()))  # (most,)
+        begins = n_steps.cumsum(0) - n_steps
+        slot = torch.where(level < n_steps[:, None], begins[:, None] + level, len(self.raw_thresholds))
+        self._constant("slot", slot)  # (p, most): where a step lies among the parameters; beyond them where none is
+        self._constant("first", self.code[self.code < n_steps[self.column]] == 0)  # (total - p,)
+        self._constant("edge", level >= n_steps[:, None])  # (p, most): the column has no threshold above it
+
+    def _steps(self) -> Tensor:
+        """First threshold of each column, then the distances between them, shape (p, most)."""
+        steps = torch.where(self.first, self.raw_thresholds, torch.exp(bounded(self.raw_thresholds, LOG_GAP)))
+        return torch.cat([steps, steps.new_zeros(1)])[self.slot]
+
+    @property
+    def thresholds(self) -> Tensor:
+        """Thresholds above each level, shape (p, most); 1e30 from a column's last level on."""
+        return self._steps().cumsum(1).masked_fill(self.edge, FAR)
+
+    def _log_prob(self, outputs: Tensor, columns: Tensor, codes: Tensor) -> Tensor:
+        """Log-probability of the codes (..., q) in the columns (q,).
+
+        The difference of two sigmoids as a product: s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)).
+        """
+        steps = self._steps()
+        upper = steps.cumsum(1).masked_fill(self.edge, FAR)
+        lower = F.pad(upper[:, :-1], (1, 0), value=-FAR)
+        gap = steps.masked_fill(self.edge | (torch.arange(steps.shape[1], device=steps.device) == 0), FAR)
+        location, log_scale = (part[..., columns] for part in outputs.chunk(2, dim=-1))
+        inverse_scale = torch.exp(-bounded(log_scale, LOG_SCALE))
+        above = F.logsigmoid((upper[columns, codes] - location) * inverse_scale)
+        below = F.logsigmoid((location - lower[columns, codes]) * inverse_scale)
+        return above + below + torch.log(-torch.expm1(-gap[columns, codes] * inverse_scale))
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        return self._log_prob(outputs, torch.arange(self.n_columns, device=x.device), x.long())
+
+    def expected(self, outputs: Tensor) -> Tensor:
+        return torch.exp(self._log_prob(outputs, self.column, self.code))
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        location, log_scale = outputs.chunk(2, dim=-1)
+        u = uniform(location.shape, location, generator).clamp_min(torch.finfo(location.dtype).tiny)
+        y = location + torch.exp(bounded(log_scale, LOG_SCALE)) * (torch.log(u) - torch.log1p(-u))
+        passed = torch.searchsorted(self.thresholds, y.reshape(-1, self.n_columns).T.contiguous())  # (p, rows)
+        return torch.minimum(passed.T, self.n_levels - 1).to(outputs.dtype).reshape(location.shape)
+
+    def start(self, mean: Tensor) -> Tensor:
+        return mean.new_zeros(self.n_outputs)
+
+
+def _shares(n_columns: int, frequencies: Sequence[Sequence[float]] | None) -> list[Tensor]:
+    """The shares of each column's levels, in float64, with sum 1."""
+    if frequencies is None:
+        return [torch.full((2,), 0.5, dtype=torch.float64)] * n_columns
+    shares = [torch.as_tensor(share, dtype=torch.float64) for share in frequencies]
+    if len(shares) != n_columns or not all(len(share) and (share > 0).all() for share in shares):
+        raise ValueError(f"frequencies must hold a sequence of positive numbers for each of {n_columns} columns.")
+    return [share / share.sum() for share in shares]
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Shifted so that they reach as far up as down."""
+    return values - 0.5 * (values.min() + values.max())
+
+
+def _raw_thresholds(share: Tensor) -> Tensor:
+    """The logits of the cumulative shares: the first, then the logarithms of their differences."""
+    below, above = share.cumsum(0)[:-1], share.flip(0).cumsum(0).flip(0)[1:]
+    logits = torch.log(below) - torch.log(above)
+    return torch.cat([logits[:1], logits.diff().log()])
