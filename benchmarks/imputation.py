@@ -134,10 +134,11 @@ TITLES = {
 def cells_of(found: list[Record], measure: str, prefix: str) -> pd.DataFrame:
     """(problem, mask) x methods; of a measurement made twice the last counts, what failed is left out."""
     last = {(r["problem"], r["method"], r["seed"]): r.get(measure) for r in found if r["problem"].startswith(prefix)}
-    values = pd.Series({key: value for key, value in last.items() if value is not None}, dtype=float)
-    if values.empty:
+    values = {key: value for key, value in last.items() if value is not None}
+    if not values:
         return pd.DataFrame()
-    table = values.rename_axis(["problem", "method", "mask"]).unstack("method")
+    index = pd.MultiIndex.from_tuples(values, names=["problem", "method", "mask"])
+    table = pd.Series(list(values.values()), index, dtype=float).unstack("method")
     return table[[name for name in METHODS if name in table] + sorted(set(table) - set(METHODS))]
 
 
@@ -150,6 +151,8 @@ def means(found: list[Record], measure: str, prefix: str) -> Table:
 def per_table(found: list[Record], measure: str, prefix: str, folder: Path | None) -> tuple[list[str], Rows]:
     """A row per problem, means over masks, how many they were, the best in bold; beside them published numbers."""
     cells, table = cells_of(found, measure, prefix), means(found, measure, prefix)
+    if cells.empty:
+        return [], []
     highest = MEASURES[measure][1]
     counts = cells.groupby(level="problem").count()
     published = published_errors(folder) if measure == "mse" else {}
@@ -219,13 +222,16 @@ def plot(found: list[Record], path: Path) -> None:
         ("hivae_error", "hivae"): "HI-VAE's error of hidden cells,\n20 or 50 %, over that of the mean",
     }
     floor = next(iter(IMPUTATION_RIVALS))
-    tables = {key: means(found, *key) for key in panels}
-    tables = {key: table for key, table in tables.items() if floor in table}
+    cells = {key: cells_of(found, *key) for key in panels}
+    tables = {
+        key: table.div(table[floor], axis=0).drop(columns=floor).groupby(level="problem").mean().dropna(how="all")
+        for key, table in cells.items()
+        if floor in table
+    }
     height = 1.4 + 0.34 * max(len(table) for table in tables.values())
     figure = Figure(figsize=(5.2 * len(tables), height), layout="constrained")
     seen: dict[str, object] = {}
-    for axes, (key, table) in zip(np.ravel(figure.subplots(1, len(tables))), tables.items(), strict=True):
-        ratios = table.div(table[floor], axis=0).drop(columns=floor)
+    for axes, (key, ratios) in zip(np.ravel(figure.subplots(1, len(tables))), tables.items(), strict=True):
         for i, name in enumerate(ratios):
             style = {"marker": "o", "s": 34, "color": "C3"} if name == IMPUTER else {
                 "marker": "sD^v<>"[i % 6], "s": 20, "color": ("C0", "C0", "C1", "C2", "C4", "0.4")[i % 6]}  # fmt: skip

@@ -306,7 +306,8 @@ def _data_folder() -> Path | None:
 
 def tables_report(found: list[Record]) -> list[str]:
     """Means per method, the VAE against each, then every table by each measure."""
-    parts = [markdown(*tables.summary(found)), markdown(*tables.paired(found))]
+    parts = [markdown(*tables.summary(found))]
+    parts += [markdown(*against)] if (against := tables.paired(found))[1] else []
     for title, measure, digits, beside in (
         ("Error of the columns, in percent:", "columns, %", 1, None),
         ("Error of the pairs of columns, in percent:", "pairs, %", 1, None),

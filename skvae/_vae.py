@@ -13,12 +13,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
+from skvae._conditioning import exact, read_given, warn_if_out_of_reach
 from skvae._engine.engine import VAEEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 from skvae._table.tables import SLICE, Table
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
+
+
+CONDITION_DRAWS = 4_096  # latent draws that a condition is resampled from, at least
+
+
+def check_n_samples(n_samples: Any) -> int:
+    """A number of rows to draw."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be a positive integer. Got {n_samples!r} instead.")
+    return int(n_samples)
 
 
 class VAETransformer(BaseAutoencoder):
@@ -457,36 +468,83 @@ class VAETransformer(BaseAutoencoder):
             raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
         return self.n_importance_samples
 
-    def sample(self, n_samples=1, *, noise=True, random_state=None):
+    def sample(self, n_samples=1, *, given=None, noise=True, return_ess=False, random_state=None):
         """Draw new rows from the model.
 
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows, for each row of `given` where there are several.
+        given : dict, data frame or None, default=None
+            A condition: a dict from columns to values, such as ``{"age": 40, "sex": "F"}``, or a frame of partial rows,
+            whose missing cells are left open. Rows are drawn by importance resampling in the latent space, and nothing
+            is rejected, so that rare conditions cost as much as common ones.
         noise : bool, default=True
             Whether to draw from p(x|z), which is what the model thinks rows look like; False gives E[x|z], which is
             smoother than any row (for pictures).
+        return_ess : bool, default=False
+            Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
             None draws other rows at each call.
 
         Returns
         -------
-        ndarray or data frame of shape (n_samples, n_features)
-            In data units and in the container of fit, with its dtypes: integer columns are rounded. No cell is missing,
-            except in columns in which fit saw no value.
+        X : ndarray or data frame of shape (n_samples, n_features)
+            In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
+            rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
+            unless ``bounds=None``. No cell is missing, except in columns in which fit saw no value. The cells of `given`
+            are exactly as given. With several rows given, ``n_samples`` rows follow for each, in their order.
+        effective_sample_size : ndarray of shape (n_given,)
+            Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
+            condition is resampled from count, by Kish's formula; that number itself without a condition.
 
         Raises
         ------
+        TypeError
+            If `given` is neither a dict nor a frame, or holds something else than a number for a number column.
         ValueError
-            If `n_samples` is not a positive integer.
+            If `n_samples` is not a positive integer, or `given` names a column, or asks for a level or a value, that
+            the model does not know.
+
+        Warns
+        -----
+        UserWarning
+            If an effective sample size is below 10: the condition is nearly out of the model's reach.
         """
         random_state = check_random_state(random_state)
+        if given is not None:
+            rows, sizes = self._sample_given(n_samples, given, noise, random_state)
+            return (rows, sizes) if return_ess else rows
         z = self.sample_latent(n_samples, random_state=random_state)
-        if not noise:
-            return self.schema_.restore(self._decoded(z))
-        cells = self._engine.sample(z, int(random_state.randint(MAX_SEED)))
-        return self.schema_.restore(self.schema_.decode(cells), random_state)
+        rows = self.schema_.restore(self._drawn(z, noise, random_state), random_state if noise else None)
+        return (rows, np.array([float(n_samples)])) if return_ess else rows
+
+    def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: np.ndarray | None = None) -> np.ndarray:
+        """Values and codes (n, p) given latent codes, with the cells that an encoded condition (1, n_cells) fixes."""
+        if not noise and condition is None:
+            return self._decoded(z)
+        cells = self._engine.sample(z, int(random_state.randint(MAX_SEED)), noise=noise)
+        if condition is not None:
+            cells = np.where(np.isnan(condition), cells, condition)
+        return self.schema_.decode(cells)
+
+    def _sample_given(
+        self, n_samples: int, given: Any, noise: bool, random_state: Any
+    ) -> tuple[Any, np.ndarray]:
+        """Rows under each of the conditions, and their effective sample sizes."""
+        check_is_fitted(self)
+        schema, n = self.schema_, check_n_samples(n_samples)
+        partial = read_given(given, schema)
+        conditions = schema.encode(partial)
+        n_draws = max(CONDITION_DRAWS, 4 * n)
+        parts, sizes = [], []
+        for i in range(len(partial)):
+            z, size = self._engine.condition(conditions[[i]], n, n_draws, int(random_state.randint(MAX_SEED)))
+            drawn = self._drawn(z, noise, random_state, conditions[[i]])
+            parts.append(exact(drawn, partial, schema, i))
+            sizes.append(size)
+        warn_if_out_of_reach(np.array(sizes), n_draws)
+        return schema.restore(np.concatenate(parts), random_state if noise else None), np.array(sizes)
 
     def sample_latent(self, n_samples=1, *, random_state=None):
         """Draw codes from the prior.
@@ -509,10 +567,8 @@ class VAETransformer(BaseAutoencoder):
             If `n_samples` is not a positive integer.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be a positive integer. Got {n_samples!r} instead.")
-        seed = int(check_random_state(random_state).randint(MAX_SEED))
-        return self._engine.sample_latent(int(n_samples), seed)
+        n = check_n_samples(n_samples)
+        return self._engine.sample_latent(n, int(check_random_state(random_state).randint(MAX_SEED)))
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 

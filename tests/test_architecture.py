@@ -18,6 +18,7 @@ FLOORS = {
     "skvae._sklearn": 3,
     "skvae._auto": 4,
     "skvae._reading": 4,
+    "skvae._conditioning": 4,
     "skvae._explaining": 4,
     "skvae._fitting": 4,
     "skvae._base": 4,

@@ -134,7 +134,7 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
     """A patch that nothing reads would make two options of a factor the same."""
     before = {name: constant(name) for name in CONSTANTS}
     scores = {}
-    for name, value in ((None, 0), ("skvae.nn.likelihoods.MIN_LOG_STD", 0.5), ("skvae.nn.networks.CLIP", 0.5)):
+    for name, value in ((None, 0), ("skvae.nn.likelihoods.continuous.MIN_LOG_STD", 0.5), ("skvae.nn.networks.CLIP", 0.5)):
         method = VAEMethod(TINY.parameters, {name: value} if name else {})
         scores[name] = method(diabetes.train, 0)(diabetes.test).mean()
     averaging = VAEMethod({**TINY.parameters, "max_iter": 9}, {"skvae._engine.training.AVERAGING": 0.0})
@@ -541,7 +541,8 @@ def test_tables_are_run_from_the_command_line(tmp_path):
         (table, name) for table in table_problems() for name in generators.TABLE_RIVALS
     }
     of = {record["method"]: record for record in found if record["problem"] == "sk/wine"}
-    assert of["bootstrap"]["copies"] == of["bootstrap"]["nearer_to_train"] == 1.0
+    assert of["bootstrap"]["copies"] == 1.0
+    assert of["bootstrap"]["nearer_to_train"] > 0.5
     assert of["independent columns"]["trend_error"] > of["bootstrap"]["trend_error"]
     assert {"settings", "worst_column", "detection", "sample_seconds", "run"} <= of["bootstrap"].keys()
 
@@ -551,7 +552,8 @@ def test_bootstrapped_rows_are_perfect_but_for_chance():
     found = tables.measures(TableSplit("t", 0, frame, mixed_frame(75, 1), "flag"), frame)
     assert found["shape_error"] == found["trend_error"] == found["worst_shape_error"] == 0.0
     assert found["downstream"] == found["downstream_real"]
-    assert found["copies"] == found["nearer_to_train"] == 1.0
+    assert found["copies"] == 1.0
+    assert found["nearer_to_train"] == pytest.approx(0.625, abs=0.08)  # a quarter of the copied rows is asked
 
 
 # -- imputation --------------------------------------------------------------------------------------------------------

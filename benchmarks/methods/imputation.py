@@ -1,7 +1,7 @@
 """Imputers: ``method(shown, seed)`` fits on a frame with missing cells and returns a function that fills such a frame.
 
-The rivals are for numbers. They get columns standardised by the observed cells, an ordered category as the number of
-its level, any other as a column of 0 and 1 per level; the nearest and the largest level are what comes back.
+The rivals get columns standardised by the observed cells, an ordered category as the number of its level, any other as
+a column of 0 and 1 per level; the nearest and the largest level are what comes back.
 """
 
 from __future__ import annotations

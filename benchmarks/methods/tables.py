@@ -54,8 +54,8 @@ def gaussian_copula(train: pd.DataFrame, seed: int) -> Draw:
     """Columns with their own distribution, joined by the correlation of their normal scores.
 
     Sklar's theorem (Nelsen 2006, An Introduction to Copulas, section 2.3) with a normal copula. Ranks are made
-    unique at random, so that equal values get an interval of scores; levels without an order are ordered by how frequent
-    they are, and missing cells come last. Drawn values are values of the training rows.
+    unique at random, so that equal values get an interval of scores; levels without an order are ordered by how
+    frequent they are, and missing cells come last. Drawn values are values of the training rows.
     """
     rng = np.random.default_rng(seed)
     ranked = {name: np.lexsort((rng.random(len(train)), _sortable(train[name]))) for name in train}

@@ -22,7 +22,7 @@ from skvae.nn.likelihoods import Gaussian
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
 CONSTANTS = (
-    "skvae.nn.likelihoods.MIN_LOG_STD",
+    "skvae.nn.likelihoods.continuous.MIN_LOG_STD",
     "skvae.nn.networks.CLIP",
     "skvae._engine.training.BETAS",
     "skvae._engine.training.CLIP",

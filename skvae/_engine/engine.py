@@ -31,11 +31,15 @@ from skvae._engine.runtime import (
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
 from skvae.nn.models import Draws
 from skvae.nn.objectives import log_mean_exp
+from skvae.nn.priors import Proposal
 
 FloatArray = NDArray[np.floating]
 
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
+CONDITION_ROUNDS = 3  # of proposals from completed rows ...
+CONDITION_MODES = 256  # ... so many of them ...
+CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
@@ -376,6 +380,53 @@ class VAEEngine(Engine):
         w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
         return (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
 
+    def condition(self, x: FloatArray, n: int, n_draws: int, seed: int) -> tuple[FloatArray, float]:
+        """Draw codes given some cells of one row, by importance resampling in the latent space.
+
+        The first proposals come from the prior. Each further round proposes from the posteriors of rows that are completed
+        from the best draws so far (population Monte Carlo: Cappé et al. 2004), with the prior mixed in so that no weight
+        is too large. At the end n draws are resampled by their weights p(x_observed | z) p(z) / proposal(z).
+
+        Parameters
+        ----------
+        x : ndarray of shape (1, p)
+            NaN in the cells that are not conditioned on.
+        n, n_draws, seed : int
+
+        Returns
+        -------
+        z : ndarray of shape (n, k)
+            In the user's order and sign.
+        effective_sample_size : float
+            Of the last round's draws: 1 / sum of the squared normalised weights (Kish 1965).
+        """
+        model, dtype = self._in_precision_of(np.empty(0))
+        row = Rows.from_numpy(x, dtype=dtype, device=self.device)
+        stream = generator(seed, self.device)
+        with torch.inference_mode():
+            z = model.prior.sample(n_draws, stream)
+            w = torch.softmax(self._given(model, row, z), 0)
+            for _ in range(CONDITION_ROUNDS):
+                best = z[torch.multinomial(w, CONDITION_MODES, replacement=True, generator=stream)]
+                proposal = self._proposal(model, row, best, stream)
+                z = proposal.sample(n_draws, stream)
+                w = torch.softmax(self._given(model, row, z) + model.prior.log_prob(z) - proposal.log_prob(z), 0)
+            chosen = torch.multinomial(w, n, replacement=True, generator=stream)
+            return self._outward(z[chosen].cpu().numpy()), float(1.0 / w.square().sum())
+
+    def _given(self, model: Any, row: Rows, z: Tensor) -> Tensor:
+        """Log p(x_observed | z) of one row for many z, shape (S,)."""
+        size = chunk_size(1, self._width(), self.device)
+        parts = [model.log_likelihood(row.x, row.observed, part.unsqueeze(1))[:, 0] for part in z.split(size)]
+        return torch.cat(parts)
+
+    @staticmethod
+    def _proposal(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> Proposal:
+        """The posteriors of the row completed from each z, and the prior."""
+        drawn = model.columns.sample(model.decode(z), stream)
+        full = drawn if row.observed is None else torch.where(row.observed, row.x, drawn)
+        return Proposal(model.prior, *model.posterior(full), defence=CONDITION_DEFENCE)
+
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
         part = evenly(x)
@@ -418,12 +469,11 @@ class VAEEngine(Engine):
             z: FloatArray = model.prior.sample(n, generator(seed, self.device)).cpu().numpy()
         return self._outward(z)
 
-    def sample(self, z: FloatArray, seed: int) -> FloatArray:
-        """Draw x given codes, in standardised units, shape (n, p)."""
+    def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
+        """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""
         model, dtype = self._in_precision_of(z)
         stream = generator(seed, self.device)
+        draw = partial(model.columns.sample, generator=stream) if noise else model.columns.mean
         with torch.inference_mode():
-            parts = [
-                model.columns.sample(model.decode(part.x), stream) for part in self._chunks(self._inward(z), dtype)
-            ]
+            parts = [draw(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
             return torch.cat(parts).cpu().numpy()

@@ -180,6 +180,18 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def none_if_missing(value: Any) -> Any:
+    """None for NaN, NA, NaT and None, else a plain Python value."""
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    return None if missing else _plain(value)
+
+
+def values_of(frame: Any) -> dict[Hashable, list[Any]]:
+    """Each column as a list of plain Python values, None where missing."""
+    columns = {name: frame[name].to_list() for name in names_of(frame)}
+    return {name: [none_if_missing(value) for value in values] for name, values in columns.items()}
+
+
 def slice_of(frame: Any, rows: slice) -> Any:
     """Consecutive rows of a frame, without a copy."""
     return frame[rows] if container_of(frame) == POLARS else frame.iloc[rows]

@@ -169,6 +169,32 @@ class AggregatedPosterior(Mixture):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+class Proposal(AggregatedPosterior):
+    """A mixture of given Gaussians, equally likely, and with probability `defence` the prior: to draw z from.
+
+    Parameters
+    ----------
+    prior : Prior
+    mean, log_std : tensor of shape (m, k)
+    defence : float
+        Bounds the weights p(z) / proposal(z) by its inverse (Hesterberg 1995).
+    """
+
+    def __init__(self, prior: Prior, mean: Tensor, log_std: Tensor, *, defence: float) -> None:
+        super().__init__(mean.shape[-1])
+        self.settle(mean, log_std, mean.new_zeros(len(mean)))
+        self.prior, self.defence = prior, defence
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        both = torch.stack([super().log_prob(z), self.prior.log_prob(z)])
+        shares = both.new_tensor([1.0 - self.defence, self.defence])
+        return torch.logsumexp(both + shares.log().view(2, *[1] * (both.ndim - 1)), dim=0)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        n_prior = round(self.defence * n)
+        return torch.cat([super().sample(n - n_prior, generator), self.prior.sample(n_prior, generator)])
+
+
 PRIORS: dict[str, PriorFactory] = {
     "standard_normal": StandardNormal,
     "mixture": Mixture,

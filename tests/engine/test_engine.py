@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._engine.build import ModelSpec, build_autoencoder, build_vae, kinds_of
+from skvae._engine.batches import Rows
+from skvae._engine.build import CORRUPTIONS, ModelSpec, build_autoencoder, build_vae, kinds_of
 from skvae._engine.engine import AutoencoderEngine, VAEEngine
 from skvae._engine.training import Plan
 from skvae.nn.likelihoods import Gaussian, StudentT
@@ -332,7 +333,7 @@ def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
     monkeypatch.setattr("skvae._engine.engine.EXEMPLARS", 10)
     x = table(95)
     one = aggregated(x)
-    monkeypatch.setattr("skvae._engine.engine._evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
+    monkeypatch.setattr("skvae._engine.engine.evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
     one.settle(x, None)
     assert one.model.prior.n_modes == 10
     np.testing.assert_allclose(one.model.prior.means, one.posterior(x[::10].astype(np.float32))[0], atol=1e-6)
@@ -395,10 +396,9 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
     x = holed(table())
     one = engine()
     train(one, x)
-    guess = np.nan_to_num(x)
-    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
+    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, 2))
     monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
-    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, guess, 8))
+    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, 2))
     for mine, other in zip(answers, again, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-10)
 
@@ -434,6 +434,134 @@ def test_expectation_of_a_linear_model_is_the_conditional_mean():
     blank[:, 1] = np.nan
     rest = [0, 2, 3]
     expected = mean[1] + (rows[:, rest] - mean[rest]) @ np.linalg.solve(cov[np.ix_(rest, rest)], cov[rest, 1])
-    got = one.expectation(blank, np.where(np.isnan(blank), expected[:, None], blank), 1024)[:, 1]
-    np.testing.assert_allclose(got, expected, atol=0.03)
+    got = one.expectation(blank, 1024, 3)
+    np.testing.assert_allclose(got[:, 1], expected, atol=0.03)
     assert np.std(expected) > 0.3
+    guess = one.decode(one.encode(blank))  # where the rounds begin
+    assert np.abs(got - expected[:, None])[:, 1].mean() < 0.5 * np.abs(guess - expected[:, None])[:, 1].mean()
+    np.testing.assert_array_equal(one.expectation(blank, 1024, 0), guess)
+
+
+# -- cells of several kinds ------------------------------------------------------------------------------------------
+
+SHARES = (None, (0.5, 0.3, 0.2), None, (0.25, 0.25, 0.5))
+KINDS_OF_CELLS = (("gaussian", (2,)), ("categorical", (1,)), ("poisson", (0,)), ("ordinal", (3,)))
+
+
+def kinds_engine(**options):
+    return engine(blocks=KINDS_OF_CELLS, frequencies=SHARES, mean=np.array([2.0, 0.0, 0.0, 1.0]), **options)
+
+
+def table_of_kinds(n=60):
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=n)
+    code = np.digitize(z + 0.3 * rng.normal(size=n), [-0.5, 0.8])
+    return np.column_stack([rng.poisson(np.exp(z)), code, z + 0.3 * rng.normal(size=n), np.digitize(z, [-0.7, 0.0])])
+
+
+def test_statistics_are_a_mean_per_number_and_a_probability_per_code_in_the_order_of_the_cells():
+    x = table_of_kinds()
+    one = kinds_engine()
+    train(one, x, 20)
+    for statistics in (one.decode(one.encode(x)), one.expectation(x, 8, 2)):
+        assert statistics.shape == (60, 8)  # 1 + 3 + 1 + 3
+        for codes in (slice(1, 4), slice(5, 8)):
+            np.testing.assert_allclose(statistics[:, codes].sum(1), 1.0, atol=1e-6)
+        assert (statistics[:, 0] > 0.0).all()
+        assert (statistics[:, 4] < 0.0).any()
+    z = np.zeros((4000, K))
+    draws = one.sample(z, 0)
+    mean = one.decode(z[:1])[0]
+    assert draws[:, 0].mean() == pytest.approx(mean[0], rel=0.1)
+    assert draws[:, 2].mean() == pytest.approx(mean[4], abs=0.1)
+    np.testing.assert_allclose(np.bincount(draws[:, 1].astype(int), minlength=3) / 4000, mean[1:4], atol=0.03)
+    np.testing.assert_allclose(np.bincount(draws[:, 3].astype(int), minlength=3) / 4000, mean[5:], atol=0.03)
+
+
+def test_untrained_codes_have_the_shares_of_the_training_rows():
+    statistics = kinds_engine().model.columns
+    start = statistics.expected(kinds_engine().model.start).detach().numpy()
+    np.testing.assert_allclose(start[1:4], SHARES[1], atol=1e-5)
+    np.testing.assert_allclose(start[5:], SHARES[3], atol=1e-5)
+    np.testing.assert_allclose(start[0], 2.0, atol=1e-5)
+
+
+def test_parts_of_kinds_add_up_and_a_missing_code_has_none():
+    x = holed(table_of_kinds())
+    one = kinds_engine()
+    train(one, x)
+    columns, latent = one.explain(x, 16)
+    np.testing.assert_allclose(columns.sum(1) + latent, one.log_likelihood(x, 16), atol=1e-9)
+    assert (columns[np.isnan(x)] == 0.0).all()
+    assert (columns[~np.isnan(x)] != 0.0).all()
+
+
+def test_state_restores_an_engine_of_kinds():
+    x = holed(table_of_kinds())
+    one = kinds_engine()
+    train(one, x)
+    twin = VAEEngine.from_state(one.state(), "cpu")
+    np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
+    np.testing.assert_array_equal(twin.decode(one.encode(x)), one.decode(one.encode(x)))
+    np.testing.assert_array_equal(twin.sample(one.encode(x), 0), one.sample(one.encode(x), 0))
+
+
+def gated(**options):
+    """One column with atoms: the part, three codes, then the value."""
+    blocks = (("categorical", (0,)), ("gaussian", (1, 2, 3)))
+    return engine(blocks=blocks, frequencies=((0.5, 0.3, 0.2), None, None, None), gates=((1, 0),), **options)
+
+
+def gated_table(n=60):
+    x = table(n)
+    x[:, 0] = np.random.default_rng(3).integers(0, 3, n)
+    return x
+
+
+def test_a_value_behind_its_gate_has_no_part():
+    x = gated_table()
+    one = gated()
+    train(one, x)
+    columns, _ = one.explain(x, 8)
+    assert (columns[x[:, 0] > 0, 1] == 0.0).all()
+    assert (columns[x[:, 0] == 0, 1] != 0.0).all()
+    assert (columns[:, [0, 2, 3]] != 0.0).all()
+
+
+@pytest.mark.parametrize("name", ["masking", "gaussian"])
+def test_corruption_hides_codes_and_never_changes_them(name):
+    rows = Rows.from_numpy(table_of_kinds(2000))
+    is_code = torch.tensor([False, True, False, True])
+    damaged = CORRUPTIONS[name](rows, torch.Generator().manual_seed(0), is_code, level=0.3)
+    codes = rows.x[:, is_code]
+    if name == "gaussian":
+        assert damaged.observed is None
+        assert torch.equal(damaged.x[:, is_code], codes)
+        spread = (damaged.x - rows.x)[:, ~is_code].std(0)
+        np.testing.assert_allclose(spread, 0.3, atol=0.03)
+        return
+    seen = damaged.observed[:, is_code]
+    assert torch.equal(damaged.x[:, is_code][seen], codes[seen])
+    assert (~seen).float().mean() == pytest.approx(0.3, abs=0.03)
+    assert damaged.observed[:, ~is_code].all()
+    assert (damaged.x[:, 2] == 0.0).float().mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_masking_keeps_what_is_missing_hidden():
+    rows = Rows.from_numpy(holed(table_of_kinds()))
+    is_code = torch.tensor([False, True, False, True])
+    damaged = CORRUPTIONS["masking"](rows, torch.Generator().manual_seed(0), is_code, level=0.3)
+    assert not (damaged.observed & ~rows.observed).any()
+
+
+def test_plain_autoencoder_of_codes_gives_probabilities():
+    x = table_of_kinds()[:, 1:]
+    blocks = (("categorical", (0,)), ("squared_error", (1, 2)))
+    one = AutoencoderEngine(
+        spec(blocks=blocks, frequencies=(SHARES[1], None, None), prior=None, centre=np.zeros(3), width=np.ones(3),
+             mean=np.zeros(3)),
+        "cpu",
+    )  # fmt: skip
+    statistics = one.decode(one.encode(x))
+    assert statistics.shape == (60, 5)
+    np.testing.assert_allclose(statistics[:, :3].sum(1), 1.0, atol=1e-6)

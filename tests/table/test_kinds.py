@@ -6,7 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from skvae._table.kinds import KINDS, Binary, Continuous, robust_scaling
+from skvae._table.kinds import (
+    KINDS,
+    SPARSE_KINDS,
+    Binary,
+    Categorical,
+    Continuous,
+    Count,
+    Ordinal,
+    Positive,
+    robust_scaling,
+    thinned,
+    weighted_quantiles,
+)
 
 columns = hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(-1.0, 1.0)).filter(lambda x: np.ptp(x) > 1e-3)
 magnitudes = st.integers(-30, 30).map(lambda exponent: 10.0**exponent)
@@ -14,7 +26,17 @@ quick = settings(max_examples=60, deadline=None)
 
 
 def test_kinds_know_their_names():
-    assert KINDS == {"continuous": Continuous, "binary": Binary}
+    assert KINDS == {
+        "continuous": Continuous,
+        "positive": Positive,
+        "binary": Binary,
+        "count": Count,
+        "categorical": Categorical,
+        "ordinal": Ordinal,
+    }
+    assert [name for name, kind in KINDS.items() if kind.is_log] == ["positive"]
+    assert [name for name, kind in KINDS.items() if kind.is_coded] == ["categorical", "ordinal"]
+    assert SPARSE_KINDS == {"binary", "count"}
 
 
 @quick
@@ -126,3 +148,74 @@ def test_zero_weight_is_removal_from_the_robust_scaling():
     values = np.random.default_rng(0).normal(size=200)
     weight = np.r_[np.ones(100), np.zeros(100)]
     assert robust_scaling(values, weight, 1.0) == robust_scaling(values[:100], np.ones(100), 1.0)
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0, 2.0**53], [7.0], []])
+def test_counts_are_whole_numbers_from_0_on(values):
+    assert Count.accept(np.array(values), "x") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([3.0, -2.0, 0.5], r"Negative values in data. A likelihood of counts expects 0, 1, 2.*Column 'visits' holds -2:"),
+        ([3.0, 0.5, 2.5], r"^A likelihood of counts expects 0, 1, 2, ... Column 'visits' holds 0.5: choose another"),
+    ],
+)
+def test_what_is_no_count_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Count.accept(np.array(values), "visits")
+
+
+def test_counts_are_left_as_they_are_and_seen_by_their_logarithm():
+    values = np.array([0.0, 1.0, 9.0])
+    assert Count.scaling(values, np.ones(3)) == (0.0, 1.0, pytest.approx(10.0 / 3.0), pytest.approx(values.std()))
+    np.testing.assert_allclose(Count.seen(values), [0.0, np.log(2.0), np.log(10.0)])
+    np.testing.assert_array_equal(Binary.seen(values), values)
+    np.testing.assert_array_equal(Continuous.seen(values), values)
+
+
+@pytest.mark.parametrize("values", [[1e-300, 1.0, 1e300], []])
+def test_positive_numbers_are_welcome(values):
+    assert Positive.accept(np.array(values), "x") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, 0.0], r"^The log-normal likelihood expects values above 0. The least of column 'income' is 0: choose"),
+        ([1.0, -3.5], r"^Negative values in data. The log-normal .* 'income' is -3.5: .* leave atoms on"),
+    ],
+)
+def test_what_has_no_logarithm_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Positive.accept(np.array(values), "income")
+
+
+@pytest.mark.parametrize("kind", [Categorical, Ordinal])
+def test_codes_are_left_as_they_are(kind):
+    codes = np.array([0.0, 3.0, 1.0])
+    assert kind.accept(codes, "x") is None
+    assert kind.scaling(codes, np.ones(3))[:2] == (0.0, 1.0)
+    np.testing.assert_array_equal(kind.seen(codes), codes)
+
+
+@quick
+@given(columns, st.data())
+def test_quantile_is_the_least_value_that_holds_its_share(values, data):
+    weight = np.array(data.draw(st.lists(st.floats(0.5, 2.0), min_size=len(values), max_size=len(values))))
+    for probability, quantile in zip((0.1, 0.5, 0.9), weighted_quantiles(values, weight, (0.1, 0.5, 0.9)), strict=True):
+        share = weight[values <= quantile].sum() / weight.sum()
+        below = weight[values < quantile].sum() / weight.sum()
+        assert below <= probability + 1e-9
+        assert share >= probability - 1e-9
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 10), (11, 10), (100, 7), (3, 10)])
+def test_thinning_keeps_evenly_spaced_values_from_the_first_on(monkeypatch, n, most):
+    monkeypatch.setattr("skvae._table.kinds.QUANTILE_ROWS", most)
+    kept = thinned(np.arange(float(n)))
+    assert len(kept) <= most
+    assert kept[0] == 0.0
+    assert len(np.unique(np.diff(kept))) <= 1
+    assert n - kept[-1] <= -(-n // most)

@@ -143,7 +143,7 @@ class Categorical(Levels):
         probability = self.expected(outputs).double()
         ends = probability.cumsum(-1)  # (..., total)
         begin = ends[..., self.offset] - probability[..., self.offset]  # (..., p)
-        u = begin + (ends[..., last] - begin) * uniform(begin.shape, begin, generator)
+        u = begin + uniform(begin.shape, begin, generator)
         passed = (ends <= u[..., self.column]).index_fill(-1, last, False)
         return passed.to(outputs.dtype) @ self.segments
 
@@ -230,7 +230,7 @@ def _shares(n_columns: int, frequencies: Sequence[Sequence[float]] | None) -> li
     """The shares of each column's levels, in float64, with sum 1."""
     if frequencies is None:
         return [torch.full((2,), 0.5, dtype=torch.float64)] * n_columns
-    shares = [torch.as_tensor(share, dtype=torch.float64) for share in frequencies]
+    shares = [torch.tensor([float(part) for part in share], dtype=torch.float64) for share in frequencies]
     if len(shares) != n_columns or not all(len(share) and (share > 0).all() for share in shares):
         raise ValueError(f"frequencies must hold a sequence of positive numbers for each of {n_columns} columns.")
     return [share / share.sum() for share in shares]

@@ -1,0 +1,137 @@
+"""Rows drawn under a condition: what the user gave, as a table, and the draws that satisfy it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skvae._table import frames
+from skvae._table.kinds import KINDS
+from skvae._table.schema import TableSchema
+
+OUT_OF_REACH = 10.0  # effective draws below which a warning says so
+
+
+@dataclass(frozen=True)
+class Given:
+    """Partial rows: for each column that the condition names a list of values, one per row, None where left open.
+
+    It offers of a `Table` what `TableSchema.encode` reads.
+    """
+
+    columns: dict[int, list[Any]]
+    n_rows: int
+    dtype: np.dtype = np.dtype(np.float64)
+    is_frame: bool = True
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.n_rows
+
+    def numbers(self, j: int) -> np.ndarray:
+        """Column j, NaN where it is left open."""
+        values = self.columns.get(j, [None] * self.n_rows)
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    def labels(self, j: int) -> tuple[np.ndarray, list[Any], bool]:
+        """Column j as codes (-1 where it is left open) under a list of values."""
+        values = self.columns.get(j, [None] * self.n_rows)
+        known = list(dict.fromkeys(value for value in values if value is not None))
+        codes = [known.index(value) if value is not None else -1 for value in values]
+        return np.array(codes, dtype=np.intp), known, False
+
+
+def read_given(given: Any, schema: TableSchema) -> Given:
+    """A dict from columns to values, or a frame of partial rows, checked against what fit saw.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or a number column is given something else than a number.
+    ValueError
+        If it names a column or level that fit did not see, a value that the column's likelihood cannot take, or
+        another value of a column that was constant.
+    """
+    if isinstance(given, Mapping):
+        columns = {name: [frames.none_if_missing(value)] for name, value in given.items()}
+    elif frames.container_of(given) != frames.NUMPY:
+        columns = frames.values_of(given)
+    else:
+        raise TypeError(
+            f"given must be a dict from columns to values or a data frame of partial rows. Got "
+            f"{type(given).__name__} instead."
+        )
+    if not columns:
+        raise ValueError("given names no column. Pass at least one, as in given={'age': 40}, or leave given out.")
+    place = {column.name: j for j, column in enumerate(schema.columns)}
+    unknown = [name for name in columns if name not in place]
+    if unknown:
+        raise ValueError(
+            f"given names column(s) {unknown!r} that fit did not see. The columns are {list(place)[:10]!r}"
+            f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
+        )
+    read = {place[name]: _checked(values, schema, place[name]) for name, values in columns.items()}
+    return Given(read, len(next(iter(columns.values()))))
+
+
+def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
+    column = schema.columns[j]
+    if column.levels is None:
+        values = [None if value is None else _number(value, column.name) for value in values]
+    if column.constant is not None:
+        fixed = column.constant if column.levels is None else (column.levels.values or (np.nan,))[0]
+        other = [value for value in values if value is not None and value != fixed]
+        if other:
+            raise ValueError(
+                f"given asks for {other[0]!r} in column {column.name!r}, which was constant ({fixed!r}) in the training "
+                f"rows: the model knows no other value."
+            )
+    elif column.levels is not None:
+        known = column.levels.code_of()
+        new = [value for value in values if value is not None and value not in known]
+        if new:
+            levels = ", ".join(repr(level) for level in list(known)[:10])
+            raise ValueError(
+                f"given asks for level {new[0]!r} in column {column.name!r}, which fit did not see. It saw {levels}"
+                f"{', ...' if len(known) > 10 else ''}."
+            )
+    else:
+        there = np.array([value for value in values if value is not None], dtype=np.float64)
+        KINDS[column.kind].accept(there[~np.isin(there, column.atoms)], column.name)
+    return values
+
+
+def _number(value: Any, name: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {name!r}.")
+    return number
+
+
+def exact(values: np.ndarray, given: Given, schema: TableSchema, row: int) -> np.ndarray:
+    """Drawn values and codes, (n, p), with the given numbers in place of what encoding and back made of them."""
+    for j, asked in given.columns.items():
+        if asked[row] is not None and schema.columns[j].levels is None:
+            values[:, j] = asked[row]
+    return values
+
+
+def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:
+    """Say so where hardly any draw of the model satisfies a condition."""
+    low = np.flatnonzero(sizes < OUT_OF_REACH)
+    if len(low):
+        which = "" if len(sizes) == 1 else f" {low[0]} (and {len(low) - 1} more)" if len(low) > 1 else f" {low[0]}"
+        warnings.warn(
+            f"Condition{which} is nearly out of the model's reach: the effective sample size is {sizes[low[0]]:.1f} of "
+            f"{n_draws} draws, so that rows drawn under it resemble one another or do not fit it well. Give fewer "
+            f"columns, or values that are nearer to those of the training rows.",
+            UserWarning,
+            stacklevel=3,
+        )
