@@ -103,7 +103,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _table(self, X: Any) -> Table:
         """Rows in data units."""
         check_is_fitted(self)
-        return read(self, X, reset=False)
+        return read(self, X, reset=False, accept_sparse=self._reads_sparse())
+
+    def _reads_sparse(self) -> bool:
+        """Whether the likelihood is one under which a zero needs no storing."""
+        asked = getattr(self, self._likelihood_option)
+        named = isinstance(asked, str) and asked not in ("auto", "cross_entropy")
+        if asked == "cross_entropy":
+            return True
+        return (named or callable(asked)) and kinds_of([asked], self._likelihood_option)[0] in SPARSE_KINDS
 
     def _encode(self, table: Table) -> np.ndarray:
         """Rows in data units -> what the engine reads, in their own precision."""
@@ -119,7 +127,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
-        table = read(self, X, reset=not warm)
+        table = read(self, X, reset=not warm, accept_sparse=self._reads_sparse())
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
         train = weighted(table, sample_weight)
@@ -152,7 +160,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
-        table = read(self, X, reset=first)
+        table = read(self, X, reset=first, accept_sparse=self._reads_sparse())
         train = weighted(table, sample_weight)
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
@@ -177,6 +185,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _encoded_for_training(self, schema: TableSchema, table: Table) -> np.ndarray:
         """Encoded rows in float32, which the engine may take over."""
+        if table.is_sparse:
+            return schema.encode_sparse(table)
         return schema.encode(table, np.float32, unknown=self.handle_unknown)
 
     def _held_out(
@@ -189,7 +199,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                     "X_val is passed to fit while early_stopping is False. Set early_stopping to 'auto' or True, or "
                     "leave X_val out."
                 )
-            return train, weighted(read(self, X_val, reset=False), sample_weight_val)
+            table = read(self, X_val, reset=False, accept_sparse=self._reads_sparse())
+            return train, weighted(table, sample_weight_val)
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val holds the weights of X_val, but X_val is None. Pass X_val as well.")
         if stops_early(self.early_stopping, len(train.table)):
@@ -267,6 +278,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = self._reads_sparse()
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -475,7 +487,8 @@ class Shown(NamedTuple):
     def of(cls, encoded: np.ndarray, weight: np.ndarray | None) -> Shown:
         """A copy of at most as many rows as the engine looks at."""
         part = evenly(encoded)
-        return cls(encoded[part].copy(), None if weight is None else weight[part])
+        rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
+        return cls(rows, None if weight is None else weight[part])
 
 
 def _warn_of_version(saved: str) -> None:

@@ -17,7 +17,7 @@ from skvae._conditioning import exact, read_given, warn_if_out_of_reach
 from skvae._engine.engine import VAEEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
-from skvae._table.tables import SLICE, Table
+from skvae._table.tables import SLICE_CELLS, Table
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 
@@ -422,17 +422,21 @@ class VAETransformer(BaseAutoencoder):
 
     def _score_rows(self, table: Table) -> np.ndarray:
         n_draws, schema = self._checked_draws(), self.schema_
-        surprises = schema.surprises(table)
-        if surprises.any():
-            names = [str(schema.columns[j].name) for j in np.flatnonzero(surprises.any(axis=0))]
+        scores, surprising = [], np.zeros(len(schema.columns), dtype=bool)
+        for part in table.slices():
+            surprises = schema.surprises(part)
+            surprising |= surprises.any(axis=0)
+            density = self._log_density(self._encode(part), n_draws)
+            scores.append(density - schema.surprise * surprises.sum(axis=1))
+        if surprising.any():
+            names = [str(schema.columns[j].name) for j in np.flatnonzero(surprising)]
             warnings.warn(
                 f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
                 f"log(n + 2) = {schema.surprise:.2f} nats.",
                 UserWarning,
                 stacklevel=3,
             )
-        scores = self._answer(table, lambda encoded: self._log_density(encoded, n_draws))
-        return scores - schema.surprise * surprises.sum(axis=1)
+        return np.concatenate(scores)
 
     def _log_density(self, encoded: np.ndarray, n_draws: int) -> np.ndarray:
         scores: np.ndarray = self._engine.log_likelihood(encoded, n_draws)
@@ -576,9 +580,11 @@ class VAETransformer(BaseAutoencoder):
         return column_likelihoods(self.likelihood, table.names, table.dtypes)
 
     def _offset(self, schema: TableSchema, encoded: np.ndarray, weight: Any) -> float:
-        starts = range(0, len(encoded), SLICE)
-        by_row = [schema.log_jacobian(encoded[start : start + SLICE]).sum(axis=1) for start in starts]
-        return float(np.average(np.concatenate(by_row), weights=weight))
+        if not isinstance(encoded, np.ndarray):  # bits and counts, which are left as they are
+            return 0.0
+        n = max(1, SLICE_CELLS // encoded.shape[1])
+        parts = [schema.log_jacobian(encoded[start : start + n]) for start in range(0, len(encoded), n)]
+        return float(np.average(np.concatenate([part.sum(axis=1) for part in parts]), weights=weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def n_columns(self) -> int:
+        """Cells of a row."""
+        return self.x.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.x.device
+
     def take(self, index: Tensor | slice) -> Rows:
         """The rows at `index`."""
         return Rows(
@@ -61,14 +72,56 @@ class Rows:
         return values.mean() if self.weight is None else (values * self.weight).mean()
 
 
-def minibatches(rows: Rows, batch_size: int, generator: torch.Generator) -> Iterator[Rows]:
+@dataclass(frozen=True)
+class SparseRows:
+    """Rows of a CSR matrix without missing cells, of which only those that are taken become dense."""
+
+    starts: Tensor  # (n + 1,)
+    columns: Tensor  # (n_stored,)
+    values: Tensor  # (n_stored,)
+    n_columns: int
+    weight: Tensor | None = None  # (n,)
+
+    @classmethod
+    def from_csr(cls, x: Any, weight: NDArray[np.floating] | None, *, device: torch.device | str = "cpu") -> SparseRows:
+        """Copy a SciPy CSR matrix, in float32; weights are scaled to mean 1."""
+        arrays = (x.indptr.astype(np.int64), x.indices.astype(np.int64), x.data.astype(np.float32))
+        starts, columns, values = (torch.tensor(array, device=device) for array in arrays)
+        weights = None if weight is None else torch.tensor(weight / weight.mean(), dtype=torch.float32, device=device)
+        return cls(starts, columns, values, x.shape[1], weights)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.values.device
+
+    def take(self, index: Tensor | slice) -> Rows:
+        """The rows at `index`, dense."""
+        rows = torch.arange(len(self), device=self.device)[index]
+        first, counts = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        of_row = torch.repeat_interleave(torch.arange(len(rows), device=self.device), counts)
+        within = torch.arange(len(of_row), device=self.device) - (counts.cumsum(0) - counts)[of_row]
+        stored = first[of_row] + within
+        x = self.values.new_zeros(len(rows), self.n_columns)
+        x[of_row, self.columns[stored]] = self.values[stored]
+        return Rows(x, None, None if self.weight is None else self.weight[rows])
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Weighted mean of one value per row."""
+        return values.mean() if self.weight is None else (values * self.weight).mean()
+
+
+def minibatches(rows: Rows | SparseRows, batch_size: int, generator: torch.Generator) -> Iterator[Rows]:
     """One epoch: every row once, in an order drawn on the CPU so that it does not depend on the device."""
-    order = torch.randperm(len(rows), generator=generator).to(rows.x.device)
+    order = torch.randperm(len(rows), generator=generator).to(rows.device)
     for start in range(0, len(rows), batch_size):
         yield rows.take(order[start : start + batch_size])
 
 
-def chunks(rows: Rows, size: int) -> Iterator[Rows]:
+def chunks(rows: Rows | SparseRows, size: int) -> Iterator[Rows]:
     """Consecutive slices of at most `size` rows."""
     for start in range(0, len(rows), size):
         yield rows.take(slice(start, start + size))

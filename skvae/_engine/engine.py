@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skvae._engine.batches import Rows
+from skvae._engine.batches import Rows, SparseRows
 from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption, vae_bound
 from skvae._engine.runtime import (
     SHARED_PRODUCTS,
@@ -35,7 +35,9 @@ from skvae.nn.priors import Proposal
 
 FloatArray = NDArray[np.floating]
 
-ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off
+ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
+ORDERING_CELLS = 2**24  # ... unless they have more cells than this ...
+LEAST_ROWS = 256  # ... but so many in any case
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
 CONDITION_ROUNDS = 3  # of proposals from completed rows ...
 CONDITION_MODES = 256  # ... so many of them ...
@@ -43,9 +45,11 @@ CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 
 
-def evenly(x: FloatArray, most: int = ORDERING_ROWS) -> slice:
-    """At most that many rows, evenly spaced, so that a sorted table shows all of itself."""
-    return slice(None, None, max(1, -(-len(x) // most)))
+def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
+    """At most that many rows (fewer of a very wide table), evenly spaced: a sorted table then shows all of itself."""
+    n, p = x.shape
+    most = min(most, max(LEAST_ROWS, ORDERING_CELLS // max(p, 1)))
+    return slice(None, None, max(1, -(-n // most)))
 
 
 def _zero_where_empty(values: Tensor, rows: Rows) -> Tensor:
@@ -91,8 +95,8 @@ class Engine:
 
         Parameters
         ----------
-        x : ndarray of shape (n, p)
-            Standardised rows, NaN where missing. In float32 it is taken over, not copied.
+        x : ndarray of shape (n, p), or CSR matrix
+            Standardised rows, NaN where missing. An array of float32 is taken over, not copied.
         weight : ndarray of shape (n,) or None
         bound : callable
             From `objective` of the engine.
@@ -102,8 +106,8 @@ class Engine:
         validation : pair of ndarray, optional
             Held-out rows and their weights.
         """
-        rows = Rows.from_numpy(x, weight, device=self.device, copy=False)
-        held_out = None if validation is None else Rows.from_numpy(*validation, device=self.device)
+        rows = self._rows(x, weight)
+        held_out = None if validation is None else self._rows(*validation)
         if self._optimiser is None or not resume:
             self._optimiser = Optimiser(self._trainable())
         seed = self.spec.seed + self._optimiser.steps
@@ -120,6 +124,12 @@ class Engine:
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
         return single_threaded(records) if small else records
+
+    def _rows(self, x: Any, weight: FloatArray | None) -> Rows | SparseRows:
+        """Rows on the device, from an array that they take over or from a CSR matrix."""
+        if isinstance(x, np.ndarray):
+            return Rows.from_numpy(x, weight, device=self.device, copy=False)
+        return SparseRows.from_csr(x, weight, device=self.device)
 
     def _trainable(self) -> Any:
         """A copy of the model, ready for training."""

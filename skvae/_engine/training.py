@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from skvae._engine.batches import Rows, chunks, minibatches
+from skvae._engine.batches import Rows, SparseRows, chunks, minibatches
 from skvae.nn.objectives import Bound
 
 RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
@@ -22,7 +22,7 @@ BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedul
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
 RISE = 0.1  # share of the steps in which the learning rate rises
-VALIDATION_CHUNK = 4096
+VALIDATION_ROWS, VALIDATION_CELLS = 4096, 2**20  # validated at once, at most
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Optimiser:
 
 def epochs(
     optimiser: Optimiser,
-    rows: Rows,
+    rows: Rows | SparseRows,
     bound: RowBound,
     plan: Plan,
     *,
@@ -203,7 +203,7 @@ def epochs(
     first_step, trust = optimiser.steps, 1.0
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
     for epoch in range(plan.max_iter):
-        sums = torch.zeros(3, device=rows.x.device)
+        sums = torch.zeros(3, device=rows.device)
         for batch in minibatches(rows, plan.batch_size, order):
             terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
             loss = -trimmed_mean(batch, terms.value, plan.trim)
@@ -228,12 +228,13 @@ def trimmed_mean(rows: Rows, values: Tensor, trim: float) -> Tensor:
     return rows.take(kept).mean(values[kept])
 
 
-def mean_bound(module: nn.Module, rows: Rows, bound: RowBound, seed: int) -> float:
+def mean_bound(module: nn.Module, rows: Rows | SparseRows, bound: RowBound, seed: int) -> float:
     """Weighted mean of the bound over rows, under the same noise at every call."""
-    noise = torch.Generator(device=rows.x.device).manual_seed(seed)
+    noise = torch.Generator(device=rows.device).manual_seed(seed)
     module.eval()
     with torch.inference_mode():
-        values = torch.cat([bound(module, part, noise, 1.0).value for part in chunks(rows, VALIDATION_CHUNK)])
+        size = min(VALIDATION_ROWS, max(1, VALIDATION_CELLS // rows.n_columns))
+        values = torch.cat([bound(module, part, noise, 1.0).value for part in chunks(rows, size)])
         return float(rows.mean(values))
 
 

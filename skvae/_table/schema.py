@@ -170,7 +170,13 @@ class TableSchema:
             for i in plain:
                 yield [i], table.numbers(self.cells[i].column)[:, np.newaxis]
         elif plain:
-            yield plain, table.X[:, [self.cells[i].column for i in plain]].astype(np.float64)
+            values = table.X[:, [self.cells[i].column for i in plain]]
+            yield plain, (values.toarray() if table.is_sparse else values).astype(np.float64)
+
+    def encode_sparse(self, table: Table) -> Any:
+        """Encoded cells as a CSR matrix, from columns that are left as they are (bits and counts)."""
+        self.check_support(table)
+        return table.X[:, [cell.column for cell in self.cells]].astype(np.float32)
 
     def _codes(self, table: Table, j: int, unknown: str) -> FloatArray:
         levels = self.columns[j].levels
@@ -188,10 +194,16 @@ class TableSchema:
 
     def check_support(self, table: Table) -> None:
         """Raise ValueError where a value lies outside the support of its column's likelihood."""
-        for j, column in enumerate(self.columns):
-            if column.constant is None and KINDS[column.kind].accept is not KINDS["continuous"].accept:
-                if not KINDS[column.kind].is_coded:
-                    accept(table.numbers(j), column.kind, column.name, column.atoms)
+        for j in self._bounded_support:
+            column = self.columns[j]
+            accept(table.numbers(j), column.kind, column.name, column.atoms)
+
+    @cached_property
+    def _bounded_support(self) -> list[int]:
+        """Columns of numbers whose likelihood cannot take every one."""
+        free = KINDS["continuous"].accept
+        asked = [column.constant is None and not KINDS[column.kind].is_coded for column in self.columns]
+        return [j for j, column in enumerate(self.columns) if asked[j] and KINDS[column.kind].accept is not free]
 
     def log_jacobian(self, encoded: FloatArray) -> FloatArray:
         """Log |d encoded / dx| of each cell, shape (n, n_cells), in nats; 0 where it is missing, a code or an atom."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from skvae._table import frames
 
 FloatArray = NDArray[np.floating]
 
-SLICE = 2**16  # rows that are encoded at once in inference
+SLICE_CELLS = 2**22  # cells that are encoded at once in inference
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,17 @@ class Table:
 
     def slices(self) -> Iterator[Table]:
         """The rows in consecutive parts."""
-        if len(self) <= SLICE:
+        size = max(1, SLICE_CELLS // max(len(self.names), 1))
+        if len(self) <= size:
             yield self
             return
-        for start in range(0, len(self), SLICE):
-            yield self.take(slice(start, start + SLICE))
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
 
     def numbers(self, j: int) -> FloatArray:
         """Column j, NaN where missing; float64 unless X is an array of float32."""
         if self.is_sparse:
-            dense: FloatArray = self.X[:, [j]].toarray()[:, 0]
-            return dense
+            return self._dense_column(j)
         if not self.is_frame:
             column: FloatArray = self.X[:, j]
             return column
@@ -90,6 +91,16 @@ class Table:
                 f"it: replace it, or mark the cell as missing."
             )
         return values
+
+    @cached_property
+    def _by_columns(self) -> Any:
+        return self.X.tocsc()
+
+    def _dense_column(self, j: int) -> FloatArray:
+        stored = slice(*self._by_columns.indptr[j : j + 2])
+        column = np.zeros(len(self), dtype=self.X.dtype)
+        column[self._by_columns.indices[stored]] = self._by_columns.data[stored]
+        return column
 
     def _refuse_unless(self, j: int, families: tuple[str, ...]) -> None:
         family = self.dtypes[j].split(":", 1)[0]
@@ -122,6 +133,8 @@ class Table:
 
     def missing(self) -> NDArray[np.bool_]:
         """Which cells are missing, shape (n, p)."""
+        if self.is_sparse:
+            return np.zeros(self.X.shape, dtype=bool)
         if not self.is_frame:
             return np.isnan(self.X)
         return np.column_stack([self._rows(frames.missing(self.X, j)) for j in range(len(self.names))])
