@@ -7,11 +7,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderTransformer": "skvae._autoencoder",
+    "VAEImputer": "skvae._imputer",
     "VAEOutlierDetector": "skvae._outlier",
     "VAETransformer": "skvae._vae",
 }
 
-__all__ = ["AutoencoderTransformer", "VAEOutlierDetector", "VAETransformer", "__version__"]
+__all__ = ["AutoencoderTransformer", "VAEImputer", "VAEOutlierDetector", "VAETransformer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

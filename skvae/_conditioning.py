@@ -44,6 +44,13 @@ class Given:
         codes = [known.index(value) if value is not None else -1 for value in values]
         return np.array(codes, dtype=np.intp), known, False
 
+    def is_given(self, p: int) -> np.ndarray:
+        """Which cells of p columns are not left open, shape (n, p)."""
+        out = np.zeros((self.n_rows, p), dtype=bool)
+        for j, values in self.columns.items():
+            out[:, j] = [value is not None for value in values]
+        return out
+
 
 def read_given(given: Any, schema: TableSchema) -> Given:
     """A dict from columns to values, or a frame of partial rows, checked against what fit saw.

@@ -12,7 +12,6 @@ from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
 
-ROUNDS = 3  # of drawing from the posterior given the last completion
 EXPECTED_ROWS = 512  # draws from the model that say what a column contributes on average
 
 
@@ -71,25 +70,3 @@ def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
     return Explanation(shares, latent, float(mean_score))
-
-
-def expected(models: list[Any], table: Table, blank: NDArray[np.bool_]) -> Numbers:
-    """What the models expect in each cell given those of its row that are not blank: values and codes, (n, p).
-
-    Each model draws codes from its posterior given the last completion, weighs them by what the cells that are not
-    blank say, and takes the weighted mean; after ROUNDS of this the models' answers are averaged.
-    """
-    start, answers = 0, []
-    for rows in table.slices():
-        hidden = blank[start : start + len(rows)]
-        start += len(rows)
-        each = [_expectations(model, rows, hidden) for model in models]
-        means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
-        answers.append(models[0].schema_.point(means))
-    return np.concatenate(answers)
-
-
-def _expectations(vae: Any, table: Table, blank: NDArray[np.bool_]) -> list[Numbers]:
-    encoded = vae._encode(table)
-    encoded[blank[:, [cell.column for cell in vae.schema_.cells]]] = np.nan
-    return vae.schema_.expect(vae._engine.expectation(encoded, vae.n_importance_samples, ROUNDS))

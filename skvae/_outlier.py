@@ -12,7 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._explaining import expected, explain
+from skvae._completing import expectations
+from skvae._explaining import explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
 from skvae._reading import read
@@ -481,7 +482,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         shares = explain(self.estimators_, table, seed=0).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        values = expected(self.estimators_, table, blank)
+        n_draws = self.estimators_[0].n_importance_samples
+        starts = np.cumsum([0] + [len(part) for part in table.slices()])
+        parts = [
+            expectations(self.estimators_, part, n_draws, blank[start : start + len(part)])
+            for start, part in zip(starts, table.slices(), strict=False)
+        ]
+        values = np.concatenate(parts)
         if not table.is_frame:
             return np.where(blank, values, table.X)
         return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)

@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight
 
 try:
@@ -25,6 +26,7 @@ __all__ = [
     "Interval",
     "StrOptions",
     "_safe_indexing",
+    "check_feature_names_in",
     "check_parameters",
     "check_weights",
     "is_sparse",

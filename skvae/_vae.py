@@ -472,7 +472,7 @@ class VAETransformer(BaseAutoencoder):
             raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
         return self.n_importance_samples
 
-    def sample(self, n_samples=1, *, given=None, noise=True, return_ess=False, random_state=None):
+    def sample(self, n_samples=1, *, given=None, noise=True, missing=False, return_ess=False, random_state=None):
         """Draw new rows from the model.
 
         Parameters
@@ -486,6 +486,9 @@ class VAETransformer(BaseAutoencoder):
         noise : bool, default=True
             Whether to draw from p(x|z), which is what the model thinks rows look like; False gives E[x|z], which is
             smoother than any row (for pictures).
+        missing : bool, default=False
+            Whether cells are missing as they were in training: each row gets the pattern of missing cells of a training
+            row drawn at random, whatever its values. Cells of `given` are never missing.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
@@ -496,8 +499,9 @@ class VAETransformer(BaseAutoencoder):
         X : ndarray or data frame of shape (n_samples, n_features)
             In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
             rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
-            unless ``bounds=None``. No cell is missing, except in columns in which fit saw no value. The cells of `given`
-            are exactly as given. With several rows given, ``n_samples`` rows follow for each, in their order.
+            unless ``bounds=None``. Without `missing` no cell is missing, except in columns in which fit saw no value.
+            The cells of `given` are exactly as given. With several rows given, ``n_samples`` rows follow for each, in
+            their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
             condition is resampled from count, by Kish's formula; that number itself without a condition.
@@ -516,12 +520,15 @@ class VAETransformer(BaseAutoencoder):
             If an effective sample size is below 10: the condition is nearly out of the model's reach.
         """
         random_state = check_random_state(random_state)
-        if given is not None:
-            rows, sizes = self._sample_given(n_samples, given, noise, random_state)
-            return (rows, sizes) if return_ess else rows
-        z = self.sample_latent(n_samples, random_state=random_state)
-        rows = self.schema_.restore(self._drawn(z, noise, random_state), random_state if noise else None)
-        return (rows, np.array([float(n_samples)])) if return_ess else rows
+        if given is None:
+            values = self._drawn(self.sample_latent(n_samples, random_state=random_state), noise, random_state)
+            fixed, sizes = np.zeros(values.shape, dtype=bool), np.array([float(n_samples)])
+        else:
+            values, fixed, sizes = self._sample_given(n_samples, given, noise, random_state)
+        if missing and self.schema_.gaps is not None:
+            values[self.schema_.gaps.draw(*values.shape, random_state) & ~fixed] = np.nan
+        rows = self.schema_.restore(values, random_state if noise else None)
+        return (rows, sizes) if return_ess else rows
 
     def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: np.ndarray | None = None) -> np.ndarray:
         """Values and codes (n, p) given latent codes, with the cells that an encoded condition (1, n_cells) fixes."""
@@ -534,21 +541,20 @@ class VAETransformer(BaseAutoencoder):
 
     def _sample_given(
         self, n_samples: int, given: Any, noise: bool, random_state: Any
-    ) -> tuple[Any, np.ndarray]:
-        """Rows under each of the conditions, and their effective sample sizes."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and codes under each of the conditions, which of them are given, and effective sample sizes."""
         check_is_fitted(self)
-        schema, n = self.schema_, check_n_samples(n_samples)
-        partial = read_given(given, schema)
-        conditions = schema.encode(partial)
+        n, partial = check_n_samples(n_samples), read_given(given, self.schema_)
+        conditions = self.schema_.encode(partial)
         n_draws = max(CONDITION_DRAWS, 4 * n)
         parts, sizes = [], []
-        for i in range(len(partial)):
-            z, size = self._engine.condition(conditions[[i]], n, n_draws, int(random_state.randint(MAX_SEED)))
-            drawn = self._drawn(z, noise, random_state, conditions[[i]])
-            parts.append(exact(drawn, partial, schema, i))
+        for i, condition in enumerate(conditions[:, np.newaxis]):
+            z, size = self._engine.condition(condition, n, n_draws, int(random_state.randint(MAX_SEED)))
+            parts.append(exact(self._drawn(z, noise, random_state, condition), partial, self.schema_, i))
             sizes.append(size)
         warn_if_out_of_reach(np.array(sizes), n_draws)
-        return schema.restore(np.concatenate(parts), random_state if noise else None), np.array(sizes)
+        values = np.concatenate(parts)
+        return values, np.repeat(partial.is_given(values.shape[1]), n, axis=0), np.array(sizes)
 
     def sample_latent(self, n_samples=1, *, random_state=None):
         """Draw codes from the prior.

@@ -355,9 +355,6 @@ class VAEEngine(Engine):
     def expectation(self, x: FloatArray, n_draws: int, rounds: int) -> FloatArray:
         """Statistics of every cell given the observed ones, by self-normalised importance weights.
 
-        Each round draws z from the posterior given the last completion of the row, and weighs the draws by what the
-        observed cells say.
-
         Parameters
         ----------
         x : ndarray of shape (n, p)
@@ -369,26 +366,41 @@ class VAEEngine(Engine):
         ndarray of shape (n, n_statistics)
             As `decode` gives them.
         """
+        with torch.inference_mode():
+            parts = [statistics for *_, statistics in self._completed(x, n_draws, rounds)]
+            return torch.cat(parts).cpu().numpy()
+
+    def completion(self, x: FloatArray, n_draws: int, rounds: int, seed: int) -> FloatArray:
+        """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.
+
+        The code is resampled from the weighted draws of the last round, then the cells are drawn from p(x|z).
+        """
+        stream, parts = generator(seed, self.device), []
+        with torch.inference_mode():
+            for model, rows, z, w, _ in self._completed(x, n_draws, rounds):
+                chosen = torch.multinomial(w.T, 1, generator=stream)[:, 0]
+                drawn = model.columns.sample(model.decode(z[chosen, torch.arange(len(rows))]), stream)
+                parts.append(drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn))
+            return torch.cat(parts).cpu().numpy()
+
+    def _completed(self, x: FloatArray, n_draws: int, rounds: int) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
+        """By chunks of rows: the model, the rows, draws z (S, b, k), weights (S, b), statistics given what is observed.
+
+        Each round draws z from the posterior given the last completion of the row, and weighs the draws by
+        p(x_observed, z) / q(z).
+        """
         model, dtype = self._in_precision_of(x.astype(np.float64))
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
-        parts = []
-        with torch.inference_mode():
-            for rows in self._chunks(x, dtype, n_draws):
-                statistics = model.columns.expected(model.decode(model.encode(rows.x, rows.observed)))
-                for _ in range(rounds):
-                    statistics = self._reweighed(model, rows, model.columns.point(statistics), eps)
-                parts.append(statistics)
-        return torch.cat(parts).cpu().numpy()
-
-    @staticmethod
-    def _reweighed(model: Any, rows: Rows, guess: Tensor, eps: Tensor) -> Tensor:
-        """The mean of the statistics over draws from q(z|guess), weighted by p(x_observed, z) / q(z|guess)."""
-        full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
-        mean, log_std = model.posterior(full)
-        draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
-        w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
-        return (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
+        for rows in self._chunks(x, dtype, n_draws):
+            statistics = model.columns.expected(model.decode(model.encode(rows.x, rows.observed)))
+            for _ in range(rounds):
+                guess = model.columns.point(statistics)
+                full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+                draws = model.draw_from(*model.posterior(full), rows.x, rows.observed, eps)
+                w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
+                statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
+            yield model, rows, draws.z, w, statistics
 
     def condition(self, x: FloatArray, n: int, n_draws: int, seed: int) -> tuple[FloatArray, float]:
         """Draw codes given some cells of one row, by importance resampling in the latent space.

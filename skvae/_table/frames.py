@@ -77,7 +77,7 @@ def _pandas_family(name: Hashable, column: Any) -> str:
         return "integer"
     if types.is_float_dtype(dtype):
         return "float"
-    if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype) or "date" in str(dtype):
+    if any(word in str(dtype) for word in ("date", "time", "duration")):
         raise not_a_number(name, str(dtype), DATES)
     if types.is_object_dtype(dtype):
         return _object_family(name, column)
@@ -257,6 +257,8 @@ def _polars_column(values: Any, fmt: Format) -> Any:
         return polars.Series(values, dtype=polars.String).cast(dtype)
     if fmt.levels is not None and family == "text":
         return polars.Series(values, dtype=polars.String)
+    if own == "Null":
+        return polars.Series([None] * len(values), dtype=polars.Null)
     column = _cast(_as_numbers(values), fmt.dtype)
     dtype = getattr(polars, own, polars.Float64)  # a Decimal comes back as a float
     if column.dtype.kind == "f" and family != "float":
@@ -270,6 +272,40 @@ def _as_numbers(values: Any) -> NDArray[np.floating]:
     if isinstance(values, np.ndarray):
         return values
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def marked(X: Any, value: Any) -> Any:
+    """X, an array or a frame, with its cells that equal `value` marked as missing."""
+    container = container_of(X)
+    if container == PANDAS:
+        return X.mask(X == value)
+    if container == POLARS:
+        polars = sys.modules["polars"]
+        text = isinstance(value, str)
+        fits = [(str(dtype).split("(")[0] in ("String", "Categorical", "Enum")) == text for dtype in X.schema.values()]
+        columns = [polars.col(name) for name, fit in zip(X.columns, fits, strict=True) if fit]
+        return X.with_columns(polars.when(column != value).then(column).otherwise(None) for column in columns)
+    X = np.asarray(X)
+    return np.where(X == value, np.nan, X) if np.any(X == value) else X
+
+
+def columns_of(X: Any, kept: NDArray[np.bool_]) -> Any:
+    """Some columns of an array or a frame."""
+    container = container_of(X)
+    if container == NUMPY:
+        return X[:, kept]
+    return X.iloc[:, kept] if container == PANDAS else X.select([name for name, keep in zip(X.columns, kept, strict=True) if keep])
+
+
+def beside(X: Any, flags: NDArray[np.bool_], names: Sequence[str]) -> Any:
+    """X, an array or a frame, with columns of flags appended (as numbers to an array)."""
+    container = container_of(X)
+    if container == NUMPY:
+        return np.hstack([X, flags.astype(X.dtype)])
+    if container == POLARS:
+        polars = sys.modules["polars"]
+        return X.with_columns([polars.Series(name, flag) for name, flag in zip(names, flags.T, strict=True)])
+    return with_index_of(X, pd.concat([X, pd.DataFrame(flags, columns=list(names), index=X.index)], axis=1))
 
 
 def replaced(X: Any, restored: Any, where: NDArray[np.bool_]) -> Any:

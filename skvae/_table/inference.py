@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from skvae._table.atoms import find_atoms
+from skvae._table.gaps import find_gaps
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
 from skvae._table.schema import Column, TableSchema, accept
 from skvae._table.tables import Table
 
+MOST_DECIMALS = 6
 WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
 
 
@@ -28,7 +30,7 @@ class Rules:
     atoms : sequence of bool
         For each column, whether frequent single values are atoms.
     bounded : bool
-        Whether decoded numbers are kept within the range of the training rows.
+        Whether decoded numbers are kept within the range of the training rows, and draws to their decimals.
     """
 
     marginals: str
@@ -53,7 +55,7 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
         _coded(table, j, weight, kind) if KINDS[kind].is_coded else _number(table, j, weight, kind, rules)
         for j, kind in enumerate(kinds)
     )
-    return TableSchema(table.container, columns, int(np.count_nonzero(weight)))
+    return TableSchema(table.container, columns, int(np.count_nonzero(weight)), find_gaps(table, weight))
 
 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
@@ -86,12 +88,19 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     if np.ptp(values) <= ROUNDING * np.abs(values).max():
         accept(values, kind, table.names[j], ())
         return Column(**told, constant=float(values[0]))
-    told |= {"low": float(values.min()), "high": float(values.max())} if rules.bounded else {}
+    if rules.bounded:
+        told |= {"low": float(values.min()), "high": float(values.max())}
+        told |= {"decimals": _decimals(thinned(values)) if kind in WITH_ATOMS else None}
     atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and kind in WITH_ATOMS else ()
     accept(values, kind, table.names[j], atoms)
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
     return _scaled(values, weight, told, rules.marginals)
+
+
+def _decimals(values: FloatArray) -> int | None:
+    """The fewest decimals that all values have, None where these are more than MOST_DECIMALS."""
+    return next((k for k in range(MOST_DECIMALS + 1) if np.array_equal(np.round(values, k), values)), None)
 
 
 def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) -> tuple[float, ...]:

@@ -48,7 +48,7 @@ class Continuous:
         low, high = weighted_quantiles(thinned(values), thinned(weight), (0.05, 0.95))
         if high - low > ROUNDING * np.abs(values).max():
             values = np.clip(values, low - FAR * (high - low), high + FAR * (high - low))
-        unit = np.abs(values).max() or 1.0  # squares of 1e200 would overflow, those of 1e-200 vanish
+        unit = float(np.abs(values).max()) or 1.0  # squares of 1e200 would overflow, those of 1e-200 vanish
         mean, std = _moments(values / unit, weight)
         return Scaling(mean * unit, std * unit, 0.0, 1.0)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from skvae._table import frames
 from skvae._table.atoms import part_of
+from skvae._table.gaps import Gaps
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
@@ -41,7 +42,7 @@ class Column:
     are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value is mapped
     through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values that a
     number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers are kept
-    from `low` to `high`. A constant column stands outside the model: `constant` is its value or code, NaN if no
+    from `low` to `high`; draws are rounded to `decimals`. A constant column stands outside the model: `constant` is its value or code, NaN if no
     value was ever observed.
     """
 
@@ -60,6 +61,7 @@ class Column:
     frequencies: tuple[float, ...] = ()
     low: float = -np.inf
     high: float = np.inf
+    decimals: int | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -79,11 +81,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """All columns of a table, its container, and the number of training rows."""
+    """All columns of a table, its container, the number of training rows, and which of their cells were missing."""
 
     container: str
     columns: tuple[Column, ...]
     n_rows: int
+    gaps: Gaps | None = None
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
@@ -245,7 +248,8 @@ class TableSchema:
         for i, cell in enumerate(self.cells):
             column = self.columns[cell.column]
             if not cell.is_part:
-                out[:, cell.column] = column.decode(cells[:, i])
+                values = column.decode(cells[:, i])
+                out[:, cell.column] = values if column.decimals is None else np.round(values, column.decimals)
                 if column.atoms:
                     part = cells[:, i - 1].astype(np.intp)
                     atoms = np.array((np.nan, *column.atoms))
@@ -318,12 +322,14 @@ class TableSchema:
             "container": self.container,
             "columns": [_plain(column) for column in self.columns],
             "n_rows": self.n_rows,
+            "gaps": None if self.gaps is None else tuple(self.gaps),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
-        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"])
+        gaps = None if data["gaps"] is None else Gaps(*_tuples(data["gaps"]))
+        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"], gaps)
 
 
 def accept(values: FloatArray, kind: str, name: Hashable, atoms: tuple[float, ...]) -> None:
@@ -364,5 +370,10 @@ def _column(*, normal_scores: Any = None, levels: Any = None, **rest: Any) -> Co
     return Column(
         **rest,
         normal_scores=None if normal_scores is None else NormalScores(*map(tuple, normal_scores)),
-        levels=None if levels is None else Levels(*levels),
+        levels=None if levels is None else Levels(*_tuples(levels)),
     )
+
+
+def _tuples(data: Any) -> Any:
+    """Lists, such as JSON makes of tuples, as tuples again, inner ones too."""
+    return tuple(_tuples(part) for part in data) if isinstance(data, list | tuple) else data

@@ -1,0 +1,48 @@
+"""Cells that were not observed: what models expect in them, and draws of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._table.tables import Table
+
+Numbers = NDArray[np.floating]
+
+ROUNDS = 3  # of drawing from the posterior given the last completion
+
+
+def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
+    """What the models expect in each cell given the observed ones of its row: values and codes, (n, p).
+
+    Each model draws codes from its posterior given the last completion, weighs them by what the observed cells say, and
+    takes the weighted mean; after ROUNDS of this the models' answers are averaged. Cells that are `blank` count as
+    missing.
+    """
+    each = [model.schema_.expect(model._engine.expectation(_open(model, table, blank), n_draws, ROUNDS)) for model in models]
+    return models[0].schema_.point([np.mean(columns, axis=0) for columns in zip(*each, strict=True)])  # type: ignore[no-any-return]
+
+
+def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
+    """A draw of each row's missing cells given the observed ones: values and codes, (n, p).
+
+    Each row is completed by one of the models, taken at random.
+    """
+    random_state = np.random.RandomState(seed)
+    choice = random_state.randint(len(models), size=len(table))
+    values = np.empty((len(table), len(table.names)))
+    for i, model in enumerate(models):
+        rows = np.flatnonzero(choice == i)
+        if len(rows):
+            encoded = _open(model, table.take(rows))
+            values[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, ROUNDS, seed + i))
+    return values
+
+
+def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:
+    encoded: Numbers = model._encode(table)
+    if blank is not None:
+        encoded[blank[:, [cell.column for cell in model.schema_.cells]]] = np.nan
+    return encoded

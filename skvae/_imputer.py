@@ -1,0 +1,346 @@
+"""VAEImputer: missing cells filled by variational autoencoders."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.impute import MissingIndicator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skvae._base import MAX_SEED
+from skvae._completing import draws, expectations
+from skvae._fitting import unchanged_on_error
+from skvae._imputer_models import default_models
+from skvae._reading import read
+from skvae._sklearn import Interval, check_feature_names_in, validated_fit
+from skvae._table import frames
+from skvae._table.tables import Table
+from skvae._vae import VAETransformer
+
+
+class VAEImputer(TransformerMixin, BaseEstimator):
+    r"""Fill missing cells by variational autoencoders trained on incomplete rows.
+
+    The models are trained on the observed cells alone: on an importance-weighted bound of their likelihood, the MIWAE
+    bound [1]_. A missing cell becomes its expectation given the observed cells of its row (a level: the most probable one),
+    or, with `sample_posterior` or `draw`, a draw from its distribution. Observed cells come back as they are, bit for
+    bit. Numbers, categories, ordered categories and booleans may be missing, in arrays and in pandas or polars frames.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, list of VAETransformer or None, default=None
+        Model of the rows; with a list the models' expectations are averaged. None stands for the models described in
+        Notes.
+
+    missing_values : int, float, str, None or NaN, default=numpy.nan
+        What marks a missing cell. In a frame, NaN, None and NA do so as well.
+
+    sample_posterior : bool, default=False
+        Whether `transform` draws from the distribution of the missing cells in place of taking their expectation. Each
+        call then gives other values, unless `random_state` is an int.
+
+    keep_empty_features : bool, default=False
+        Whether columns in which fit saw no value are kept: numbers as 0, others (which have no level to take) as missing.
+        Where False they are left out of what `transform` returns.
+
+    add_indicator : bool, default=False
+        Whether to append a column for each column that had missing cells in fit, which says where they were
+        (``sklearn.impute.MissingIndicator``).
+
+    n_importance_samples : int, default=200
+        Draws of z per row, of which expectations are weighted means. It may be changed after fit (with `set_params`).
+
+    device : str, default="auto"
+        Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
+
+    random_state : int, RandomState instance or None, default=None
+        Of the models whose own `random_state` is None, and of draws.
+
+    verbose : int, default=0
+        1 prints a line for about every twentieth of the epochs, 2 for every epoch.
+
+    Attributes
+    ----------
+    estimators_ : list of VAETransformer
+        The fitted models.
+
+    indicator_ : MissingIndicator or None
+        Says where cells were missing, if ``add_indicator=True``.
+
+    n_features_in_ : int
+        Number of columns seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns. Defined only if X has column names that are all strings.
+
+    See Also
+    --------
+    VAETransformer : The model.
+    sklearn.impute.IterativeImputer : Columns regressed on one another, in turn.
+    sklearn.impute.KNNImputer : Means over the nearest rows.
+
+    Notes
+    -----
+    With normalised importance weights w over draws z from q(z|x), the expectation of a missing cell is
+    :math:`\sum_s w_s E[x_j|z_s]`, with :math:`w_s \propto p(x_{obs}|z_s) p(z_s) / q(z_s|x)` [1]_. It is refined: z is
+    drawn again from the posterior given the row as completed.
+
+    That cells are missing must not depend on their values given the observed cells (missing at random), as for the other
+    imputers above.
+
+    References
+    ----------
+    .. [1] Mattei, P.-A. and Frellsen, J. (2019). "MIWAE: Deep Generative Modelling and Imputation of Incomplete
+       Data Sets". ICML. arXiv:1812.02633.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEImputer
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 1)) + 0.1 * rng.normal(size=(200, 3))
+    >>> X[0, 0] = np.nan
+    >>> filled = VAEImputer(random_state=0).fit_transform(X)
+    >>> bool(abs(filled[0, 0] - X[0, 1]) < 0.5)
+    True
+    """
+
+    _doc_link_module = "skvae"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [VAETransformer, list, None],
+        "missing_values": [Real, str, None],
+        "sample_posterior": ["boolean"],
+        "keep_empty_features": ["boolean"],
+        "add_indicator": ["boolean"],
+        "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        missing_values=np.nan,
+        sample_posterior=False,
+        keep_empty_features=False,
+        add_indicator=False,
+        n_importance_samples=200,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.missing_values = missing_values
+        self.sample_posterior = sample_posterior
+        self.keep_empty_features = keep_empty_features
+        self.add_indicator = add_indicator
+        self.n_importance_samples = n_importance_samples
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @validated_fit
+    def fit(self, X, y=None):
+        """Fit the models to the observed cells.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units with missing cells (or none).
+        y : Ignored
+            Present by convention.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If a column is neither numeric nor categorical, or `estimator` is or holds something else than a
+            VAETransformer.
+        ValueError
+            If a parameter is out of its range, or X has fewer than 2 rows, holds infinity or no column that varies.
+        """
+        with unchanged_on_error(self):
+            self._fit(self._marked(X))
+        return self
+
+    def _fit(self, X: Any) -> None:
+        table = read(self, X, reset=True)
+        seeds = check_random_state(self.random_state).randint(MAX_SEED, size=1 + len(self._models(table)))
+        models = self._models(table)
+        for model, seed in zip(models, seeds[1:], strict=True):
+            if model.random_state is None:
+                model.set_params(random_state=int(seed))
+        missing = table.missing()
+        self._empty = missing.all(axis=0)
+        self._dtypes = list(table.dtypes)
+        self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
+        self.estimators_ = [model.fit(X) for model in models]
+        self._seed = int(seeds[0])
+
+    def _models(self, table: Table) -> list[VAETransformer]:
+        if self.estimator is None:
+            return default_models(len(table), len(table.names), device=self.device, verbose=self.verbose)
+        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
+        if not models or not all(isinstance(model, VAETransformer) for model in models):
+            kinds = [type(model).__name__ for model in models]
+            raise TypeError(
+                f"The 'estimator' parameter must be a VAETransformer or a list of them. Got a list of {kinds!r} instead."
+            )
+        return [clone(model) for model in models]
+
+    def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
+        indicator = MissingIndicator(error_on_new=False)
+        return indicator.fit(np.where(missing, np.nan, 0.0))
+
+    def _marked(self, X: Any) -> Any:
+        """X with NaN (or what a frame has for it) in place of `missing_values`."""
+        marked = isinstance(self.missing_values, Real) and np.isnan(self.missing_values)
+        return X if marked or self.missing_values is None else frames.marked(X, self.missing_values)
+
+    # -- answers -------------------------------------------------------------------------------------------------------
+
+    def transform(self, X):
+        """Fill the missing cells.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+
+        Returns
+        -------
+        ndarray or data frame of shape (n_samples, n_features_out)
+            The rows with their missing cells filled, in the container of X: a frame keeps its index, dtypes and
+            categories. Integers are rounded. An array of integers comes back as floats. Columns in which fit saw no
+            value are left out unless ``keep_empty_features=True``; indicators follow if ``add_indicator=True``.
+
+        Raises
+        ------
+        ValueError
+            If X does not have the columns of fit or holds infinity.
+        """
+        X, table = self._read(X)
+        if self.sample_posterior:
+            return self._finished(X, table, self._drawn(table, 1, self.random_state)[0])
+        return self._finished(X, table, self._expected(table))
+
+    def draw(self, X, n_draws=5, *, random_state=None):
+        """Complete the rows several times by draws, for multiple imputation.
+
+        What is computed on each completion and then averaged has the uncertainty of the missing cells in it: the
+        variance between the completions adds to that within them (Rubin 1987).
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows in data units.
+        n_draws : int, default=5
+            Number of completions.
+        random_state : int, RandomState instance or None, default=None
+            None draws others at each call.
+
+        Returns
+        -------
+        list of ndarray or data frame
+            `n_draws` completions, each as `transform` returns it.
+
+        Raises
+        ------
+        ValueError
+            If `n_draws` is not a positive integer, or as for `transform`.
+        """
+        if not isinstance(n_draws, Integral) or n_draws < 1:
+            raise ValueError(f"n_draws must be a positive integer. Got {n_draws!r} instead.")
+        X, table = self._read(X)
+        return [self._finished(X, table, values) for values in self._drawn(table, int(n_draws), random_state)]
+
+    def _read(self, X: Any) -> tuple[Any, Table]:
+        check_is_fitted(self)
+        X = self._marked(X)
+        return X, read(self, X, reset=False)
+
+    def _expected(self, table: Table) -> np.ndarray:
+        """Values and codes of all cells, of rows with missing ones as expected; shape (n, p)."""
+        return self._of_incomplete(table, lambda rows: expectations(self.estimators_, rows, self.n_importance_samples))
+
+    def _drawn(self, table: Table, n_draws: int, random_state: Any) -> list[np.ndarray]:
+        seed = int(check_random_state(random_state).randint(MAX_SEED))
+        return [
+            self._of_incomplete(
+                table, lambda rows, i=i: draws(self.estimators_, rows, self.n_importance_samples, seed + i)
+            )
+            for i in range(n_draws)
+        ]
+
+    @staticmethod
+    def _of_incomplete(table: Table, answer: Any) -> np.ndarray:
+        """What `answer` says of the rows with missing cells, in their place; shape (n, p)."""
+        rows = np.flatnonzero(table.missing().any(axis=1))
+        values = np.zeros((len(table), len(table.names)))
+        if len(rows):
+            values[rows] = np.concatenate([answer(part) for part in table.take(rows).slices()])
+        return values
+
+    def _finished(self, X: Any, table: Table, values: np.ndarray) -> Any:
+        """X with its missing cells from `values`; empty columns and indicators as asked for."""
+        missing, kept = table.missing(), np.ones(len(table.names), dtype=bool)
+        if self.keep_empty_features:
+            numeric = [column.levels is None for column in self.estimators_[0].schema_.columns]
+            values[:, self._empty & numeric] = 0.0
+        else:
+            kept = ~self._empty
+        where = missing if table.is_frame else missing & kept
+        if table.is_frame:
+            out = frames.replaced(X, self.estimators_[0].schema_.restore(values), where)
+        else:
+            out = np.where(where, self.estimators_[0].schema_.restore(values), table.X).astype(table.dtype, copy=False)
+        out = out if kept.all() else frames.columns_of(out, kept)
+        if self.indicator_ is None:
+            return out
+        flags = self.indicator_.transform(np.where(missing, np.nan, 0.0))
+        return frames.beside(out, flags, self._indicator_names(np.array([str(name) for name in table.names])))
+
+    def _indicator_names(self, names: np.ndarray) -> list[str]:
+        return [f"missingindicator_{names[j]}" for j in self.indicator_.features_]
+
+    # -- the scikit-learn contract -------------------------------------------------------------------------------------
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns that `transform` returns.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns of X, where fit saw none.
+
+        Returns
+        -------
+        ndarray of str
+            Those of the columns that are kept, then ``missingindicator_<name>`` for each indicator.
+        """
+        check_is_fitted(self)
+        names = check_feature_names_in(self, input_features)
+        out = names if self.keep_empty_features else names[~self._empty]
+        if self.indicator_ is None:
+            return out
+        return np.concatenate([out, np.asarray(self._indicator_names(names), dtype=object)])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "estimators_" in self.__dict__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
+        return tags
