@@ -232,7 +232,8 @@ def plot(found: list[Record], path: Path) -> None:
     figure = Figure(figsize=(5.2 * len(tables), height), layout="constrained")
     seen: dict[str, object] = {}
     for axes, (key, ratios) in zip(np.ravel(figure.subplots(1, len(tables))), tables.items(), strict=True):
-        for i, name in enumerate(ratios):
+        for name in ratios:
+            i = list(METHODS).index(name)  # a method looks the same whatever else is drawn
             style = {"marker": "o", "s": 34, "color": "C3"} if name == IMPUTER else {
                 "marker": "sD^v<>"[i % 6], "s": 20, "color": ("C0", "C0", "C1", "C2", "C4", "0.4")[i % 6]}  # fmt: skip
             seen[name] = axes.scatter(ratios[name], range(len(ratios))[::-1], zorder=3, **style)

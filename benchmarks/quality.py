@@ -92,6 +92,16 @@ def shape_errors(real: np.ndarray, other: np.ndarray, is_category: np.ndarray) -
     return np.array([distance(a, b) for distance, a, b in zip(distances, real.T, other.T, strict=True)])
 
 
+def known_shape_errors(real: np.ndarray, other: np.ndarray, is_category: np.ndarray) -> np.ndarray:
+    """The same among the cells that are not missing; 1 for a column that has none."""
+    errors = []
+    for a, b, category in zip(real.T, other.T, is_category, strict=True):
+        a, b = a[~np.isnan(a)], b[~np.isnan(b)]
+        distance = total_variation if category else kolmogorov_smirnov
+        errors.append(distance(a, b) if len(a) and len(b) else float(len(a) != len(b)))
+    return np.array(errors)
+
+
 def trend_errors(real: np.ndarray, other: np.ndarray, is_category: np.ndarray) -> np.ndarray:
     """Per pair of columns, as in SDMetrics' CorrelationSimilarity and ContingencySimilarity.
 

@@ -69,7 +69,8 @@ def measures(split: TableSplit, drawn: pd.DataFrame) -> Record:
     return {
         "shape_error": float(shapes.mean()),
         "worst_shape_error": float(shapes.max()),
-        "worst_column": str(list(encoding.levels)[shapes.argmax()]),
+        "known_shape_error": float(quality.known_shape_errors(train, rows, category).mean()),
+        "shape_errors": dict(zip(map(str, encoding.levels), shapes.round(4).tolist(), strict=True)),
         "trend_error": float(quality.trend_errors(train, rows, category).mean()),
         "score": "AUC" if category[target] else "R2",
         "downstream": learnt,
@@ -111,6 +112,7 @@ def summary(found: list[Record]) -> tuple[list[str], Rows]:
     lost = table_of(found, "score lost")
     columns = {
         "columns, %": ("columns, %", np.nanmean, "{:.1f}"),
+        "of known cells, %": ("known_shape_error", lambda v: 100 * np.nanmean(v), "{:.1f}"),
         "worst column, %": ("worst_shape_error", lambda v: 100 * np.nanmean(v), "{:.1f}"),
         "pairs, %": ("pairs, %", np.nanmean, "{:.1f}"),
         "detection AUC": ("detection", np.nanmean, "{:.3f}"),
@@ -126,10 +128,11 @@ def summary(found: list[Record]) -> tuple[list[str], Rows]:
         of_classes = lost[name][[problem in classified for problem in lost.index]]
         of_numbers = lost[name].drop(of_classes.index)
         told = [form.format(of(table[name])) for table, of, form in cells.values()]
-        told[3:3] = [f"{of_classes.mean():.3f}", f"{of_numbers.median():.3f}"]
+        told[4:4] = [f"{of_classes.mean():.3f}", f"{of_numbers.median():.3f}"]
+        told = ["" if cell == "nan" else cell for cell in told]  # no table of that kind
         rows.append([f"**{name}**" if name == DEFAULT else name, str(lost[name].notna().sum()), *told])
     titles = list(columns)
-    titles[3:3] = ["AUC lost, mean", "R2 lost, median"]
+    titles[4:4] = ["AUC lost, mean", "R2 lost, median"]
     return ["method", "tables", *titles], rows
 
 
@@ -174,8 +177,9 @@ def plot(found: list[Record], path: Path) -> None:
         for i, name in enumerate(table):
             shift = 0.3 - 0.6 * i / max(1, len(table.columns) - 1)
             at = [places[problem] + shift for problem in table.index]
-            style = {"marker": "o", "s": 28} if name == DEFAULT else {"marker": "osD^v<>"[i % 7], "s": 14}
-            colour = "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4")[i % 6]
+            place = list(METHODS).index(name)  # a method looks the same whatever else is drawn
+            style = {"marker": "o", "s": 28} if name == DEFAULT else {"marker": "osD^v<>"[place % 7], "s": 14}
+            colour = "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4")[place % 6]
             axes.scatter(table[name].clip(upper=1.0) if measure == "score lost" else table[name], at, color=colour,
                          label=name, zorder=3, **style)  # fmt: skip
         axes.set_yticks(list(places.values()), list(places), fontsize=8)

@@ -26,7 +26,7 @@ from skvae._auto import (
     stops_early,
 )
 from skvae._engine.build import ModelSpec, kinds_of
-from skvae._engine.engine import Engine, evenly
+from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, fit_epochs, unchanged_on_error
@@ -94,8 +94,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """What turns a mean bound in standardised units into the one reported; densities add the mean log-Jacobian."""
         return 0.0
 
-    def _fitted_attributes(self, engine: Any, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
-        """Attributes that follow from a trained engine and some training rows, encoded; `offset` is from `_offset`."""
+    def _fitted_attributes(self, engine: Any, shown: Shown, offset: float) -> dict[str, Any]:
+        """Attributes that follow from a trained engine and some of its training rows; `offset` is from `_offset`."""
         return {}
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             schema, engine = self._start(train, seed, with_mask=may_miss)
         encoded = self._encoded_for_training(schema, train.table)
         judged = None if held_out is None else (self._encoded_for_training(schema, held_out.table), held_out.weight)
-        shown = Shown.of(encoded, train.weight)
+        shown = Shown.of(encoded, train.weight, is_all=True)
         offset = self._offset(schema, encoded, train.weight)
         plan = self._plan(len(train.table))
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
@@ -168,7 +168,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         encoded = self._encoded_for_training(schema, train.table)
-        shown = Shown.of(encoded, train.weight)
+        shown = Shown.of(encoded, train.weight, is_all=first)
         offset = self._offset(schema, encoded, train.weight)
         warn_of_drift(encoded, schema)
         plan = replace(self._plan(len(train.table)), max_iter=1, learning_rate="constant")
@@ -261,7 +261,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _publish(self, engine: Engine, schema: TableSchema, history: History, shown: Shown, offset: float) -> None:
         """Assign the fitted state, all at once."""
-        fitted = self._fitted_attributes(engine, shown.encoded, shown.weight, offset)
+        fitted = self._fitted_attributes(engine, shown, offset)
         fitted |= history.attributes(self._curves) | {"n_components_": engine.spec.n_components, "schema_": schema}
         self.__dict__.update(fitted, _engine=engine)
 
@@ -482,13 +482,14 @@ class Shown(NamedTuple):
 
     encoded: np.ndarray
     weight: np.ndarray | None
+    is_all: bool  # whether they stand for all rows that the model was trained on (else for the last chunk)
 
     @classmethod
-    def of(cls, encoded: np.ndarray, weight: np.ndarray | None) -> Shown:
+    def of(cls, encoded: np.ndarray, weight: np.ndarray | None, *, is_all: bool) -> Shown:
         """A copy of at most as many rows as the engine looks at."""
-        part = evenly(encoded)
+        part = evenly(encoded, SHOWN_ROWS)
         rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
-        return cls(rows, None if weight is None else weight[part])
+        return cls(rows, None if weight is None else weight[part], is_all)
 
 
 def _warn_of_version(saved: str) -> None:

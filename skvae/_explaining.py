@@ -62,7 +62,7 @@ def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
     own = average_parts(models, table)
     n = EXPECTED_ROWS // len(models)
-    draws = [model.sample(n, random_state=seed) for model in models]
+    draws = [model.sample(n, codes="prior", missing=False, random_state=seed) for model in models]
     drawn = [average_parts(models, read(models[0], X, reset=False)) for X in draws]
     columns = np.concatenate([p.columns for p in drawn])
     expected = columns.mean(axis=0)

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
-from skvae._base import MAX_SEED, BaseAutoencoder
+from skvae._base import MAX_SEED, BaseAutoencoder, Shown
 from skvae._conditioning import exact, read_given, warn_if_out_of_reach
 from skvae._engine.engine import VAEEngine
 from skvae._sklearn import Interval, StrOptions
@@ -472,7 +472,17 @@ class VAETransformer(BaseAutoencoder):
             raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
         return self.n_importance_samples
 
-    def sample(self, n_samples=1, *, given=None, noise=True, missing=False, return_ess=False, random_state=None):
+    def sample(
+        self,
+        n_samples=1,
+        *,
+        given=None,
+        codes="auto",
+        noise=True,
+        missing=True,
+        return_ess=False,
+        random_state=None,
+    ):
         """Draw new rows from the model.
 
         Parameters
@@ -483,12 +493,15 @@ class VAETransformer(BaseAutoencoder):
             A condition: a dict from columns to values, such as ``{"age": 40, "sex": "F"}``, or a frame of partial rows,
             whose missing cells are left open. Rows are drawn by importance resampling in the latent space, and nothing
             is rejected, so that rare conditions cost as much as common ones.
+        codes : {"auto", "aggregated", "prior"}, default="auto"
+            Where codes are drawn from, see `sample_latent`.
         noise : bool, default=True
             Whether to draw from p(x|z), which is what the model thinks rows look like; False gives E[x|z], which is
             smoother than any row (for pictures).
-        missing : bool, default=False
-            Whether cells are missing as they were in training: each row gets the pattern of missing cells of a training
-            row drawn at random, whatever its values. Cells of `given` are never missing.
+        missing : bool, default=True
+            Whether cells are missing as they were in training, if they were: each row gets the pattern of missing cells of
+            a training row drawn at random, whatever its values. Cells of `given` are never missing. With False every
+            cell has a value, except in columns in which fit saw none.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
@@ -499,9 +512,8 @@ class VAETransformer(BaseAutoencoder):
         X : ndarray or data frame of shape (n_samples, n_features)
             In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
             rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
-            unless ``bounds=None``. Without `missing` no cell is missing, except in columns in which fit saw no value.
-            The cells of `given` are exactly as given. With several rows given, ``n_samples`` rows follow for each, in
-            their order.
+            unless ``bounds=None``. The cells of `given` are exactly as given. With several rows given, ``n_samples`` rows
+            follow for each, in their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
             condition is resampled from count, by Kish's formula; that number itself without a condition.
@@ -521,10 +533,11 @@ class VAETransformer(BaseAutoencoder):
         """
         random_state = check_random_state(random_state)
         if given is None:
-            values = self._drawn(self.sample_latent(n_samples, random_state=random_state), noise, random_state)
+            z = self.sample_latent(n_samples, codes=codes, random_state=random_state)
+            values = self._drawn(z, noise, random_state)
             fixed, sizes = np.zeros(values.shape, dtype=bool), np.array([float(n_samples)])
         else:
-            values, fixed, sizes = self._sample_given(n_samples, given, noise, random_state)
+            values, fixed, sizes = self._sample_given(n_samples, given, codes, noise, random_state)
         if missing and self.schema_.gaps is not None:
             values[self.schema_.gaps.draw(*values.shape, random_state) & ~fixed] = np.nan
         rows = self.schema_.restore(values, random_state if noise else None)
@@ -540,7 +553,7 @@ class VAETransformer(BaseAutoencoder):
         return self.schema_.decode(cells)
 
     def _sample_given(
-        self, n_samples: int, given: Any, noise: bool, random_state: Any
+        self, n_samples: int, given: Any, codes: str, noise: bool, random_state: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and codes under each of the conditions, which of them are given, and effective sample sizes."""
         check_is_fitted(self)
@@ -549,20 +562,26 @@ class VAETransformer(BaseAutoencoder):
         n_draws = max(CONDITION_DRAWS, 4 * n)
         parts, sizes = [], []
         for i, condition in enumerate(conditions[:, np.newaxis]):
-            z, size = self._engine.condition(condition, n, n_draws, int(random_state.randint(MAX_SEED)))
+            seed = int(random_state.randint(MAX_SEED))
+            z, size = self._engine.condition(condition, n, n_draws, seed, aggregated=self._aggregates(codes))
             parts.append(exact(self._drawn(z, noise, random_state, condition), partial, self.schema_, i))
             sizes.append(size)
         warn_if_out_of_reach(np.array(sizes), n_draws)
         values = np.concatenate(parts)
         return values, np.repeat(partial.is_given(values.shape[1]), n, axis=0), np.array(sizes)
 
-    def sample_latent(self, n_samples=1, *, random_state=None):
-        """Draw codes from the prior.
+    def sample_latent(self, n_samples=1, *, codes="auto", random_state=None):
+        """Draw codes.
 
         Parameters
         ----------
         n_samples : int, default=1
             Number of codes.
+        codes : {"auto", "aggregated", "prior"}, default="auto"
+            Where from: the prior p(z), or the aggregated posterior, the mean of q(z|x) over the training rows (at most
+            32,768, evenly spaced). The second is what the decoder was trained on, so rows drawn from it resemble the
+            training rows more closely than those from the prior do. "auto" takes it after `fit`, and the prior after
+            `partial_fit`, as the rows of earlier chunks are gone then.
         random_state : int, RandomState instance or None, default=None
             None draws other codes at each call.
 
@@ -574,11 +593,25 @@ class VAETransformer(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If `n_samples` is not a positive integer.
+            If `n_samples` is not a positive integer, or `codes` is none of the above or is "aggregated" after
+            `partial_fit`.
         """
         check_is_fitted(self)
-        n = check_n_samples(n_samples)
-        return self._engine.sample_latent(n, int(check_random_state(random_state).randint(MAX_SEED)))
+        n, aggregated = check_n_samples(n_samples), self._aggregates(codes)
+        seed = int(check_random_state(random_state).randint(MAX_SEED))
+        return self._engine.sample_latent(n, seed, aggregated=aggregated)
+
+    def _aggregates(self, codes: str) -> bool:
+        """Whether codes come from the aggregated posterior."""
+        kept = self._engine.codes is not None
+        if codes not in ("auto", "aggregated", "prior"):
+            raise ValueError(f"codes must be 'auto', 'aggregated' or 'prior'. Got {codes!r} instead.")
+        if codes == "aggregated" and not kept:
+            raise ValueError(
+                "codes='aggregated' needs the posteriors of the training rows, which partial_fit does not keep. Use "
+                "codes='prior', or fit."
+            )
+        return kept and codes != "prior"
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
@@ -589,13 +622,14 @@ class VAETransformer(BaseAutoencoder):
         if not isinstance(encoded, np.ndarray):  # bits and counts, which are left as they are
             return 0.0
         n = max(1, SLICE_CELLS // encoded.shape[1])
-        parts = [schema.log_jacobian(encoded[start : start + n]) for start in range(0, len(encoded), n)]
-        return float(np.average(np.concatenate([part.sum(axis=1) for part in parts]), weights=weight))
+        by_row = [schema.log_jacobian(encoded[i : i + n]).sum(axis=1) for i in range(0, len(encoded), n)]
+        return float(np.average(np.concatenate(by_row), weights=weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
 
-    def _fitted_attributes(self, engine: VAEEngine, encoded: np.ndarray, weight: Any, offset: float) -> dict[str, Any]:
+    def _fitted_attributes(self, engine: VAEEngine, shown: Shown, offset: float) -> dict[str, Any]:
+        encoded, weight = shown.encoded, shown.weight
         kl = engine.kl_per_component(encoded, weight)
         engine.align(encoded, kl)
         kl = np.sort(kl)[::-1]
@@ -612,7 +646,7 @@ class VAETransformer(BaseAutoencoder):
                 ConvergenceWarning,
                 stacklevel=6,
             )
-        engine.settle(encoded, weight)
+        engine.settle(encoded, weight, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 
     def __sklearn_tags__(self) -> Any:

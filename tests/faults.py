@@ -33,9 +33,21 @@ TRAINING = "engine/test_training.py"
 ENGINE = "engine/test_engine.py"
 SCHEMA = "table/test_schema.py"
 MARGINALS = "table/test_marginals.py"
+LEVELS = "table/test_levels.py"
+ATOMS = "table/test_atoms.py"
+INFERENCE = "table/test_inference.py"
+FRAMES = "table/test_frames.py"
+TABLES = "table/test_tables.py"
+NETWORKS = "nn/test_networks.py"
+MIXED = "test_mixed.py"
 OUTLIER = "test_outlier.py"
 UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_only"
 
+CONTINUOUS = "nn/likelihoods/continuous.py"
+MEAN = (
+    'an unbiased estimate of the weighted mean of all rows."""\n'
+    "        return values.mean() if self.weight is None else (values * self.weight).mean()"
+)
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
 
 FAULTS = (
@@ -73,15 +85,15 @@ FAULTS = (
         "torch.logsumexp(log_w, dim=0)",
         (OBJECTIVES,),
     ),
-    Fault("Jacobian dropped", "_vae.py", "scores + schema.log_jacobian(rows).sum(axis=1)", "scores", (UNITS,)),
+    Fault("Jacobian dropped", "_vae.py", "scores + self.schema_.log_jacobian(encoded).sum(axis=1)", "scores", (UNITS,)),
+    Fault("Jacobian counts missing cells", "_table/schema.py", "out[np.isnan(encoded)] = 0.0", "pass", (SCHEMA,)),
     Fault(
-        "Jacobian counts missing cells",
+        "Jacobian's sign turned",
         "_table/schema.py",
-        "np.where(np.isnan(X[:, self.active]), 0.0, -np.log(",
-        "np.where(False, 0.0, np.zeros((len(X), 1)) - np.log(",
+        "out -= np.log(self.of_cells(",
+        "out += np.log(self.of_cells(",
         (SCHEMA,),
     ),
-    Fault("Jacobian's sign turned", "_table/schema.py", "0.0, -np.log(", "0.0, np.log(", (SCHEMA,)),
     Fault(
         "mask ignored by the likelihood",
         "nn/models.py",
@@ -113,21 +125,21 @@ FAULTS = (
     ),
     Fault(
         "sigma of the Gaussian squared",
-        "nn/likelihoods.py",
+        CONTINUOUS,
         "return location + torch.exp(log_scale) * normal(",
         "return location + torch.exp(2.0 * log_scale) * normal(",
         (LIKELIHOODS,),
     ),
     Fault(
         "Student's t not normalised",
-        "nn/likelihoods.py",
+        CONTINUOUS,
         "constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)",
         "constant = 0.0",
         (LIKELIHOODS,),
     ),
     Fault(
         "variance floor off",
-        "nn/likelihoods.py",
+        CONTINUOUS,
         "return floor + F.softplus(raw - floor)",
         "return raw",
         (LIKELIHOODS,),
@@ -135,8 +147,8 @@ FAULTS = (
     Fault(
         "weights of rows ignored in the loss",
         "_engine/batches.py",
-        "return values.mean() if self.weight is None else (values * self.weight).mean()",
-        "return values.mean()",
+        MEAN,
+        'whatever."""\n        return values.mean()',
         ("engine/test_batches.py", TRAINING),
     ),
     Fault(
@@ -194,7 +206,7 @@ FAULTS = (
     Fault(
         "slope of the normal scores dropped",
         "_table/schema.py",
-        "out[:, i] += np.nan_to_num(scores.log_slope(standardised[:, i]))",
+        "out[:, i] += np.nan_to_num(column.normal_scores.log_slope(_standardised(encoded[:, i], column)))",
         "pass",
         (f"{MARGINALS}::test_jacobian_is_the_derivative_of_encode_and_0_where_missing",),
     ),
@@ -215,7 +227,7 @@ FAULTS = (
     Fault(
         "missing cells have a share",
         "_explaining.py",
-        "np.where(np.isnan(rows), 0.0, own.columns - expected)",
+        "np.where(table.missing(), 0.0, own.columns - expected)",
         "own.columns - expected",
         (f"{OUTLIER}::test_missing_cells_have_no_share",),
     ),
@@ -250,7 +262,7 @@ FAULTS = (
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(encoded, weight)",
+        "engine.settle(encoded, weight, keep_codes=shown.is_all)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),
@@ -263,10 +275,241 @@ FAULTS = (
     ),
     Fault(
         "least scale ignored",
-        "nn/likelihoods.py",
+        CONTINUOUS,
         "MIN_LOG_STD if min_scale is None else math.log(min_scale)",
         "MIN_LOG_STD",
         (f"{LIKELIHOODS}::test_learned_scale_stays_above_the_least_asked_for",),
+    ),
+    # -- categories, atoms, counts and bounds
+    Fault(
+        "gate of atoms ignored by the likelihood",
+        "nn/models.py",
+        "return in_order * self.counted(x) if len(self.values) else in_order",
+        "return in_order",
+        (MODELS,),
+    ),
+    Fault(
+        "gate of atoms turned",
+        "nn/models.py",
+        "(x[..., self.parts_of_values] == 0)",
+        "(x[..., self.parts_of_values] != 0)",
+        (MODELS,),
+    ),
+    Fault(
+        "gate of atoms ignored by the Jacobian",
+        "_table/schema.py",
+        "out[encoded[:, part] > 0, value] = 0.0",
+        "pass",
+        (SCHEMA,),
+    ),
+    Fault(
+        "atoms not drawn",
+        "_table/schema.py",
+        "np.where(part > 0, atoms[part], out[:, cell.column])",
+        "out[:, cell.column]",
+        (SCHEMA,),
+    ),
+    Fault(
+        "atoms left out of the expectation",
+        "_table/schema.py",
+        "values = parts[:, 0] * values + parts[:, 1:] @ np.array(column.atoms)",
+        "pass",
+        (SCHEMA,),
+    ),
+    Fault(
+        "shares of atoms are those of the rows, not of the weight",
+        "_table/inference.py",
+        "each = [float(weight[values == atom].sum()) for atom in atoms]",
+        "each = [float((values == atom).sum()) for atom in atoms]",
+        (INFERENCE,),
+    ),
+    Fault(
+        "atoms by their share of the rows, not of the weight",
+        "_table/atoms.py",
+        "mass = np.bincount(inverse.ravel(), weights=weight) / weight.sum()",
+        "mass = counts / len(values)",
+        (ATOMS,),
+    ),
+    Fault(
+        "a few rows make an atom", "_table/atoms.py", "(mass >= SHARE) & (counts >= ROWS)", "(mass >= SHARE)", (ATOMS,)
+    ),
+    Fault(
+        "the neighbour of an atom is one",
+        "_table/atoms.py",
+        "np.where(table[place] == values, place + 1.0, 0.0)",
+        "np.where(np.isclose(table[place], values), place + 1.0, 0.0)",
+        (ATOMS,),
+    ),
+    Fault(
+        "a missing cell of an atom column is no atom",
+        "_table/atoms.py",
+        "part[np.isnan(values)] = np.nan",
+        "pass",
+        (ATOMS,),
+    ),
+    Fault(
+        "what is no atom scaled with the atoms",
+        "_table/inference.py",
+        "if _varies(values[rest]) else (values, weight)",
+        "if False else (values, weight)",
+        (INFERENCE,),
+    ),
+    Fault(
+        "frequencies of codes ignored at the start",
+        "_engine/build.py",
+        "built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)",
+        "built = factory(n_columns, frequencies=[[1.0] * len(f) for f in frequencies]) if coded else factory(n_columns)",
+        (f"{ENGINE}::test_untrained_codes_have_the_shares_of_the_training_rows",),
+    ),
+    Fault(
+        "the most probable level drawn, always",
+        "nn/likelihoods/categorical.py",
+        "probability = self.expected(outputs).double()",
+        "probability = F.one_hot(self.mean(outputs).long() + self.offset, self.total).sum(-2).double()",
+        (f"{MODELS}::test_codes_are_drawn_by_their_probability_each_in_its_cell",),
+    ),
+    Fault(
+        "an unknown level is level 0",
+        "_table/levels.py",
+        "if pool_unknown and self.pooled else np.nan",
+        "if pool_unknown and self.pooled else 0.0",
+        (LEVELS,),
+    ),
+    Fault(
+        "a missing level is the last one",
+        "_table/levels.py",
+        "for value in values] + [np.nan], dtype",
+        "for value in values], dtype",
+        (LEVELS,),
+    ),
+    Fault(
+        "pooled levels lost",
+        "_table/levels.py",
+        "return known | dict.fromkeys(self.pooled, len(self.values))",
+        "return known",
+        (LEVELS,),
+    ),
+    Fault(
+        "pooled levels drawn alike",
+        "_table/levels.py",
+        "random_state.choice(len(values), len(rare), p=self.shares)",
+        "random_state.choice(len(values), len(rare))",
+        (LEVELS,),
+    ),
+    Fault(
+        "the most frequent levels pooled",
+        "_table/levels.py",
+        'seen[np.argsort(-mass[seen], kind="stable")]',
+        'seen[np.argsort(mass[seen], kind="stable")]',
+        (LEVELS,),
+    ),
+    Fault(
+        "weights of rows ignored in the shares of levels",
+        "_table/levels.py",
+        "np.bincount(codes[there], weights=weight[there], minlength=len(values))",
+        "np.bincount(codes[there], minlength=len(values))",
+        (LEVELS,),
+    ),
+    Fault(
+        "unknown levels never an error",
+        "_table/schema.py",
+        "if new:\n                raise ValueError(",
+        "if False:\n                raise ValueError(",
+        (SCHEMA,),
+    ),
+    Fault(
+        "codes follow the frame's order of the categories",
+        "_table/levels.py",
+        "known = self.code_of()\n        other",
+        "known = {value: code for code, value in enumerate(values)}\n        other",
+        (LEVELS,),
+    ),
+    Fault(
+        "Jacobian of the logarithm dropped",
+        "_table/schema.py",
+        "out[:, i] -= _standardised(encoded[:, i], column) * column.scale + column.location",
+        "pass",
+        (SCHEMA,),
+    ),
+    Fault(
+        "bounds ignored", "_table/schema.py", "return np.clip(values, self.low, self.high)", "return values", (SCHEMA,)
+    ),
+    Fault(
+        "bounds of rows without weight",
+        "_table/inference.py",
+        'told |= {"low": float(values.min()), "high": float(values.max())}',
+        'told |= {"low": float(np.nanmin(table.numbers(j))), "high": float(np.nanmax(table.numbers(j)))}',
+        (INFERENCE,),
+    ),
+    Fault(
+        "a missing category is seen as level 0",
+        "nn/networks.py",
+        "there = torch.ones_like(x) if observed is None else observed.to(x.dtype)",
+        "there = torch.ones_like(x)",
+        (NETWORKS,),
+    ),
+    Fault(
+        "a missing category is seen by the embedding",
+        "nn/networks.py",
+        "found = found * observed[..., self.embedded_cells].unsqueeze(-1)",
+        "pass",
+        (NETWORKS,),
+    ),
+    Fault(
+        "indicators of one category overwrite those of another",
+        "nn/networks.py",
+        "torch.cumsum(sizes, 0) - sizes)",
+        "sizes * 0)",
+        (NETWORKS,),
+    ),
+    Fault(
+        "statistics in the order of the blocks",
+        "nn/models.py",
+        "torch.cat(parts, dim=-1)[..., self.arrange]",
+        "torch.cat(parts, dim=-1)",
+        (MODELS,),
+    ),
+    Fault(
+        "masking changes codes and does not hide them",
+        "_engine/build.py",
+        "return replace(rows, x=rows.x * kept, observed=seen if rows.observed is None else seen & rows.observed)",
+        "return replace(rows, x=rows.x * kept)",
+        (f"{ENGINE}::test_corruption_hides_codes_and_never_changes_them",),
+    ),
+    Fault(
+        "noise on codes",
+        "_engine/build.py",
+        "normal(rows.x.shape, rows.x, noise) * ~is_code",
+        "normal(rows.x.shape, rows.x, noise)",
+        (f"{ENGINE}::test_corruption_hides_codes_and_never_changes_them",),
+    ),
+    Fault(
+        "categories come back in alphabetical order",
+        "_table/frames.py",
+        "categories = pd.Index(list(fmt.levels.categories), dtype=own)",
+        "categories = pd.Index(sorted(fmt.levels.categories), dtype=own)",
+        (FRAMES,),
+    ),
+    Fault(
+        "ordered categories come back without their order",
+        "_table/frames.py",
+        "categories=categories, ordered=fmt.levels.ordered",
+        "categories=categories, ordered=False",
+        (FRAMES,),
+    ),
+    Fault(
+        "completion goes through floats",
+        "_table/frames.py",
+        "return series.where(~where, new)",
+        "return series.astype(float, errors='ignore').where(~where, new).astype(series.dtype)",
+        (FRAMES,),
+    ),
+    Fault(
+        "rows taken twice are taken from the whole",
+        "_table/tables.py",
+        "np.arange(self.X.shape[0])[self.index][index]",
+        "np.arange(self.X.shape[0])[index]",
+        (TABLES,),
     ),
 )
 

@@ -1,5 +1,7 @@
 """Bad input: each gets an error that says what was expected, what came and the way out, or works."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -66,13 +68,24 @@ def test_numbers_and_none_in_an_object_array_work(light, X):
     )
 
 
+TEXT = r"astype\({'wrong': 'category'}\), or say so by likelihood={'wrong': 'categorical'}"
+
+
 @pytest.mark.parametrize(
     ("column", "dtype", "way_out"),
     [
-        (pd.Series(["x", "y"] * 10), "str|object", "to_numeric"),
+        (pd.Series(["x", "y"] * 10), "str|object", TEXT),
+        (pd.Series(["x", None] * 10, dtype=object), "object", TEXT),
+        (pd.Series(["x", pd.NA] * 10, dtype="string"), "string", TEXT),
+        (pd.Series(["x", "y"] * 10, dtype="string[pyarrow]"), "string", TEXT),
         (pd.Series([1, 2] * 10, dtype=object), "object", "to_numeric"),
-        (pd.Series(["x", "y"] * 10, dtype="category"), "categorical", "OneHotEncoder"),
-        (pd.Series([1, 2] * 10, dtype="category"), "categorical", "OneHotEncoder"),
+        (pd.Series([1, 2.5] * 10, dtype=object), "object", "to_numeric"),
+        (pd.Series([1, "x"] * 10, dtype=object), r"object and holds .* \(int, str\)", "one type.*astype.'category'"),
+        (pd.Series([True, 2.5, None, "x"] * 5, dtype=object), r"object and holds .* \(bool, float, str\)", "one type"),
+        (pd.Series([datetime.date(2020, 1, 2), None] * 10, dtype=object), r"object \(date\)", "days since"),
+        (pd.Series(pd.period_range("2020", periods=20, freq="D")), r"period\[D\]", "encode it first"),
+        (pd.Series(pd.date_range("2020", periods=20)).astype("timestamp[ns][pyarrow]"), "timestamp", "days since"),
+        (pd.Series(pd.to_timedelta(range(20), unit="D")).astype("duration[ns][pyarrow]"), "duration", "days since"),
         (pd.Series(pd.date_range("2020", periods=20)), "datetime64", "days since"),
         (pd.Series(pd.date_range("2020", periods=20, tz="UTC")), "datetime64", "days since"),
         (pd.Series(pd.to_timedelta(range(20), unit="D")), "timedelta64", "days since"),
@@ -81,7 +94,9 @@ def test_numbers_and_none_in_an_object_array_work(light, X):
 )
 def test_a_pandas_column_that_is_no_number_is_named(light, column, dtype, way_out):
     frame = pd.DataFrame({"fine": np.arange(20.0), "wrong": column})
-    with pytest.raises(TypeError, match=f"must be numeric.*Column 'wrong' has dtype ({dtype}).*{way_out}"):
+    with pytest.raises(
+        TypeError, match=f"must be numeric or categorical.*Column 'wrong' has dtype ({dtype}).*{way_out}"
+    ):
         light().fit(frame)
     good = frame.assign(wrong=np.arange(20.0) ** 2)
     with pytest.raises(TypeError, match=f"Column 'wrong' has dtype ({dtype})"):
@@ -91,9 +106,10 @@ def test_a_pandas_column_that_is_no_number_is_named(light, column, dtype, way_ou
 @pytest.mark.parametrize(
     ("column", "dtype", "way_out"),
     [
-        (pl.Series(["x", "y"] * 10), "String", "cast it"),
-        (pl.Series(["x", "y"] * 10, dtype=pl.Categorical), "Categorical", "encode it"),
-        (pl.Series([None] * 20), "Null", "cast it"),
+        (pl.Series(["x", "y"] * 10), "String", "likelihood={'wrong': 'categorical'}"),
+        (pl.Series(["x", None] * 10), "String", "likelihood={'wrong': 'categorical'}"),
+        (pl.Series([datetime.date(2020, 1, 2)] * 20), "Date", "days since"),
+        (pl.Series([b"x", b"y"] * 10), "Binary", "cast it"),
         (pl.Series([[1], [2]] * 10), "List", "cast it"),
         (pl.Series(np.arange(20).astype("M8[us]")), "Datetime", "days since"),
         (pl.Series(np.arange(20).astype("m8[us]")), "Duration", "days since"),
@@ -101,8 +117,78 @@ def test_a_pandas_column_that_is_no_number_is_named(light, column, dtype, way_ou
 )
 def test_a_polars_column_that_is_no_number_is_named(light, column, dtype, way_out):
     frame = pl.DataFrame({"fine": np.arange(20.0), "wrong": column})
-    with pytest.raises(TypeError, match=f"must be numeric.*Column 'wrong' has dtype {dtype}.*{way_out}"):
+    with pytest.raises(TypeError, match=f"must be numeric or categorical.*Column 'wrong' has dtype {dtype}.*{way_out}"):
         light().fit(frame)
+
+
+def test_a_polars_column_of_nulls_is_missing_throughout(light):
+    frame = pl.DataFrame({"x": np.arange(20.0), "y": np.arange(20.0) ** 2, "nothing": [None] * 20})
+    model = light().fit(frame)
+    np.testing.assert_array_equal(model.score_samples(frame), light().fit(frame).score_samples(frame))
+    out = model.reconstruct(frame)
+    assert out["nothing"].dtype == pl.Null
+    assert out["nothing"].null_count() == 20
+    assert np.isfinite(out[["x", "y"]].to_numpy()).all()
+
+
+def test_a_column_of_numbers_where_fit_saw_categories_holds_unknown_levels(light):
+    frame = pd.DataFrame({"fine": np.arange(20.0), "kind": pd.Categorical(["x", "y"] * 10)})
+    model = light().fit(frame)
+    codes = model.transform(frame.assign(kind=[1.0, 2.0] * 10))  # levels that fit did not see
+    np.testing.assert_array_equal(codes, model.transform(frame.assign(kind=pd.Categorical([None] * 20))))
+
+
+def test_categories_where_fit_saw_numbers_are_an_error_with_a_way_out(light):
+    frame = pd.DataFrame({"fine": np.arange(20.0), "size": np.arange(20.0) % 7})
+    model = light().fit(frame)
+    with pytest.raises(TypeError, match=r"Column 'size' has dtype category: choose the likelihood 'categorical' or"):
+        model.transform(frame.assign(size=frame["size"].astype("category")))
+
+
+def test_a_likelihood_of_numbers_for_categories_is_an_error(light_vae):
+    frame = pd.DataFrame({"fine": np.arange(20.0), "kind": pd.Categorical(["x", "y"] * 10)})
+    with pytest.raises(TypeError, match=r"Column 'kind' has dtype category: choose the likelihood 'categorical' or"):
+        light_vae(likelihood={"kind": "gaussian"}).fit(frame)
+    ordered = frame.assign(kind=pd.Categorical(["x", "y"] * 10, ordered=True))
+    with pytest.raises(TypeError, match=r"Column 'kind' has dtype ordered: choose the likelihood 'categorical' or"):
+        light_vae(likelihood={"kind": "poisson"}).fit(ordered)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "values", "message"),
+    [
+        ("poisson", [0.0, -1.0], "Negative values in data. A likelihood of counts expects 0, 1, 2.* 'b' holds -1"),
+        ("negative_binomial", [0.0, 1.5], "A likelihood of counts expects 0, 1, 2.* Column 'b' holds 1.5"),
+        ("zero_inflated_poisson", [2.0, 0.25], "A likelihood of counts expects 0, 1, 2.* Column 'b' holds 0.25"),
+        ("log_normal", [2.0, 0.0], "The log-normal likelihood expects values above 0. The least of column 'b' is 0"),
+        ("log_normal", [2.0, -4.0], "Negative values in data. The log-normal .* least of column 'b' is -4"),
+    ],
+)
+def test_values_outside_the_support_are_an_error_in_fit_and_later(light_vae, X, likelihood, values, message):
+    good = pd.DataFrame(X, columns=NAMES).assign(b=np.arange(60.0) % 9 + 1.0)
+    bad = good.copy()
+    bad.loc[[3, 4], "b"] = values
+    model = light_vae(likelihood={"b": likelihood})
+    with pytest.raises(ValueError, match=message):
+        model.fit(bad)
+    model.fit(good)
+    for method in (model.transform, model.score_samples, model.reconstruct):
+        with pytest.raises(ValueError, match=message):
+            method(bad)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("atoms", "all"), ("atoms", True), ("bounds", "wide"), ("handle_unknown", "ignore"), ("handle_unknown", None)],
+)
+def test_a_wrong_rule_for_columns_is_an_error(light_vae, X, parameter, value):
+    with pytest.raises(ValueError, match=f"The '{parameter}' parameter of VAETransformer must be"):
+        light_vae(**{parameter: value}).fit(X)
+
+
+def test_atoms_for_a_column_that_is_not_there_are_an_error(light_vae, X):
+    with pytest.raises(ValueError, match=r"The 'atoms' parameter names column\(s\) \['zz'\] that X does not have"):
+        light_vae(atoms=["a", "zz"]).fit(as_pandas(X))
 
 
 @pytest.mark.parametrize("dtype", ["M8[D]", "m8[D]"])
@@ -185,9 +271,11 @@ def test_codes_of_the_wrong_width_are_an_error(light, X):
 
 def test_columns_in_another_order_or_under_other_names_are_an_error(light, X):
     model = light().fit(as_pandas(X))
-    with pytest.raises(ValueError, match="must be in the same order"):
+    with pytest.raises(ValueError, match=r"must be in the same order[\s\S]*from column 0 on: fit had \['a', 'b'"):
         model.transform(as_pandas(X)[["b", "a", "c", "d"]])
-    with pytest.raises(ValueError, match="feature names should match"):
+    with pytest.raises(
+        ValueError, match=r"should match[\s\S]*missing: \['a'\]; not seen in fit: \['z'\]\. X\[model.feat"
+    ):
         model.transform(as_pandas(X).rename(columns={"a": "z"}))
 
 
@@ -254,7 +342,9 @@ def test_validation_rows_are_checked_as_rows(light, X):
 
 @pytest.mark.parametrize("likelihood", ["cauchy", "squared_error", {"a": "cauchy"}, {"a": None}])
 def test_an_unknown_likelihood_is_an_error_that_lists_the_known(light_vae, X, likelihood):
-    with pytest.raises(ValueError, match=r"'likelihood' .* one of \['bernoulli', 'gaussian', 'student_t'\].*Got"):
+    with pytest.raises(
+        ValueError, match=r"'likelihood' .* one of \['bernoulli', 'categorical', .*'student_t', .*\].*Got"
+    ):
         light_vae(likelihood=likelihood).fit(as_pandas(X))
 
 

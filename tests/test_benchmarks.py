@@ -134,7 +134,11 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
     """A patch that nothing reads would make two options of a factor the same."""
     before = {name: constant(name) for name in CONSTANTS}
     scores = {}
-    for name, value in ((None, 0), ("skvae.nn.likelihoods.continuous.MIN_LOG_STD", 0.5), ("skvae.nn.networks.CLIP", 0.5)):
+    for name, value in (
+        (None, 0),
+        ("skvae.nn.likelihoods.continuous.MIN_LOG_STD", 0.5),
+        ("skvae.nn.networks.CLIP", 0.5),
+    ):
         method = VAEMethod(TINY.parameters, {name: value} if name else {})
         scores[name] = method(diabetes.train, 0)(diabetes.test).mean()
     averaging = VAEMethod({**TINY.parameters, "max_iter": 9}, {"skvae._engine.training.AVERAGING": 0.0})
@@ -424,6 +428,12 @@ def test_total_variation_counts_missing_cells_as_a_level():
     assert quality.total_variation(real, real[::-1]) == 0.0
 
 
+def test_shapes_of_known_cells_do_not_see_missing_ones():
+    real, other = np.array([[1.0, 0.0], [2.0, 1.0]]), np.array([[1.0, np.nan], [np.nan, np.nan], [2.0, np.nan]])
+    assert quality.shape_errors(real, other, KINDS) == pytest.approx([1.0 / 3.0, 1.0])
+    assert quality.known_shape_errors(real, other, KINDS) == pytest.approx([0.0, 1.0])
+
+
 def test_trends_of_numbers_are_half_the_difference_of_correlations():
     x = np.linspace(-1.0, 1.0, 20)
     real, mirrored, constant_column = (np.column_stack([x, y]) for y in (x, -x, 0.0 * x))
@@ -512,12 +522,14 @@ def test_frames_for_networks_go_there_and_back():
 
 
 def table_records(method, shape, downstream, seeds=(0, 1)):
+    common = {"shape_error": shape, "worst_shape_error": 2 * shape, "known_shape_error": shape, "trend_error": shape,
+              "score": "AUC", "downstream_real": 0.9, "detection": 0.7, "nearer_to_train": 0.5, "copies": 0.0,
+              "fit_seconds": 1.0, "sample_seconds": 0.1}  # fmt: skip
     return [
-        {"problem": f"t{i}", "method": method, "seed": seed, "shape_error": shape, "worst_shape_error": 2 * shape,
-         "trend_error": shape, "score": "AUC", "downstream": value, "downstream_real": 0.9, "detection": 0.7,
-         "nearer_to_train": 0.5, "copies": 0.0, "fit_seconds": 1.0, "sample_seconds": 0.1}
-        for i, value in enumerate(downstream) for seed in seeds
-    ]  # fmt: skip
+        {"problem": f"t{i}", "method": method, "seed": seed, "downstream": value, **common}
+        for i, value in enumerate(downstream)
+        for seed in seeds
+    ]
 
 
 def test_tables_report_pairs_by_table(tmp_path):
@@ -544,7 +556,7 @@ def test_tables_are_run_from_the_command_line(tmp_path):
     assert of["bootstrap"]["copies"] == 1.0
     assert of["bootstrap"]["nearer_to_train"] > 0.5
     assert of["independent columns"]["trend_error"] > of["bootstrap"]["trend_error"]
-    assert {"settings", "worst_column", "detection", "sample_seconds", "run"} <= of["bootstrap"].keys()
+    assert {"settings", "shape_errors", "detection", "sample_seconds", "run"} <= of["bootstrap"].keys()
 
 
 def test_bootstrapped_rows_are_perfect_but_for_chance():

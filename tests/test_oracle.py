@@ -35,6 +35,8 @@ def linear(scale, **options):
         "objective": "elbo",
         "n_train_samples": 4,
         "alpha": 0.0,
+        "atoms": None,
+        "bounds": None,
         "batch_size": 600,
         "max_iter": 900,
         "learning_rate_init": 0.05,
@@ -79,7 +81,7 @@ def implied_gaussian(model):
     loadings = (model.inverse_transform(np.eye(K)) - mean).T  # (p, k)
     likelihood = model._engine.model.columns.likelihoods[0]
     _, log_scale = likelihood.location_and_log_scale(model._engine.model.start)
-    noise = log_scale.exp().detach().numpy() * model.schema_.of_active("scale")
+    noise = log_scale.exp().detach().numpy() * model.schema_.of_cells("scale", np.nan)
     return mean, loadings @ loadings.T + np.diag(noise**2)
 
 

@@ -443,8 +443,9 @@ def test_shares_of_typical_rows_are_0_on_average(trained):
 
 
 def test_average_of_the_parts_is_over_the_models(two, X):
-    each = [average_parts([model], X[:9]) for model in two.estimators_]
-    both = average_parts(two.estimators_, X[:9])
+    rows = two._table(X[:9])
+    each = [average_parts([model], rows) for model in two.estimators_]
+    both = average_parts(two.estimators_, rows)
     np.testing.assert_allclose(both.columns, 0.5 * (each[0].columns + each[1].columns))
     np.testing.assert_allclose(both.latent, 0.5 * (each[0].latent + each[1].latent))
 
@@ -563,7 +564,7 @@ def test_error_falls_with_more_draws(trained, X):
 def test_error_is_about_the_spread_over_other_draws(trained, X):
     """An upper one, as the draws are quasi-random and better than independent ones."""
     engine = copy.deepcopy(trained.estimators_[0]._engine)
-    encoded = trained.estimators_[0].schema_.encode(X[:60])
+    encoded = trained.estimators_[0].schema_.encode(trained._table(X[:60]))
     error = engine.sampling_error(encoded, 16)[0]
     scores = []
     for seed in range(40):

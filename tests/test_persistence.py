@@ -110,6 +110,56 @@ def test_a_frame_model_gives_the_same_frame(light_vae, X, tmp_path):
         pd.testing.assert_frame_equal(drawn, model.sample(4, random_state=0))
 
 
+def mixed_frame(X):
+    """Columns with levels (declared, ordered, of numbers, very many), atoms, counts and missing cells."""
+    kind, grade = np.array(list("abc"))[np.arange(60) % 3], np.array(["low", "top"])[np.arange(60) % 2]
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(
+        kind=pd.Categorical(kind, list("xcba")),
+        grade=pd.Categorical(grade, ["low", "mid", "top"], ordered=True),
+        size=pd.Categorical(np.arange(60) % 4),
+        visits=np.arange(60) % 7,
+        flag=pd.array([True, None, False] * 20, dtype="boolean"),
+        gain=np.where(np.arange(60) % 2, 0.0, X[:, 0]),
+    )
+    frame.loc[[3, 8], ["a", "kind"]] = None
+    big = pd.concat([frame] * 10, ignore_index=True)
+    return big.assign(street=pd.Categorical([f"s{i}" for i in np.arange(600) % 300]))
+
+
+@ways
+def test_a_mixed_model_answers_the_same(light, X, way, tmp_path):
+    frame = mixed_frame(X)
+    options = {} if "Auto" in type(light()).__name__ else {"likelihood": {"visits": "poisson", "b": "gaussian"}}
+    model = light(**options).fit(frame)
+    loaded = way(model, tmp_path)
+    assert repr(loaded.schema_) == repr(model.schema_)
+    np.testing.assert_array_equal(loaded.transform(frame), model.transform(frame))
+    np.testing.assert_array_equal(loaded.score_samples(frame), model.score_samples(frame))
+    pd.testing.assert_frame_equal(loaded.reconstruct(frame), model.reconstruct(frame))
+    if options:
+        assert model.schema_.columns[-1].levels.pooled
+        assert model.schema_.columns[-2].atoms == (0.0,)
+        drawn = loaded.sample(40, random_state=0)
+        pd.testing.assert_frame_equal(drawn, model.sample(40, random_state=0))
+        assert dict(drawn.dtypes) == dict(frame.dtypes)
+    pd.testing.assert_frame_equal(
+        loaded.partial_fit(frame).reconstruct(frame), model.partial_fit(frame).reconstruct(frame)
+    )
+
+
+def test_skops_trusts_all_but_the_class_itself_for_mixed_tables_too(light, X):
+    model = light().fit(mixed_frame(X))
+    untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(model))
+    assert untrusted == [f"{type(model).__module__}.{type(model).__name__}"]
+
+
+def test_the_state_of_a_mixed_model_is_plain(light, X):
+    state = light().fit(mixed_frame(X)).__getstate__()
+    plain = (np.ndarray, np.generic, str, int, float, bool, type(None))
+    assert not [leaf for leaf in leaves(state) if not isinstance(leaf, plain)]
+    assert not any(isinstance(leaf, np.generic) for leaf in leaves(state["schema_"]))
+
+
 def test_skops_trusts_all_but_the_class_itself(light, X):
     model = light().partial_fit(X)
     untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(model))

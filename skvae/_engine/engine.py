@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,10 +31,11 @@ from skvae._engine.runtime import (
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
 from skvae.nn.models import Draws
 from skvae.nn.objectives import log_mean_exp
-from skvae.nn.priors import Proposal
+from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 FloatArray = NDArray[np.floating]
 
+SHOWN_ROWS = 2**15  # training rows whose posteriors are kept, to draw codes from
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
 ORDERING_CELLS = 2**24  # ... unless they have more cells than this ...
 LEAST_ROWS = 256  # ... but so many in any case
@@ -55,6 +56,14 @@ def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
 def _zero_where_empty(values: Tensor, rows: Rows) -> Tensor:
     """The values, 0 for rows that have no observed cell."""
     return values if rows.observed is None else values.where(rows.observed.any(-1), 0.0)
+
+
+class Posteriors(NamedTuple):
+    """Posteriors of rows and the logarithms of their weights, in the model's own order of components."""
+
+    mean: FloatArray  # (m, k)
+    log_std: FloatArray  # (m, k)
+    log_weight: FloatArray  # (m,)
 
 
 class Engine:
@@ -274,17 +283,30 @@ class VAEEngine(Engine):
         model.prior.unsettle()
         return model
 
+    codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
+
     def _width(self) -> int:
         return max(super()._width(), int(self.model.prior.n_modes))
 
-    def settle(self, x: FloatArray, weight: FloatArray | None) -> None:
-        """Training is over: let the prior see the posteriors of at most EXEMPLARS of its rows."""
-        part = evenly(x, EXEMPLARS)
-        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+    def settle(self, x: FloatArray, weight: FloatArray | None, *, keep_codes: bool) -> None:
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all."""
+        rows = Rows.from_numpy(x, weight, device=self.device)
         log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
         with torch.no_grad():
-            self.model.prior.settle(*self.model.posterior(rows.x, rows.observed), log_weight)
+            posteriors = (*self.model.posterior(rows.x, rows.observed), log_weight)
+        part = evenly(x, EXEMPLARS)
+        self.model.prior.settle(*(tensor[part] for tensor in posteriors))
+        self.codes = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors)) if keep_codes else None
         self._precise = None
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"codes": None if self.codes is None else tuple(self.codes)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: str) -> Self:
+        engine = super().from_state(state, device)
+        engine.codes = None if state["codes"] is None else Posteriors(*map(np.array, state["codes"]))
+        return engine
 
     @staticmethod
     def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
@@ -402,11 +424,13 @@ class VAEEngine(Engine):
                 statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
             yield model, rows, draws.z, w, statistics
 
-    def condition(self, x: FloatArray, n: int, n_draws: int, seed: int) -> tuple[FloatArray, float]:
+    def condition(
+        self, x: FloatArray, n: int, n_draws: int, seed: int, *, aggregated: bool
+    ) -> tuple[FloatArray, float]:
         """Draw codes given some cells of one row, by importance resampling in the latent space.
 
-        The first proposals come from the prior. Each further round proposes from the posteriors of rows that are completed
-        from the best draws so far (population Monte Carlo: Cappé et al. 2004), with the prior mixed in so that no weight
+        The first proposals come from the density of codes, the prior or that of `sample_latent`. Each further round proposes from the posteriors of rows that are completed
+        from the best draws so far (population Monte Carlo: Cappé et al. 2004), with the first mixed in so that no weight
         is too large. At the end n draws are resampled by their weights p(x_observed | z) p(z) / proposal(z).
 
         Parameters
@@ -414,6 +438,8 @@ class VAEEngine(Engine):
         x : ndarray of shape (1, p)
             NaN in the cells that are not conditioned on.
         n, n_draws, seed : int
+        aggregated : bool
+            As for `sample_latent`.
 
         Returns
         -------
@@ -423,16 +449,17 @@ class VAEEngine(Engine):
             Of the last round's draws: 1 / sum of the squared normalised weights (Kish 1965).
         """
         model, dtype = self._in_precision_of(np.empty(0))
+        latent = self._latent(aggregated, EXEMPLARS)
         row = Rows.from_numpy(x, dtype=dtype, device=self.device)
         stream = generator(seed, self.device)
         with torch.inference_mode():
-            z = model.prior.sample(n_draws, stream)
+            z = latent.sample(n_draws, stream)
             w = torch.softmax(self._given(model, row, z), 0)
             for _ in range(CONDITION_ROUNDS):
                 best = z[torch.multinomial(w, CONDITION_MODES, replacement=True, generator=stream)]
-                proposal = self._proposal(model, row, best, stream)
+                proposal = Proposal(latent, *self._completed_posterior(model, row, best, stream), CONDITION_DEFENCE)
                 z = proposal.sample(n_draws, stream)
-                w = torch.softmax(self._given(model, row, z) + model.prior.log_prob(z) - proposal.log_prob(z), 0)
+                w = torch.softmax(self._given(model, row, z) + latent.log_prob(z) - proposal.log_prob(z), 0)
             chosen = torch.multinomial(w, n, replacement=True, generator=stream)
             return self._outward(z[chosen].cpu().numpy()), float(1.0 / w.square().sum())
 
@@ -443,11 +470,11 @@ class VAEEngine(Engine):
         return torch.cat(parts)
 
     @staticmethod
-    def _proposal(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> Proposal:
-        """The posteriors of the row completed from each z, and the prior."""
+    def _completed_posterior(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The posteriors of the row as it is completed from each z."""
         drawn = model.columns.sample(model.decode(z), stream)
-        full = drawn if row.observed is None else torch.where(row.observed, row.x, drawn)
-        return Proposal(model.prior, *model.posterior(full), defence=CONDITION_DEFENCE)
+        mean, log_std = model.posterior(drawn if row.observed is None else torch.where(row.observed, row.x, drawn))
+        return mean, log_std
 
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
         """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
@@ -484,12 +511,23 @@ class VAEEngine(Engine):
             z = model.prior.moments()[0].expand(len(rows), -1)
             return float(rows.mean(model.log_likelihood(rows.x, rows.observed, z)))
 
-    def sample_latent(self, n: int, seed: int) -> FloatArray:
-        """Draw codes from the prior, shape (n, k), float64."""
-        model, _ = self._in_precision_of(np.empty(0))
+    def sample_latent(self, n: int, seed: int, *, aggregated: bool) -> FloatArray:
+        """Draw codes from the prior, or from the mean of the posteriors that were kept; shape (n, k), float64."""
         with torch.inference_mode():
-            z: FloatArray = model.prior.sample(n, generator(seed, self.device)).cpu().numpy()
+            z: FloatArray = self._latent(aggregated).sample(n, generator(seed, self.device)).cpu().numpy()
         return self._outward(z)
+
+    def _latent(self, aggregated: bool, most: int = SHOWN_ROWS) -> Prior:
+        """The density of codes to draw from: the prior, or the mean of at most so many of the posteriors kept."""
+        model, dtype = self._in_precision_of(np.empty(0))
+        if not aggregated:
+            prior: Prior = model.prior
+            return prior
+        assert self.codes is not None, "settle keeps the codes"
+        part = evenly(self.codes.mean, most)
+        density = AggregatedPosterior(self.spec.n_components)
+        density.settle(*(torch.tensor(array[part], dtype=dtype, device=self.device) for array in self.codes))
+        return density
 
     def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
         """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""

@@ -155,6 +155,9 @@ class TableSchema:
                 values = values - np.array([column.location for column in columns])
                 values /= np.array([column.scale for column in columns])
             out[:, cells] = np.clip(values, -limit, limit, out=values)
+        for j, column in enumerate(self.columns):
+            if unknown == "error" and column.constant is not None and column.levels is not None:
+                self._codes(table, j, unknown)  # it has no cell, and may hold an unknown level nevertheless
         for i, cell in enumerate(self.cells):
             column = self.columns[cell.column]
             if cell.is_part:
@@ -190,7 +193,7 @@ class TableSchema:
             if new:
                 raise ValueError(
                     f"Column {self.columns[j].name!r} holds level(s) that fit did not see: {_some(new)}. It saw "
-                    f"{_some(levels.values)}. Fit on rows that have them, replace them, or set "
+                    f"{_some(levels.values) or 'none'}. Fit on rows that have them, replace them, or set "
                     f"handle_unknown='missing'."
                 )
         return levels.encode(codes, values, pool_unknown=unknown == "infrequent_if_exist")

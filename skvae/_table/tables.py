@@ -14,7 +14,7 @@ from skvae._table import frames
 
 FloatArray = NDArray[np.floating]
 
-SLICE_CELLS = 2**22  # cells that are encoded at once in inference
+SLICE_CELLS = 2**20  # cells that are encoded at once in inference
 
 
 @dataclass(frozen=True)

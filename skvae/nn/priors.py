@@ -180,7 +180,7 @@ class Proposal(AggregatedPosterior):
         Bounds the weights p(z) / proposal(z) by its inverse (Hesterberg 1995).
     """
 
-    def __init__(self, prior: Prior, mean: Tensor, log_std: Tensor, *, defence: float) -> None:
+    def __init__(self, prior: Prior, mean: Tensor, log_std: Tensor, defence: float) -> None:
         super().__init__(mean.shape[-1])
         self.settle(mean, log_std, mean.new_zeros(len(mean)))
         self.prior, self.defence = prior, defence

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae.nn.likelihoods import Bernoulli, Gaussian, SquaredError, StudentT
+from skvae.nn.likelihoods import Bernoulli, Categorical, Gaussian, Ordinal, SquaredError, StudentT
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding
 from skvae.nn.priors import Mixture, StandardNormal
@@ -185,3 +185,122 @@ def test_kl_per_component_of_a_mixture_is_estimated_from_the_draws():
     closed = StandardNormal(K).kl(draws.mean, draws.log_std).detach()
     np.testing.assert_allclose(vae(wide).kl_per_component(*draws[:3]).detach(), closed, rtol=0.02, atol=0.02)
     np.testing.assert_allclose(vae(wide).kl(draws).detach(), closed.sum(-1), rtol=0.02)
+
+
+# -- codes and gates -------------------------------------------------------------------------------------------------
+
+SHARES = [(0.5, 0.3, 0.2), (0.6, 0.4)]
+
+
+def gated_blocks():
+    """Cells: a part (3 codes) and its value, a category, an ordinal, a part (2 codes) and its value.
+
+    In an order of blocks that is not that of the cells.
+    """
+    return ColumnBlocks(
+        [
+            (Gaussian(2), torch.tensor([1, 5])),
+            (Ordinal(1, frequencies=[(0.2, 0.3, 0.5)]), torch.tensor([3])),
+            (Categorical(3, frequencies=[*SHARES, (0.25, 0.25, 0.25, 0.25)]), torch.tensor([0, 4, 2])),
+        ],
+        gates=[(1, 0), (5, 4)],
+    ).double()
+
+
+def gated_rows():
+    return torch.tensor(
+        [
+            [0.0, 0.4, 3.0, 2.0, 0.0, -1.0],
+            [1.0, 0.4, 0.0, 0.0, 0.0, -1.0],
+            [2.0, 9e9, 1.0, 1.0, 1.0, 7.0],
+            [0.0, -2.0, 2.0, 2.0, 1.0, 0.0],
+        ]
+    ).double()
+
+
+def gated_outputs(n=4):
+    return torch.randn(n, gated_blocks().n_outputs, generator=stream(2)).double()
+
+
+def test_a_value_counts_only_behind_part_0():
+    columns, x, outputs = gated_blocks(), gated_rows(), gated_outputs()
+    cells = columns.log_prob(outputs, x)
+    assert cells.shape == (4, 6)
+    gaussian, ordinal, categorical = columns.likelihoods
+    own = outputs.split(columns.sizes, dim=-1)
+    counts = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]).double()
+    torch.testing.assert_close(cells[:, [1, 5]], gaussian.log_prob(own[0], x[:, [1, 5]]) * counts)
+    torch.testing.assert_close(cells[:, [3]], ordinal.log_prob(own[1], x[:, [3]]))
+    torch.testing.assert_close(cells[:, [0, 4, 2]], categorical.log_prob(own[2], x[:, [0, 4, 2]]))
+    assert (cells[2, [1, 5]] == 0.0).all()
+    np.testing.assert_array_equal(columns.counted(x)[:, [1, 5]], counts)
+    assert (columns.counted(x)[:, [0, 2, 3, 4]] == 1.0).all()
+
+
+def test_no_gradient_comes_from_a_value_behind_another_part():
+    columns, x = gated_blocks(), gated_rows()[1:2]
+    outputs = gated_outputs(1).requires_grad_()
+    columns.log_prob(outputs, x).sum().backward()
+    of_values = outputs.grad[0, :4].view(2, 2)  # location and log-scale of both values
+    assert (of_values[:, 0] == 0.0).all()
+    assert (of_values[:, 1] != 0.0).all()
+    assert (outputs.grad[0, 4:] != 0.0).all()
+
+
+def test_draws_behind_the_gates_do_not_depend_on_the_leading_shape():
+    columns, x = gated_blocks(), gated_rows()
+    outputs = torch.randn(5, 4, columns.n_outputs, generator=stream(2)).double()
+    torch.testing.assert_close(columns.log_prob(outputs, x)[3], columns.log_prob(outputs[3], x))
+
+
+def test_statistics_are_in_the_order_of_the_cells():
+    columns, outputs = gated_blocks(), gated_outputs()
+    statistics = columns.expected(outputs)
+    gaussian, ordinal, categorical = columns.likelihoods
+    own = outputs.split(columns.sizes, dim=-1)
+    assert statistics.shape == (4, 3 + 1 + 4 + 3 + 2 + 1)
+    of_codes = categorical.expected(own[2])
+    torch.testing.assert_close(statistics[:, :3], of_codes[:, :3])
+    torch.testing.assert_close(statistics[:, [3, 13]], gaussian.mean(own[0]))
+    torch.testing.assert_close(statistics[:, 4:8], of_codes[:, 5:])
+    torch.testing.assert_close(statistics[:, 8:11], ordinal.expected(own[1]))
+    torch.testing.assert_close(statistics[:, 11:13], of_codes[:, 3:5])
+
+
+def test_point_of_the_statistics_is_the_mean_of_the_outputs():
+    columns, outputs = gated_blocks(), gated_outputs(50)
+    statistics = columns.expected(outputs)
+    point = columns.point(statistics)
+    torch.testing.assert_close(point, columns.mean(outputs))
+    torch.testing.assert_close(point[:, 0], statistics[:, :3].argmax(1).double())
+    torch.testing.assert_close(point[:, 2], statistics[:, 4:8].argmax(1).double())
+    torch.testing.assert_close(point[:, 3], statistics[:, 8:11].argmax(1).double())
+    torch.testing.assert_close(point[:, [1, 5]], statistics[:, [3, 13]])
+    assert len(point[:, 0].unique()) == 3
+
+
+def test_codes_are_drawn_by_their_probability_each_in_its_cell():
+    columns = gated_blocks()
+    start = columns.start(torch.zeros(6).double())
+    draws = columns.sample(start.expand(8000, -1), stream())
+    for cell, shares in ((0, SHARES[0]), (4, SHARES[1]), (2, (0.25,) * 4), (3, (0.2, 0.3, 0.5))):
+        frequencies = np.bincount(draws[:, cell].long(), minlength=len(shares)) / 8000
+        np.testing.assert_allclose(frequencies, shares, atol=0.03)
+    assert columns.is_code.tolist() == [True, False, True, True, True, False]
+
+
+def test_a_missing_part_hides_nothing_of_other_cells():
+    columns, x, outputs = gated_blocks(), gated_rows(), gated_outputs()
+    observed = torch.ones_like(x)
+    observed[1, [0, 1]] = 0.0
+    x[1, [0, 1]] = 0.0  # as missing cells are filled
+    cells = columns.log_prob(outputs, x) * observed
+    assert (cells[1, [0, 1]] == 0.0).all()
+    assert (cells[1, 2:] != 0.0).all()
+
+
+def test_one_block_of_codes_gives_its_statistics():
+    columns = ColumnBlocks([(Categorical(2, frequencies=SHARES), torch.arange(2))])
+    outputs = torch.randn(4, 5, generator=stream(2))
+    torch.testing.assert_close(columns.expected(outputs), columns.likelihoods[0].expected(outputs))
+    torch.testing.assert_close(columns.point(columns.expected(outputs)), columns.mean(outputs))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skvae.nn.networks import ACTIVATIONS, CLIP, MLP, InputEncoding, linear
+from skvae.nn.networks import ACTIVATIONS, CLIP, EMBEDDING, MLP, ONE_HOT, InputEncoding, TableEncoding, linear
 
 
 def stream(seed=0):
@@ -112,3 +112,107 @@ def test_start_values_follow_the_generator():
     first, again, other = (perceptron(seed=seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def of_table(codes=((1, 3), (3, 40)), with_mask=False, clip=False, counts=(2,)):
+    """Cells: a number, a code, a count, a code (of 40 levels unless told)."""
+    numbers = InputEncoding(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 1.0]), clip=clip, with_mask=with_mask)
+    return TableEncoding(numbers, torch.tensor([0, 2]), torch.tensor(counts, dtype=torch.long), codes, stream())
+
+
+def table_rows():
+    return torch.tensor([[3.0, 0.0, 0.0, 39.0], [1.0, 2.0, 9.0, 0.0], [-1.0, 1.0, 1e6, 17.0]])
+
+
+def test_few_codes_are_indicators_and_many_are_embedded():
+    encode, x = of_table(), table_rows()
+    out = encode(x)
+    assert encode.n_out == out.shape[1] == 2 + 3 + EMBEDDING
+    torch.testing.assert_close(out[:, 2:5], torch.eye(3)[[0, 2, 1]])
+    torch.testing.assert_close(out[:, 5:], encode.embedding.weight[[39, 0, 17]])
+    assert encode.embedding.weight.shape == (40, EMBEDDING)
+
+
+@pytest.mark.parametrize(("n_codes", "n_out"), [(ONE_HOT, ONE_HOT), (ONE_HOT + 1, EMBEDDING)])
+def test_codes_are_embedded_beyond_so_many(n_codes, n_out):
+    encode = of_table([(1, n_codes)])
+    assert encode.n_out == encode(table_rows()).shape[1] == 2 + n_out
+    assert (encode.embedding is None) == (n_codes <= ONE_HOT)
+
+
+def test_numbers_are_encoded_as_without_codes_and_counts_by_their_logarithm():
+    encode, x = of_table(), table_rows()
+    expected = torch.stack([(x[:, 0] - 1.0) / 2.0, torch.log1p(x[:, 2])], 1)
+    torch.testing.assert_close(encode(x)[:, :2], expected)
+    torch.testing.assert_close(of_table(counts=())(x)[:, :2], torch.stack([expected[:, 0], x[:, 2]], 1))
+
+
+def test_a_count_below_0_is_seen_as_0():
+    x = table_rows()
+    x[:, 2] = -3.0  # corruption may do that
+    assert (of_table()(x)[:, 1] == 0.0).all()
+
+
+def test_two_columns_of_codes_have_places_of_their_own():
+    encode = of_table([(1, 3), (3, 2)])
+    x = torch.tensor([[0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(encode(x)[:, 2:], torch.tensor([[0.0, 0, 1, 0, 1], [1, 0, 0, 1, 0]]))
+    both = of_table([(1, 50), (3, 40)])
+    found = both(torch.tensor([[0.0, 49.0, 0.0, 0.0]]))[0, 2:]
+    torch.testing.assert_close(found, torch.cat([both.embedding.weight[49], both.embedding.weight[50]]))
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_a_missing_code_is_all_zeros_whatever_fills_its_cell(with_mask):
+    encode, x = of_table(with_mask=with_mask), table_rows()
+    observed = torch.ones(3, 4, dtype=torch.bool)
+    observed[0], observed[1, 1], observed[2, 3] = False, False, False
+    out = encode(x, observed)
+    hot, embedded = out[:, -EMBEDDING - 3 : -EMBEDDING], out[:, -EMBEDDING:]
+    assert (out[0] == 0.0).all()
+    assert (hot[1] == 0.0).all()
+    assert (embedded[1] != 0.0).any()
+    assert hot[2].tolist() == [0.0, 1.0, 0.0]
+    assert (embedded[2] == 0.0).all()
+    other = x.clone()
+    other[~observed] = 1.0
+    torch.testing.assert_close(encode(other, observed), out)
+
+
+def test_the_mask_of_a_table_is_that_of_its_numbers():
+    encode, x = of_table(with_mask=True), table_rows()
+    observed = torch.ones(3, 4, dtype=torch.bool)
+    observed[1, 2] = False
+    assert encode.n_out == encode(x, observed).shape[1] == 4 + 3 + EMBEDDING
+    torch.testing.assert_close(encode(x, observed)[:, 2:4], torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]]))
+    torch.testing.assert_close(encode(x)[:, 2:4], torch.ones(3, 2))
+
+
+def test_a_table_of_codes_alone_is_encoded():
+    numbers = InputEncoding(torch.zeros(0), torch.ones(0), clip=True, with_mask=True)
+    none = torch.tensor([], dtype=torch.long)
+    encode = TableEncoding(numbers, none, none, [(0, 3), (1, 2)], stream())
+    torch.testing.assert_close(encode(torch.tensor([[2.0, 0.0]])), torch.tensor([[0.0, 0, 1, 1, 0]]))
+
+
+def test_double_precision_stays_double():
+    for codes in ([(1, 3)], [(1, 40)]):
+        assert of_table(codes).double()(table_rows().double()).dtype == torch.float64
+
+
+def test_gradient_reaches_the_embedding_and_its_start_follows_the_generator():
+    encode = of_table()
+    encode(table_rows()).square().sum().backward()
+    seen = encode.embedding.weight.grad.abs().sum(1) > 0
+    assert seen.nonzero()[:, 0].tolist() == [0, 17, 39]
+    torch.testing.assert_close(of_table().embedding.weight, encode.embedding.weight)
+    assert encode.embedding.weight.std().item() == pytest.approx(EMBEDDING**-0.5, rel=0.2)
+
+
+def test_an_embedding_leaves_the_global_stream_alone():
+    before = torch.get_rng_state()
+    of_table()
+    assert torch.equal(torch.get_rng_state(), before)

@@ -158,7 +158,10 @@ def test_counts_are_whole_numbers_from_0_on(values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([3.0, -2.0, 0.5], r"Negative values in data. A likelihood of counts expects 0, 1, 2.*Column 'visits' holds -2:"),
+        (
+            [3.0, -2.0, 0.5],
+            r"Negative values in data. A likelihood of counts expects 0, 1, 2.*Column 'visits' holds -2:",
+        ),
         ([3.0, 0.5, 2.5], r"^A likelihood of counts expects 0, 1, 2, ... Column 'visits' holds 0.5: choose another"),
     ],
 )

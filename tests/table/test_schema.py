@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -196,3 +197,251 @@ def test_long_columns_are_read_off_every_kth_row(monkeypatch):
     assert (thinned.location, thinned.scale) == (exact.location, exact.scale)
     assert thinned.width != exact.width
     assert thinned.width == pytest.approx(exact.width, rel=0.1)
+
+
+# -- kinds of cells --------------------------------------------------------------------------------------------------
+
+KINDS = ["continuous", "positive", "binary", "count", "categorical", "ordinal"]
+
+
+def frame_of_kinds(n=300, seed=0):
+    """One column of every kind, the first two with atoms."""
+    rng = np.random.default_rng(seed)
+    gain, income = rng.normal(50.0, 9.0, n), rng.lognormal(10.0, 1.0, n)
+    gain[rng.random(n) < 0.4], income[rng.random(n) < 0.3] = 0.0, 0.0
+    gain[rng.random(n) < 0.2] = 99.0
+    return pd.DataFrame(
+        {
+            "gain": gain,
+            "income": income,
+            "member": rng.random(n) < 0.3,
+            "visits": rng.poisson(3.0, n),
+            "town": pd.Categorical(rng.choice(["Rome", "Oslo", "Bern"], n), ["Rome", "Oslo", "Bern", "Lima"]),
+            "grade": pd.Categorical(rng.choice(["low", "mid", "top"], n), ["low", "mid", "top"], ordered=True),
+        }
+    )
+
+
+def rows_of(frame):
+    return Table(frame, frames.PANDAS, list(frame), frames.dtypes_of(frame), np.dtype(np.float64))
+
+
+def infer_kinds(frame, kinds=KINDS, atoms=True, bounded=True, marginals="linear", weight=None):
+    return infer_schema(rows_of(frame), weight, kinds, Rules(marginals, [atoms] * len(kinds), bounded))
+
+
+def holed_frame():
+    frame = frame_of_kinds().astype({"member": "boolean", "visits": "Int64"})
+    for j in range(6):
+        frame.iloc[j::7, j] = pd.NA if j in (2, 3) else None
+    return frame
+
+
+def test_an_atom_column_is_two_cells_and_every_other_one():
+    schema = infer_kinds(frame_of_kinds())
+    assert [(cell.column, cell.kind, cell.is_part, cell.n_codes) for cell in schema.cells] == [
+        (0, "categorical", True, 3),
+        (0, "continuous", False, 0),
+        (1, "categorical", True, 2),
+        (1, "positive", False, 0),
+        (2, "binary", False, 0),
+        (3, "count", False, 0),
+        (4, "categorical", False, 3),
+        (5, "ordinal", False, 3),
+    ]
+    assert schema.gates == ((1, 0), (3, 2))
+    assert [shares is None for shares in schema.frequencies] == [False, True, False, True, True, True, False, False]
+    assert all(sum(shares) == pytest.approx(1.0) for shares in schema.frequencies if shares)
+    assert [schema.name_of_cell(i) for i in range(8)] == [
+        "gain",
+        "gain",
+        "income",
+        "income",
+        *list(frame_of_kinds())[2:],
+    ]
+    np.testing.assert_array_equal(schema.of_cells("location", -7.0)[[0, 2]], -7.0)
+    assert infer_kinds(frame_of_kinds(), atoms=False, kinds=["continuous", "continuous", *KINDS[2:]]).gates == ()
+
+
+@pytest.mark.parametrize("marginals", ["linear", "normal"])
+@pytest.mark.parametrize("make", [frame_of_kinds, holed_frame])
+def test_encoded_rows_of_every_kind_come_back(make, marginals):
+    frame = make()
+    schema = infer_kinds(frame, marginals=marginals)
+    encoded = schema.encode(rows_of(frame))
+    back = schema.restore(schema.decode(np.nan_to_num(encoded)))
+    assert dict(back.dtypes) == dict(frame.dtypes)
+    there = frame.notna()
+    np.testing.assert_array_equal(np.isnan(schema.by_column(encoded)), ~there)
+    for name in frame:
+        got, expected = back[name][there[name]], frame[name][there[name]]
+        if name in ("gain", "income"):
+            np.testing.assert_allclose(got, expected, rtol=1e-9)
+            np.testing.assert_array_equal(got == 0.0, expected == 0.0)  # an atom is exact
+        else:
+            assert got.tolist() == expected.tolist()
+
+
+def test_the_part_of_a_cell_decides_what_comes_back():
+    schema = infer_kinds(frame_of_kinds())
+    cells = np.zeros((4, len(schema.cells)))
+    cells[:, 0], cells[:, 1] = [0, 1, 2, 0], [0.5, 0.5, 0.5, -0.5]
+    column = schema.columns[0]
+    expected = [column.location + 0.5 * column.scale, 0.0, 99.0, column.location - 0.5 * column.scale]
+    np.testing.assert_allclose(schema.decode(cells)[:, 0], expected)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_decoded_numbers_stay_within_the_training_rows_where_asked(bounded):
+    frame = frame_of_kinds()[["gain", "income"]]
+    schema = infer_kinds(frame, ["continuous", "positive"], bounded=bounded)
+    cells = np.zeros((2, 4))
+    cells[:, [1, 3]] = [[-30.0, -30.0], [30.0, 30.0]]
+    values = schema.decode(cells)
+    low, high = frame.min().to_numpy(), frame.max().to_numpy()
+    if bounded:
+        np.testing.assert_array_equal(values[1], high)
+        assert values[0, 0] == low[0]
+    else:
+        assert (values[1] > high).all()
+        assert values[0, 0] < low[0]
+    assert 0.0 <= values[0, 1] < 1e-6
+
+
+def test_unbounded_logarithms_do_not_warn_where_they_overflow():
+    schema = infer_kinds(frame_of_kinds()[["income"]], ["positive"], bounded=False)
+    assert schema.decode(np.array([[0.0, 1e9]]))[0, 0] == np.inf
+
+
+def test_jacobian_of_every_kind_is_the_derivative_of_encode_and_0_where_nothing_is_dense():
+    frame = frame_of_kinds()
+    schema = infer_kinds(frame)
+    encoded = schema.encode(rows_of(frame))
+    jacobian = schema.log_jacobian(encoded)
+    assert (jacobian[:, [0, 2, 4, 5, 6, 7]] == 0.0).all()
+    for name, cell in (("gain", 1), ("income", 3)):
+        is_atom = frame[name].isin([0.0, 99.0]).to_numpy()
+        assert (jacobian[is_atom, cell] == 0.0).all()
+        step = 1e-6 * frame[name].to_numpy()
+        up, down = (schema.encode(rows_of(frame.assign(**{name: frame[name] + s})))[:, cell] for s in (step, -step))
+        slope = ((up - down)[~is_atom]) / (2.0 * step[~is_atom])
+        np.testing.assert_allclose(jacobian[~is_atom, cell], np.log(slope), atol=1e-4)
+
+
+def test_jacobian_of_normal_scores_and_atoms_counts_what_is_no_atom():
+    frame = frame_of_kinds()[["gain"]]
+    normal, linear = (infer_kinds(frame, ["continuous"], marginals=m) for m in ("normal", "linear"))
+    own = normal.log_jacobian(normal.encode(rows_of(frame)))
+    is_atom = frame["gain"].isin([0.0, 99.0]).to_numpy()
+    assert (own[is_atom] == 0.0).all()
+    assert not np.allclose(own[~is_atom, 1], linear.log_jacobian(linear.encode(rows_of(frame)))[~is_atom, 1])
+
+
+def test_missing_codes_and_parts_have_no_jacobian_and_stay_missing():
+    frame = holed_frame()
+    schema = infer_kinds(frame)
+    encoded = schema.encode(rows_of(frame))
+    assert np.isnan(encoded[0, :2]).all()  # the part and the value
+    assert np.isfinite(schema.log_jacobian(encoded)).all()
+    assert (schema.log_jacobian(encoded)[np.isnan(encoded)] == 0.0).all()
+
+
+def test_expectation_is_the_mixture_of_the_atoms_and_the_rest():
+    schema = infer_kinds(frame_of_kinds())
+    edges = [slice(0, 3), 3, slice(4, 6), 6, 7, 8, slice(9, 12), slice(12, 15)]
+    statistics = np.zeros((2, 15))
+    statistics[:, edges[0]], statistics[:, edges[1]] = [[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]], 0.4
+    statistics[:, edges[2]], statistics[:, edges[3]] = [[1.0, 0.0], [0.25, 0.75]], -0.3
+    statistics[:, [7, 8]] = [[0.2, 4.5], [0.9, 1.5]]
+    statistics[:, edges[6]], statistics[:, edges[7]] = [[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]], [[0, 0, 1], [0.2, 0.6, 0.2]]
+    gain, income, member, visits, town, grade = schema.expect(statistics)
+    a, b = schema.columns[:2]
+    np.testing.assert_allclose(gain, [0.5 * (a.location + 0.4 * a.scale) + 0.2 * 99.0, 0.0])
+    np.testing.assert_allclose(income, np.exp(b.location - 0.3 * b.scale) * np.array([1.0, 0.25]))
+    np.testing.assert_array_equal(np.column_stack([member, visits]), statistics[:, [7, 8]])
+    np.testing.assert_array_equal(town, statistics[:, edges[6]])
+    np.testing.assert_array_equal(grade, statistics[:, edges[7]])
+    point = schema.point([gain, income, member, visits, town, grade])
+    np.testing.assert_array_equal(point[:, 4:], [[1, 2], [0, 1]])
+    np.testing.assert_array_equal(point[:, 0], gain)
+    back = schema.restore(point)
+    assert back["town"].tolist()[0] == schema.columns[4].levels.values[1]
+    assert back["member"].tolist() == [False, True]
+    assert back["grade"].tolist() == ["top", "mid"]
+
+
+def test_the_cells_of_a_column_add_up():
+    schema = infer_kinds(frame_of_kinds())
+    cells = np.arange(16.0).reshape(2, 8)
+    expected = np.column_stack([cells[:, 0] + cells[:, 1], cells[:, 2] + cells[:, 3], cells[:, 4:]])
+    np.testing.assert_array_equal(schema.by_column(cells), expected)
+    frame = frame_of_kinds().assign(member=True)  # a constant column has no cell and no part
+    assert (infer_kinds(frame).by_column(np.ones((2, 7)))[:, 2] == 0.0).all()
+
+
+# -- levels ----------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_levels_are_missing_an_error_or_infrequent():
+    frame = frame_of_kinds()
+    schema = infer_kinds(frame)
+    new = frame.assign(town=pd.Categorical(["Lima", "Oslo", None] * 100))
+    for unknown in ("missing", "infrequent_if_exist"):
+        codes = schema.encode(rows_of(new), unknown=unknown)[:3, 6]
+        np.testing.assert_array_equal(codes, [np.nan, schema.columns[4].levels.values.index("Oslo"), np.nan])
+    with pytest.raises(
+        ValueError, match=r"Column 'town' holds level\(s\) that fit did not see: 'Lima'\. It saw 'Rome'"
+    ):
+        schema.encode(rows_of(new), unknown="error")
+    schema.encode(rows_of(new.assign(town=frame["town"])), unknown="error")
+    declared = frame.assign(town=frame["town"].cat.add_categories(["Nice"]))  # declared and not in use
+    schema.encode(rows_of(declared), unknown="error")
+
+
+def test_pooled_levels_take_the_unknown_ones_where_asked():
+    values = np.r_[np.repeat(np.arange(300), 2), np.repeat(np.arange(10), 20)]
+    frame = pd.DataFrame({"zip": pd.Categorical(values)})
+    schema = infer_kinds(frame, ["categorical"])
+    new = pd.DataFrame({"zip": pd.Categorical([3, 999, None])})
+    of = {unknown: schema.encode(rows_of(new), unknown=unknown)[:, 0] for unknown in ("missing", "infrequent_if_exist")}
+    np.testing.assert_array_equal(of["missing"], [3, np.nan, np.nan])
+    np.testing.assert_array_equal(of["infrequent_if_exist"], [3, 255, np.nan])
+    drawn = schema.restore(np.full((500, 1), 255.0), np.random.RandomState(0))["zip"]
+    assert drawn.dtype == frame["zip"].dtype
+    assert set(drawn) == set(schema.columns[0].levels.pooled)
+
+
+def test_categories_in_another_order_or_dtype_have_the_same_codes():
+    frame = frame_of_kinds()
+    schema = infer_kinds(frame)
+    codes = schema.encode(rows_of(frame))
+    other = frame.assign(
+        town=frame["town"].cat.reorder_categories(["Lima", "Bern", "Oslo", "Rome"]),
+        grade=frame["grade"].astype(str).astype(object),
+    )
+    np.testing.assert_array_equal(schema.encode(rows_of(other)), codes)
+
+
+def test_arrays_may_hold_levels_of_numbers():
+    X = np.column_stack([np.tile([7.0, 3.0, np.nan, 5.0], 25), np.arange(100.0)])
+    schema = infer(X, kinds=["categorical", "continuous"])
+    np.testing.assert_array_equal(encode(schema, X)[:4, 0], [2, 0, np.nan, 1])
+    np.testing.assert_allclose(schema.restore(schema.decode(np.nan_to_num(encode(schema, X))))[:4, 0], [7, 3, 3, 5])
+
+
+# -- persistence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("marginals", ["linear", "normal"])
+def test_a_schema_of_every_kind_survives_json(marginals):
+    frame = holed_frame().assign(
+        zip=pd.Categorical(np.arange(300) % 290), never=np.nan, one=pd.Categorical(["x"] * 300)
+    )
+    kinds = [*KINDS, "categorical", "continuous", "categorical"]
+    schema = infer_kinds(frame, kinds, marginals=marginals)
+    assert schema.columns[6].levels.pooled
+    restored = TableSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert repr(restored) == repr(schema)
+    np.testing.assert_array_equal(restored.encode(rows_of(frame)), schema.encode(rows_of(frame)))
+    values = schema.decode(np.nan_to_num(schema.encode(rows_of(frame))))
+    pd.testing.assert_frame_equal(restored.restore(values), schema.restore(values))

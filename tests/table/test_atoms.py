@@ -1,0 +1,91 @@
+"""Atoms: which single values hold rows enough of a column, and where they are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skvae._table.atoms import ROWS, SHARE, find_atoms, part_of
+
+quick = settings(max_examples=60, deadline=None)
+
+
+def column(n, **repeated):
+    """Distinct numbers, the first ones replaced by repeats: of 7 under the name n7."""
+    values = np.arange(n) + 0.25
+    start = 0
+    for name, count in repeated.items():
+        values[start : start + count] = float(name[1:])
+        start += count
+    return values
+
+
+@pytest.mark.parametrize(
+    ("n", "count", "is_atom"),
+    [
+        (100, ROWS, True),
+        (100, ROWS - 1, False),  # a fifth of the rows, but too few
+        (10_000, 200, True),
+        (10_000, 199, False),  # many rows, but too small a share
+        (20, 20, True),
+    ],
+)
+def test_an_atom_has_its_share_and_its_rows(n, count, is_atom):
+    values = column(n, n7=count)
+    assert find_atoms(values, np.ones(n)) == ((7.0,) if is_atom else ())
+
+
+def test_atoms_are_ascending_and_plain_numbers():
+    values = np.random.default_rng(0).permutation(column(1000, n9=100, n0=500, n5=30))
+    atoms = find_atoms(values, np.ones(1000))
+    assert atoms == (0.0, 5.0, 9.0)
+    assert all(type(atom) is float for atom in atoms)
+
+
+def test_the_share_is_one_of_the_weight_and_the_rows_are_counted():
+    values = column(1000, n0=100)
+    weight = np.ones(1000)
+    weight[:100] = SHARE * 900 / (1.0 - SHARE) / 100 * np.array([0.99])
+    assert find_atoms(values, weight) == ()
+    weight[:100] *= 1.05
+    assert find_atoms(values, weight) == (0.0,)
+    heavy = np.ones(1000)
+    heavy[5] = 1e6  # one row of great weight is one row
+    assert find_atoms(column(1000), heavy) == ()
+
+
+@quick
+@given(st.floats(0.1, 10.0))
+def test_weights_count_relative_to_one_another(factor):
+    values, weight = column(200, n3=40), np.linspace(1.0, 2.0, 200)
+    assert find_atoms(values, factor * weight) == find_atoms(values, weight) == (3.0,)
+
+
+def test_negative_zero_is_zero():
+    values = column(100, n0=30)
+    values[:15] = -0.0
+    assert find_atoms(values, np.ones(100)) == (0.0,)
+    np.testing.assert_array_equal(part_of(np.array([0.0, -0.0]), (0.0,)), [1.0, 1.0])
+
+
+@quick
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6, unique=True),
+    st.lists(st.one_of(st.just(np.nan), st.floats(-1e6, 1e6), st.integers(0, 5)), min_size=1, max_size=30),
+)
+def test_part_says_which_atom_a_value_is(atoms, cells):
+    atoms = tuple(sorted(atoms))
+    values = np.array([atoms[c % len(atoms)] if isinstance(c, int) else c for c in cells], dtype=float)
+    for value, part in zip(values, part_of(values, atoms), strict=True):
+        if np.isnan(value):
+            assert np.isnan(part)
+        elif value in atoms:
+            assert atoms[int(part) - 1] == value
+            assert part > 0
+        else:
+            assert part == 0.0
+
+
+def test_neighbours_of_an_atom_are_none():
+    near = np.nextafter(0.1, [0.0, 1.0])
+    np.testing.assert_array_equal(part_of(np.array([near[0], 0.1, near[1], 5.0, -5.0]), (0.1,)), [0, 1, 0, 0, 0])
