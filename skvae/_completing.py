@@ -11,17 +11,19 @@ from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
 
-ROUNDS = 3  # of drawing from the posterior given the last completion
+ROUNDS = {True: 1, False: 3}  # of draws from the posterior, by whether the encoder was trained on missing cells
 
 
 def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
     """What the models expect in each cell given the observed ones of its row: values and codes, (n, p).
 
-    Each model draws codes from its posterior given the last completion, weighs them by what the observed cells say, and
-    takes the weighted mean; after ROUNDS of this the models' answers are averaged. Cells that are `blank` count as
-    missing.
+    Each model draws codes from its posterior, weighs them by what the observed cells say, and takes the weighted mean;
+    the models' answers are averaged. Cells that are `blank` count as missing.
     """
-    each = [model.schema_.expect(model._engine.expectation(_open(model, table, blank), n_draws, ROUNDS)) for model in models]
+    each = [
+        model.schema_.expect(model._engine.expectation(_open(model, table, blank), n_draws, _rounds(model)))
+        for model in models
+    ]
     return models[0].schema_.point([np.mean(columns, axis=0) for columns in zip(*each, strict=True)])  # type: ignore[no-any-return]
 
 
@@ -37,8 +39,16 @@ def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
         rows = np.flatnonzero(choice == i)
         if len(rows):
             encoded = _open(model, table.take(rows))
-            values[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, ROUNDS, seed + i))
+            values[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, _rounds(model), seed + i))
     return values
+
+
+def _rounds(model: Any) -> int:
+    """An encoder that knows missing cells needs one round; another one has to see the row completed first.
+
+    With more rounds the posterior takes what was filled in for observed, and is too narrow.
+    """
+    return ROUNDS[model._engine.spec.with_mask]
 
 
 def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:

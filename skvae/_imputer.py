@@ -317,7 +317,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     # -- the scikit-learn contract -------------------------------------------------------------------------------------
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the columns that `transform` returns.
+        """Output column names.
 
         Parameters
         ----------

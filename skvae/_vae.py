@@ -33,14 +33,16 @@ def check_n_samples(n_samples: Any) -> int:
 
 
 class VAETransformer(BaseAutoencoder):
-    r"""Variational autoencoder for numeric tables.
+    r"""Variational autoencoder for tables of numbers and categories.
 
     A latent variable model of the rows, p(x) = E_{z ~ p(z)} p(x|z), whose decoder p(x|z) and approximate posterior
     q(z|x) are neural networks trained together on a lower bound of the log-likelihood [1]_. One fitted model gives
     codes (`transform`), reconstructions, new rows (`sample`) and log-densities (`score_samples`).
 
-    Columns are standardised inside, so no scaler is needed in front. NaN marks a missing cell: it is left out of the
-    likelihood, and the encoder is told that it is missing. Bounds, scores and divergences are in nats per row.
+    Rows may be an array, a sparse matrix of counts or bits, or a pandas or polars frame with categories; draws and
+    reconstructions come back as what the training rows were. Columns are standardised inside, so no scaler is needed in
+    front. NaN (None, NA) marks a missing cell: it is left out of the likelihood, and the encoder is told that it is
+    missing. Bounds, scores and divergences are in nats per row.
 
     Parameters
     ----------
@@ -55,17 +57,22 @@ class VAETransformer(BaseAutoencoder):
     activation : {"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"}, default="silu"
         Nonlinearity of the hidden layers.
 
-    likelihood : {"auto", "gaussian", "student_t", "bernoulli"}, callable or dict, default="auto"
+    likelihood : str, callable or dict, default="auto"
         What p(x|z) is for a cell.
 
-        - "auto" reads the dtype only: boolean columns are "bernoulli", all others "student_t".
-        - "gaussian" and "student_t" are for real numbers; the decoder gives each cell a location and a scale.
+        - "auto" reads the dtype only: boolean columns are "bernoulli", other numbers "student_t", categorical dtypes
+          "categorical", ordered ones "ordinal". Text is an error that says what to do.
+        - "gaussian" and "student_t" are for real numbers, "log_normal" for positive ones; the decoder gives each cell a
+          location and a scale.
         - "bernoulli" is for 0/1 data, and takes fractions in [0, 1] (see Notes).
+        - "poisson", "negative_binomial", "zero_inflated_poisson" and "zero_inflated_negative_binomial" are for counts.
+        - "categorical" (a probability per level) and "ordinal" (a proportional-odds model [7]_) are for levels: of a
+          categorical dtype, or asked for, the distinct values of any column. Beyond 256 levels the rarest share one.
         - A callable ``likelihood(n_columns)`` returns a ``skvae.nn.likelihoods.Likelihood``; for example
           ``functools.partial(Gaussian, scale="column")`` learns one standard deviation per column. A callable must
           be picklable for the estimator to be.
         - A dict maps columns (names of a frame, integers for an array) to any of these; a column that it does not
-          name is "auto".
+          name is "auto". What is not a dict is for all columns but those of categorical dtypes.
 
     prior : {"standard_normal", "mixture", "aggregated"} or callable, default="mixture"
         Distribution p(z) of the codes: N(0, I); a mixture of 8 Gaussians with diagonal covariances that is learned
@@ -77,6 +84,20 @@ class VAETransformer(BaseAutoencoder):
         What the networks see of a continuous column: its standardised values, or their normal scores, which have a
         standard normal distribution whatever that of the column is (see Notes). Scores and draws are in data units
         either way.
+
+    atoms : "auto", list of columns or None, default="auto"
+        Columns of real numbers in which single values may have a probability of their own, beside the density of the
+        others: zeros of an income, a 40-hour week. In these columns a value is an atom if it holds at least 2 % of the
+        training rows that have one, 20 rows, and four times the median share of the four values on either side of it (the
+        last not in a column of at most 16 distinct values). "auto" is every column; None is none.
+
+    bounds : {"training", None}, default="training"
+        "training" keeps the numbers that `sample`, `inverse_transform` and `reconstruct` give within the range of the
+        training rows, and draws to as many decimals as these have, if at most 6.
+
+    handle_unknown : {"missing", "error", "infrequent_if_exist"}, default="missing"
+        What a level is that fit did not see: a missing cell, an error, or (where the column has more than 256 levels)
+        one of the rare ones.
 
     objective : {"elbo", "iwae"}, default="iwae"
         Bound that is trained: the evidence lower bound [1]_ or the importance-weighted bound [2]_, each from
@@ -229,6 +250,11 @@ class VAETransformer(BaseAutoencoder):
     distribution function (normal kernels, a tenth of the column's standard deviation wide) and 5 % a Cauchy
     distribution, for values unlike those of the training rows. The density of x counts du/dx.
 
+    A column with atoms is a mixture: log p(x) is the log-probability of the atom that x is, or else that of being none
+    plus the log-density of x. Scores of tables that have atoms, counts or levels add log-probabilities and log-densities,
+    and compare with those of other models of the same kind only. A missing cell adds 0. With missing cells the
+    importance-weighted bound is the MIWAE bound [8]_.
+
     With ``prior="aggregated"`` training rows score a little too high: each row's own posterior is a part of the
     prior. `lower_bound_` and `kl_per_component_` are those of training, under N(0, I). After `partial_fit` the prior
     is that of the last chunk.
@@ -253,6 +279,10 @@ class VAETransformer(BaseAutoencoder):
     .. [5] Tomczak, J. M. and Welling, M. (2018). "VAE with a VampPrior". AISTATS. arXiv:1705.07120.
     .. [6] Hadi, A. S. and Luceño, A. (1997). "Maximum trimmed likelihood estimators: a unified
        approach, examples, and algorithms". Computational Statistics and Data Analysis 25(3), 251-272.
+    .. [7] McCullagh, P. (1980). "Regression models for ordinal data". Journal of the Royal Statistical Society B 42(2),
+       109-142.
+    .. [8] Mattei, P.-A. and Frellsen, J. (2019). "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
+       Sets". ICML. arXiv:1812.02633.
 
     Examples
     --------
@@ -400,7 +430,8 @@ class VAETransformer(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If X does not have the columns of fit, holds infinity, or values outside [0, 1] in a Bernoulli column.
+            If X does not have the columns of fit, holds infinity, or values that the likelihood of their column cannot
+            take.
 
         Warns
         -----

@@ -358,7 +358,7 @@ FAULTS = (
         "frequencies of codes ignored at the start",
         "_engine/build.py",
         "built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)",
-        "built = factory(n_columns, frequencies=[[1.0] * len(f) for f in frequencies]) if coded else factory(n_columns)",
+        "built = factory(n_columns, frequencies=[[1] * len(f) for f in frequencies]) if coded else factory(n_columns)",
         (f"{ENGINE}::test_untrained_codes_have_the_shares_of_the_training_rows",),
     ),
     Fault(

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import (
     parametrize_with_checks,
 )
 
-from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer
+from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 LIGHT = {"max_iter": 3, "device": "cpu", "hidden_layer_sizes": (16, 8)}
@@ -50,6 +50,16 @@ DETECTORS = [
     VAEOutlierDetector(estimator=VAETransformer(**UNSTOPPED), contamination=0.1, calibration_fraction=0),
     VAEOutlierDetector(
         novelty=True, estimator=[VAETransformer(1, **UNSTOPPED), VAETransformer(2, **UNSTOPPED, marginals="normal")]
+    ),
+]
+IMPUTERS = [
+    VAEImputer(VAETransformer(**UNSTOPPED), n_importance_samples=8),
+    VAEImputer(VAETransformer(**UNSTOPPED), n_importance_samples=8, add_indicator=True, keep_empty_features=True),
+    VAEImputer(
+        [VAETransformer(1, **UNSTOPPED), VAETransformer(2, **UNSTOPPED, likelihood="gaussian")],
+        n_importance_samples=8,
+        sample_posterior=True,
+        random_state=0,
     ),
 ]
 
@@ -106,7 +116,7 @@ unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:skle
 
 @unconverged
 @parametrize_with_checks(
-    ON_THE_LINE + ON_THE_UNIT_INTERVAL + DETECTORS, expected_failed_checks=expected_failed_checks, **STRICT
+    ON_THE_LINE + ON_THE_UNIT_INTERVAL + DETECTORS + IMPUTERS, expected_failed_checks=expected_failed_checks, **STRICT
 )
 def test_estimators(estimator, check):
     check(estimator)
@@ -170,4 +180,26 @@ ALSO_FOR_DETECTORS = [
 @pytest.mark.parametrize("estimator", DETECTORS, ids=["contaminated", "share", "novelty"])
 @pytest.mark.parametrize("check", ALSO_FOR_DETECTORS, ids=lambda check: check.__name__)
 def test_checks_of_the_detector_that_scikit_learn_runs_only_on_itself(check, estimator):
+    check(type(estimator).__name__, estimator)
+
+
+ALSO_FOR_IMPUTERS = [
+    check_dataframe_column_names_consistency,
+    check_get_feature_names_out_error,
+    check_global_output_transform_pandas,
+    check_global_set_output_transform_polars,
+    check_inplace_ensure_writeable,
+    check_param_validation,
+    check_set_output_transform,
+    check_set_output_transform_pandas,
+    check_set_output_transform_polars,
+    check_transformer_get_feature_names_out,
+    check_transformer_get_feature_names_out_pandas,
+]
+
+
+@pytest.mark.filterwarnings("ignore:X (does not have|has) .*feature names:UserWarning")
+@pytest.mark.parametrize("estimator", IMPUTERS, ids=["expectations", "indicator", "draws"])
+@pytest.mark.parametrize("check", ALSO_FOR_IMPUTERS, ids=lambda check: check.__name__)
+def test_checks_of_the_imputer_that_scikit_learn_runs_only_on_itself(check, estimator):
     check(type(estimator).__name__, estimator)

@@ -377,7 +377,7 @@ def test_a_row_without_a_cell_scores_zero_and_has_the_code_of_the_prior(light_va
         for rows in (X, np.r_[X, empty]):
             model = light_vae(max_iter=20, **parameters).fit(rows)
             np.testing.assert_array_equal(model.score_samples(empty), [0.0, 0.0])
-            drawn = model.sample_latent(40_000, random_state=0)
+            drawn = model.sample_latent(40_000, codes="prior", random_state=0)
             mean, std = model.posterior(empty)
             np.testing.assert_allclose(mean[0], drawn.mean(axis=0), atol=0.05)
             np.testing.assert_allclose(std[0], drawn.std(axis=0), atol=0.05)

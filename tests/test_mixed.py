@@ -124,7 +124,7 @@ def test_a_mixed_table_goes_in_and_comes_back_in_its_dtypes(make, make_estimator
 @pytest.mark.parametrize("noise", [True, False])
 def test_draws_are_rows_like_those_of_fit(make, noise):
     frame = make()
-    drawn = vae(max_iter=20).fit(frame).sample(500, noise=noise, random_state=0)
+    drawn = vae(max_iter=20).fit(frame).sample(500, noise=noise, missing=False, random_state=0)
     assert type(drawn) is type(frame)
     assert dtypes(drawn) == dtypes(frame)
     assert list(drawn.columns) == list(frame.columns)
@@ -138,6 +138,20 @@ def test_draws_are_rows_like_those_of_fit(make, noise):
         assert drawn["town"].cat.categories.tolist() == TOWNS
         assert drawn["grade"].cat.ordered
         assert drawn["grade"].min() in GRADES  # ordered as before
+
+
+@makers
+def test_drawn_cells_are_missing_as_those_of_fit_and_in_the_same_dtypes(make):
+    frame = make()
+    drawn = vae().fit(frame).sample(4000, random_state=0)
+    assert dtypes(drawn) == dtypes(frame)
+    gaps = [
+        np.column_stack([pd.Series(rows[name].to_list()).isna() for name in frame.columns]) for rows in (frame, drawn)
+    ]
+    np.testing.assert_allclose(gaps[1].mean(0), gaps[0].mean(0), atol=0.03)
+    assert (gaps[1].mean(0) == 0.0).tolist() == (gaps[0].mean(0) == 0.0).tolist()
+    together = [np.unique(rows, axis=0) for rows in gaps]
+    assert {*map(tuple, together[1])} <= {*map(tuple, together[0])}  # patterns are those of rows
 
 
 def test_the_schema_of_the_frame_is_read_off_its_dtypes(fitted):
@@ -218,7 +232,7 @@ def test_pandas_and_polars_give_the_same_scores():
     names = [name for name in make_frame() if name != "grade"]  # which polars does not order
     one, other = vae().fit(make_frame()[names]), vae().fit(make_polars()[names])
     np.testing.assert_array_equal(one.score_samples(make_frame()[names]), other.score_samples(make_polars()[names]))
-    drawn, twin = one.sample(50, random_state=0), other.sample(50, random_state=0)
+    drawn, twin = (model.sample(50, missing=False, random_state=0) for model in (one, other))
     assert drawn["town"].tolist() == twin["town"].to_list()
     assert drawn["visits"].tolist() == twin["visits"].to_list()
 
@@ -431,7 +445,7 @@ def test_text_works_where_it_is_said_to_be_categories(frame, dtype):
     town = pd.Series(frame["town"].astype(object).where(frame["town"].notna(), None), dtype=dtype)
     text = frame.assign(town=town.to_numpy() if dtype == "object" else town.array)
     model = vae(likelihood={"town": "categorical"}).fit(text)
-    drawn = model.sample(200, random_state=0)["town"]
+    drawn = model.sample(200, missing=False, random_state=0)["town"]
     assert drawn.dtype == text["town"].dtype
     assert set(drawn) <= {"Rome", "Oslo", "Bern"}
     categories = frame.assign(town=pd.Categorical(frame["town"], sorted(TOWNS)))
@@ -442,7 +456,7 @@ def test_text_works_where_it_is_said_to_be_categories(frame, dtype):
 def test_polars_text_works_where_it_is_said_to_be_categories():
     frame = make_polars().with_columns(pl.col("town").cast(pl.String))
     model = vae(likelihood={"town": "categorical"}).fit(frame)
-    drawn = model.sample(200, random_state=0)
+    drawn = model.sample(200, missing=False, random_state=0)
     assert drawn.schema == frame.schema
     assert set(drawn["town"]) <= {"Rome", "Oslo", "Bern"}
 
@@ -466,7 +480,7 @@ def test_an_array_may_have_columns_of_levels(dtype):
     X = np.column_stack([rng.choice([3.0, 8.0, 11.0], N), rng.normal(size=N), rng.choice([0.5, 1.5], N)]).astype(dtype)
     X[::7, 0] = np.nan
     model = vae(likelihood={0: "categorical", 2: "ordinal"}).fit(X)
-    drawn = model.sample(300, random_state=0)
+    drawn = model.sample(300, missing=False, random_state=0)
     assert isinstance(drawn, np.ndarray)
     assert set(np.unique(drawn[:, 0])) == {3.0, 8.0, 11.0}
     assert set(np.unique(drawn[:, 2])) == {0.5, 1.5}
@@ -497,7 +511,7 @@ def test_a_likelihood_per_column(make, name, likelihood):
     )
     assert np.isfinite(model.score_samples(frame)).all()
     assert np.isfinite(model.loss_curve_).all()
-    drawn = model.sample(300, random_state=0)
+    drawn = model.sample(300, missing=False, random_state=0)
     assert dtypes(drawn) == dtypes(frame)
     observed = frame[name].drop_nulls() if isinstance(frame, pl.DataFrame) else frame[name].dropna()
     if kinds.get(likelihood) in ("categorical", "ordinal"):
@@ -613,7 +627,7 @@ def test_atoms_and_the_density_between_them_add_up_to_one(likelihood, marginals)
         axis, width = grid(x[240:])
     rest = (np.exp(model.score_samples(pd.DataFrame({"x": axis}))) * width).sum()
     assert of_atoms.sum() + rest == pytest.approx(1.0, abs=0.03)
-    drawn = model.sample(4000, random_state=0)["x"].to_numpy()
+    drawn = model.sample(4000, codes="prior", random_state=0)["x"].to_numpy()
     assert (drawn == 0.0).mean() == pytest.approx(of_atoms[0], abs=0.03)
     assert (drawn == 30.0).mean() == pytest.approx(of_atoms[1], abs=0.03)
 
@@ -650,7 +664,7 @@ def test_probabilities_of_all_rows_of_categories_add_up_to_one():
     )
     probability = np.exp(model.score_samples(every))
     assert probability.sum() == pytest.approx(1.0, abs=0.03)
-    drawn = model.sample(8000, random_state=0).value_counts(normalize=True)
+    drawn = model.sample(8000, codes="prior", random_state=0).value_counts(normalize=True)
     frequency = [drawn.get((g, t), 0.0) for g, t in zip(every["grade"], every["town"], strict=True)]
     np.testing.assert_allclose(frequency, probability, atol=0.03)
 

@@ -274,7 +274,7 @@ def test_density_of_one_column_integrates_to_one_and_samples_follow_it(likelihoo
     axis, width = reaching_axis(X, 2001)
     mass = np.exp(model.score_samples(axis[:, None])) * width
     assert mass.sum() == pytest.approx(1.0, abs=0.03)
-    uniform = np.interp(model.sample(2000, random_state=0)[:, 0], axis, np.cumsum(mass) - 0.5 * mass)
+    uniform = np.interp(model.sample(2000, codes="prior", random_state=0)[:, 0], axis, np.cumsum(mass) - 0.5 * mass)
     assert stats.kstest(uniform, "uniform").statistic < 0.05
 
 
@@ -285,7 +285,7 @@ def test_density_of_two_columns_integrates_to_one_and_has_the_samples_mean():
     mass = np.exp(model.score_samples(np.column_stack([np.repeat(x, len(y)), np.tile(y, len(x))])))
     mass = mass.reshape(len(x), len(y)) * np.outer(dx, dy)
     assert mass.sum() == pytest.approx(1.0, abs=0.03)
-    draws = model.sample(4000, random_state=0)
+    draws = model.sample(4000, codes="prior", random_state=0)
     expected = np.array([mass.sum(1) @ x, mass.sum(0) @ y])
     np.testing.assert_allclose((draws.mean(0) - expected) / X.std(0), 0.0, atol=0.1)
 
@@ -298,18 +298,18 @@ def test_probabilities_of_binary_rows_sum_to_one_and_samples_follow_them():
     rows = np.array(np.meshgrid(*[[0.0, 1.0]] * 3, indexing="ij")).reshape(3, -1).T
     probability = np.exp(model.score_samples(rows))
     assert probability.sum() == pytest.approx(1.0, abs=0.02)
-    draws = model.sample(8000, random_state=0) @ [4.0, 2.0, 1.0]
+    draws = model.sample(8000, codes="prior", random_state=0) @ [4.0, 2.0, 1.0]
     frequency = np.bincount(draws.astype(int), minlength=8) / 8000
     np.testing.assert_allclose(frequency, probability, atol=0.03)
 
 
 def test_samples_of_the_linear_model_have_its_moments(shared):
     mean, cov = implied_gaussian(shared)
-    draws = shared.sample(20_000, random_state=0)
+    draws = shared.sample(20_000, codes="prior", random_state=0)
     scale = np.sqrt(np.diag(cov))
     np.testing.assert_allclose((draws.mean(0) - mean) / scale, 0.0, atol=0.04)
     np.testing.assert_allclose(np.cov(draws.T) / np.outer(scale, scale), cov / np.outer(scale, scale), atol=0.05)
-    quiet = np.cov(shared.sample(20_000, noise=False, random_state=0).T)
+    quiet = np.cov(shared.sample(20_000, noise=False, codes="prior", random_state=0).T)
     noise = np.diag(cov) - np.diag(quiet)
     assert (noise > 0.1 * np.diag(cov)).all()
 
@@ -319,5 +319,5 @@ def test_mean_score_of_samples_is_minus_the_entropy(shared):
     scale = np.sqrt(np.diag(cov))
     correlation = cov / np.outer(scale, scale)
     entropy = multivariate_normal(np.zeros(len(cov)), correlation).entropy() + np.log(scale).sum()
-    scores = shared.score_samples(shared.sample(4000, random_state=1))
+    scores = shared.score_samples(shared.sample(4000, codes="prior", random_state=1))
     assert scores.mean() == pytest.approx(-entropy, abs=4 * scores.std() / np.sqrt(4000))

@@ -408,18 +408,20 @@ class VAEEngine(Engine):
     def _completed(self, x: FloatArray, n_draws: int, rounds: int) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
         """By chunks of rows: the model, the rows, draws z (S, b, k), weights (S, b), statistics given what is observed.
 
-        Each round draws z from the posterior given the last completion of the row, and weighs the draws by
-        p(x_observed, z) / q(z).
+        The first round draws z from q(z|x_observed), each further one from the posterior given the last completion of the
+        row; the draws are weighed by p(x_observed, z) / q(z).
         """
         model, dtype = self._in_precision_of(x.astype(np.float64))
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
         for rows in self._chunks(x, dtype, n_draws):
-            statistics = model.columns.expected(model.decode(model.encode(rows.x, rows.observed)))
-            for _ in range(rounds):
-                guess = model.columns.point(statistics)
-                full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
-                draws = model.draw_from(*model.posterior(full), rows.x, rows.observed, eps)
+            mean, log_std = model.posterior(rows.x, rows.observed)
+            for round_ in range(rounds):
+                if round_:
+                    guess = model.columns.point(statistics)
+                    full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+                    mean, log_std = model.posterior(full)
+                draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
                 w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
                 statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
             yield model, rows, draws.z, w, statistics

@@ -8,17 +8,33 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 
 SHARE = 0.02  # of the observed rows that a value must hold to be an atom ...
-ROWS = 20  # ... and the least number of them
+ROWS = 20  # ... the least number of them ...
+PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares it must hold
+NEIGHBOURS = 4  # distinct values on either side
+FEW = 16  # distinct values up to which a column is discrete, and no value needs to stand out
 
 
 def find_atoms(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
     """The atoms of a training column without missing cells, ascending.
 
-    A value is an atom if it holds at least SHARE of the weight and stands in at least ROWS rows.
+    A value is an atom if it holds at least SHARE of the weight, stands in at least ROWS rows, and holds PROMINENCE times
+    what its neighbours hold, so that a continuous column that was rounded has none. In a column of at most FEW distinct
+    values it need not stand out.
     """
     distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     mass = np.bincount(inverse.ravel(), weights=weight) / weight.sum()
-    return tuple(distinct[(mass >= SHARE) & (counts >= ROWS)].tolist())
+    frequent = (mass >= SHARE) & (counts >= ROWS)
+    if len(distinct) > FEW:
+        frequent &= mass >= PROMINENCE * _nearby(mass)
+    return tuple(distinct[frequent].tolist())
+
+
+def _nearby(mass: FloatArray) -> FloatArray:
+    """The median share of the NEIGHBOURS values on either side of each."""
+    padded = np.pad(mass, NEIGHBOURS, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
+    median: FloatArray = np.nanmedian(np.delete(windows, NEIGHBOURS, axis=1), axis=1)
+    return median
 
 
 def part_of(values: FloatArray, atoms: tuple[float, ...]) -> FloatArray:

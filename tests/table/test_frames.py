@@ -187,14 +187,15 @@ def test_replaced_cells_are_new_and_all_else_is_as_it_was():
     before = X.copy()
     where = np.zeros((3, 6), dtype=bool)
     where[1] = True
-    where[1, 1] = False
+    where[:, 1] = [False, False, True]
     out = frames.replaced(X, restored(), where)
     assert_frame_equal(X, before)
     assert dict(out.dtypes) == dict(X.dtypes)
     assert out.index.equals(X.index)
     assert out.attrs == {"source": "census"}
     assert out.iloc[1].tolist() == [9.0, 2, 9, True, "b", "z"]
-    assert_frame_equal(out.iloc[[0, 2]], X.iloc[[0, 2]])
+    assert_frame_equal(out.iloc[[0]], X.iloc[[0]])
+    assert out.iloc[2].tolist() == [2.5, 9, 3, False, "c", "y"]
     assert out["whole"].iloc[0] == 2**53 + 1  # a float would have lost it
     assert_frame_equal(frames.replaced(X, restored(), np.zeros((3, 6), dtype=bool)), X)
 
