@@ -138,7 +138,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             may_miss = any(part.table.has_missing() for part in (train, held_out) if part is not None)
             schema, engine = self._start(train, seed, with_mask=may_miss)
         encoded = self._encoded_for_training(schema, train.table)
-        judged = None if held_out is None else (self._encoded_for_training(schema, held_out.table), held_out.weight)
+        judged = None
+        if held_out is not None:  # a rare level of X may stand only in the rows set aside, which is no one's error
+            unknown = self.handle_unknown if X_val is not None else "missing"
+            judged = self._encoded_for_training(schema, held_out.table, unknown), held_out.weight
         shown = Shown.of(encoded, train.weight, is_all=True)
         offset = self._offset(schema, encoded, train.weight)
         plan = self._plan(len(train.table))
@@ -183,11 +186,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
         self._publish(engine, schema, history, shown, offset)
 
-    def _encoded_for_training(self, schema: TableSchema, table: Table) -> np.ndarray:
+    def _encoded_for_training(self, schema: TableSchema, table: Table, unknown: str | None = None) -> np.ndarray:
         """Encoded rows in float32, which the engine may take over."""
         if table.is_sparse:
             return schema.encode_sparse(table)
-        return schema.encode(table, np.float32, unknown=self.handle_unknown)
+        return schema.encode(table, np.float32, unknown=unknown or self.handle_unknown)
 
     def _held_out(
         self, train: Weighted, X_val: Any, sample_weight_val: Any, random_state: np.random.RandomState

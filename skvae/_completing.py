@@ -24,7 +24,7 @@ def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[n
         model.schema_.expect(model._engine.expectation(_open(model, table, blank), n_draws, _rounds(model)))
         for model in models
     ]
-    return models[0].schema_.point([np.mean(columns, axis=0) for columns in zip(*each, strict=True)])  # type: ignore[no-any-return]
+    return models[0].schema_.point([np.mean(columns, axis=0) for columns in zip(*each, strict=True)])
 
 
 def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:

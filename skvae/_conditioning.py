@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,10 +23,11 @@ class Given:
     It offers of a `Table` what `TableSchema.encode` reads.
     """
 
+    dtype: ClassVar[Any] = np.float64
+    is_frame: ClassVar[bool] = True
+
     columns: dict[int, list[Any]]
     n_rows: int
-    dtype: np.dtype = np.dtype(np.float64)
-    is_frame: bool = True
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -72,6 +73,8 @@ def read_given(given: Any, schema: TableSchema) -> Given:
             f"given must be a dict from columns to values or a data frame of partial rows. Got "
             f"{type(given).__name__} instead."
         )
+    if columns and not len(next(iter(columns.values()))):
+        raise ValueError("given is a frame without rows. Pass at least one, or leave given out.")
     if not columns:
         raise ValueError("given names no column. Pass at least one, as in given={'age': 40}, or leave given out.")
     place = {column.name: j for j, column in enumerate(schema.columns)}
@@ -94,8 +97,8 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
         other = [value for value in values if value is not None and value != fixed]
         if other:
             raise ValueError(
-                f"given asks for {other[0]!r} in column {column.name!r}, which was constant ({fixed!r}) in the training "
-                f"rows: the model knows no other value."
+                f"given asks for {other[0]!r} in column {column.name!r}, which was constant ({fixed!r}) in training: "
+                f"the model knows no other value."
             )
     elif column.levels is not None:
         known = column.levels.code_of()
@@ -140,5 +143,5 @@ def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:
             f"{n_draws} draws, so that rows drawn under it resemble one another or do not fit it well. Give fewer "
             f"columns, or values that are nearer to those of the training rows.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -47,7 +47,9 @@ def parts(vae: Any, table: Table) -> Parts:
     for rows in table.slices():
         encoded = vae._encode(rows)
         cells, rest = vae._engine.explain(encoded, vae.n_importance_samples)
-        columns.append(schema.by_column(cells + schema.log_jacobian(encoded)) - schema.surprise * schema.surprises(rows))
+        columns.append(
+            schema.by_column(cells + schema.log_jacobian(encoded)) - schema.surprise * schema.surprises(rows)
+        )
         latent.append(rest)
     return Parts(np.concatenate(columns), np.concatenate(latent))
 

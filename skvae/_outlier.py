@@ -449,7 +449,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
             cell is missing. For a frame, `shares` is a frame with the same columns.
         """
-        explanation = explain(self.estimators_, self._table(X), seed=0)
+        table = self._table(X)
+        explanation = explain(self.estimators_, table, seed=0)
         return explanation._replace(shares=frames.like(X, explanation.shares))
 
     def complete(self, X, *, n_cells=1):

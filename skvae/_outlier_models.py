@@ -32,7 +32,7 @@ def _epochs(steps: int, n: int) -> int:
 def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
     """For rows with outliers among them."""
     return [
-        _quiet(
+        VAETransformer(
             hidden_layer_sizes=(),
             marginals="normal",
             likelihood=partial(Gaussian, scale="column", min_scale=0.5),
@@ -40,14 +40,14 @@ def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
             max_iter=_epochs(500, n),
             **COMMON,
             **options,
-        )
+        )._without_warnings()
     ]
 
 
 def novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
     """For normal rows."""
     return [
-        _quiet(
+        VAETransformer(
             n_components=min(p, 20),
             hidden_layer_sizes=(128,),
             marginals=marginals,
@@ -56,16 +56,9 @@ def novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
             max_iter=_epochs(600, n),
             **COMMON,
             **options,
-        )
+        )._without_warnings()
         for marginals in ("linear", "normal")
     ]
-
-
-def _quiet(**parameters: Any) -> VAETransformer:
-    """A model that does not mind if the columns turn out to be independent."""
-    model = VAETransformer(**parameters)
-    model._warns_of_collapse = False
-    return model
 
 
 DEFAULT_MODELS: dict[bool, Callable[..., list[VAETransformer]]] = {False: contaminated_models, True: novelty_models}

@@ -122,7 +122,7 @@ def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
     means = np.where(observed, encoded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     standardised = [cell.kind in ("continuous", "positive") for cell in schema.cells]
     shift = np.where(observed.any(axis=0) & standardised, np.abs(means - schema.of_cells("mean", 0.0)), 0.0)
-    drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT)]
+    drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT).tolist()]
     if drifted:
         warnings.warn(
             f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "

@@ -88,8 +88,8 @@ class VAETransformer(BaseAutoencoder):
     atoms : "auto", list of columns or None, default="auto"
         Columns of real numbers in which single values may have a probability of their own, beside the density of the
         others: zeros of an income, a 40-hour week. In these columns a value is an atom if it holds at least 2 % of the
-        training rows that have one, 20 rows, and four times the median share of the four values on either side of it (the
-        last not in a column of at most 16 distinct values). "auto" is every column; None is none.
+        training rows that have one, 20 rows, and four times the median share of the four values on either side of it
+        (the last not in a column of at most 16 distinct values). "auto" is every column; None is none.
 
     bounds : {"training", None}, default="training"
         "training" keeps the numbers that `sample`, `inverse_transform` and `reconstruct` give within the range of the
@@ -251,9 +251,9 @@ class VAETransformer(BaseAutoencoder):
     distribution, for values unlike those of the training rows. The density of x counts du/dx.
 
     A column with atoms is a mixture: log p(x) is the log-probability of the atom that x is, or else that of being none
-    plus the log-density of x. Scores of tables that have atoms, counts or levels add log-probabilities and log-densities,
-    and compare with those of other models of the same kind only. A missing cell adds 0. With missing cells the
-    importance-weighted bound is the MIWAE bound [8]_.
+    plus the log-density of x. Scores of tables that have atoms, counts or levels add log-probabilities and
+    log-densities, and compare with those of other models of the same kind only. A missing cell adds 0. With missing
+    cells the importance-weighted bound is the MIWAE bound [8]_.
 
     With ``prior="aggregated"`` training rows score a little too high: each row's own posterior is a part of the
     prior. `lower_bound_` and `kl_per_component_` are those of training, under N(0, I). After `partial_fit` the prior
@@ -386,6 +386,11 @@ class VAETransformer(BaseAutoencoder):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    def _without_warnings(self) -> VAETransformer:
+        """The same, for a model that may well find its columns independent."""
+        self._warns_of_collapse = False
+        return self
 
     def posterior(self, X):
         """Mean and standard deviation of the approximate posterior q(z|x).
@@ -530,9 +535,9 @@ class VAETransformer(BaseAutoencoder):
             Whether to draw from p(x|z), which is what the model thinks rows look like; False gives E[x|z], which is
             smoother than any row (for pictures).
         missing : bool, default=True
-            Whether cells are missing as they were in training, if they were: each row gets the pattern of missing cells of
-            a training row drawn at random, whatever its values. Cells of `given` are never missing. With False every
-            cell has a value, except in columns in which fit saw none.
+            Whether cells are missing as they were in training, if they were: each row gets the pattern of missing cells
+            of a training row drawn at random, whatever its values. Cells of `given` are never missing. With False
+            every cell has a value, except in columns in which fit saw none.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
@@ -543,8 +548,8 @@ class VAETransformer(BaseAutoencoder):
         X : ndarray or data frame of shape (n_samples, n_features)
             In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
             rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
-            unless ``bounds=None``. The cells of `given` are exactly as given. With several rows given, ``n_samples`` rows
-            follow for each, in their order.
+            unless ``bounds=None``. The cells of `given` are exactly as given. With several rows given, ``n_samples``
+            rows follow for each, in their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
             condition is resampled from count, by Kish's formula; that number itself without a condition.

@@ -177,7 +177,7 @@ def _likelihood(
         )
     factory = known[likelihood] if isinstance(likelihood, str) else likelihood
     coded = frequencies is not None and any(shares is not None for shares in frequencies)
-    built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)  # type: ignore[call-arg]
+    built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)
     if not isinstance(built, Likelihood):
         raise TypeError(
             f"A likelihood factory must return a skvae.nn.likelihoods.Likelihood. Got {type(built).__name__} instead."

@@ -171,7 +171,7 @@ class Engine:
 
     def _width(self) -> int:
         """Numbers per row and draw in the widest layer."""
-        return max(*self.spec.hidden_layer_sizes, self.model.columns.n_outputs, self.spec.n_components)
+        return max(*self.spec.hidden_layer_sizes, int(self.model.columns.n_outputs), self.spec.n_components)
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
@@ -405,25 +405,27 @@ class VAEEngine(Engine):
                 parts.append(drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn))
             return torch.cat(parts).cpu().numpy()
 
-    def _completed(self, x: FloatArray, n_draws: int, rounds: int) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
+    def _completed(
+        self, x: FloatArray, n_draws: int, rounds: int
+    ) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
         """By chunks of rows: the model, the rows, draws z (S, b, k), weights (S, b), statistics given what is observed.
 
-        The first round draws z from q(z|x_observed), each further one from the posterior given the last completion of the
-        row; the draws are weighed by p(x_observed, z) / q(z).
+        The first round draws z from q(z|x_observed), each further one from the posterior given the last completion of
+        the row; the draws are weighed by p(x_observed, z) / q(z).
         """
         model, dtype = self._in_precision_of(x.astype(np.float64))
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
         for rows in self._chunks(x, dtype, n_draws):
             mean, log_std = model.posterior(rows.x, rows.observed)
-            for round_ in range(rounds):
-                if round_:
-                    guess = model.columns.point(statistics)
-                    full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
-                    mean, log_std = model.posterior(full)
+            for left in reversed(range(rounds)):
                 draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
                 w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
                 statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
+                if left:
+                    guess = model.columns.point(statistics)
+                    full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+                    mean, log_std = model.posterior(full)
             yield model, rows, draws.z, w, statistics
 
     def condition(
@@ -431,9 +433,10 @@ class VAEEngine(Engine):
     ) -> tuple[FloatArray, float]:
         """Draw codes given some cells of one row, by importance resampling in the latent space.
 
-        The first proposals come from the density of codes, the prior or that of `sample_latent`. Each further round proposes from the posteriors of rows that are completed
-        from the best draws so far (population Monte Carlo: Cappé et al. 2004), with the first mixed in so that no weight
-        is too large. At the end n draws are resampled by their weights p(x_observed | z) p(z) / proposal(z).
+        The first proposals come from the density of codes, the prior or that of `sample_latent`. Each further round
+        proposes from the posteriors of rows that are completed from the best draws so far (population Monte Carlo:
+        Cappé et al. 2004), with the first mixed in so that no weight is too large. At the end n draws are resampled by
+        their weights p(x_observed | z) p(z) / proposal(z).
 
         Parameters
         ----------

@@ -17,9 +17,9 @@ FEW = 16  # distinct values up to which a column is discrete, and no value needs
 def find_atoms(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
     """The atoms of a training column without missing cells, ascending.
 
-    A value is an atom if it holds at least SHARE of the weight, stands in at least ROWS rows, and holds PROMINENCE times
-    what its neighbours hold, so that a continuous column that was rounded has none. In a column of at most FEW distinct
-    values it need not stand out.
+    A value is an atom if it holds at least SHARE of the weight, stands in at least ROWS rows, and holds PROMINENCE
+    times what its neighbours hold, so that a continuous column that was rounded has none. In a column of at most FEW
+    distinct values it need not stand out.
     """
     distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     mass = np.bincount(inverse.ravel(), weights=weight) / weight.sum()

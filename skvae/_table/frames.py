@@ -197,6 +197,11 @@ def slice_of(frame: Any, rows: slice) -> Any:
     return frame[rows] if container_of(frame) == POLARS else frame.iloc[rows]
 
 
+def rows_at(frame: Any, index: NDArray[np.intp]) -> Any:
+    """A copy of some rows of a frame."""
+    return frame[index] if container_of(frame) == POLARS else frame.iloc[index]
+
+
 def missing(frame: Any, j: int) -> NDArray[np.bool_]:
     """Which cells of column j are missing."""
     if container_of(frame) == POLARS:
@@ -225,7 +230,7 @@ def to_frame(columns: Sequence[Any], container: str, formats: Sequence[Format]) 
 
 
 def _pandas_column(values: Any, fmt: Format) -> Any:
-    family, own = fmt.dtype.split(":", 1)
+    family, own = _told(fmt)
     if fmt.levels is not None and fmt.levels.categories is not None:
         categories = pd.Index(list(fmt.levels.categories), dtype=own)
         return pd.Series(pd.Categorical(values, categories=categories, ordered=fmt.levels.ordered))
@@ -238,9 +243,15 @@ def _pandas_column(values: Any, fmt: Format) -> Any:
     return pd.Series(column).astype(own)
 
 
+def _told(fmt: Format) -> tuple[str, Any]:
+    """A column's family and its own dtype, as pandas and polars call it."""
+    family, own = fmt.dtype.split(":", 1)
+    return family, own
+
+
 def _with_gaps(column: NDArray[np.floating], dtype: str) -> Any:
     """A boolean or integer column with missing cells: in its dtype where that has room for them, else as floats."""
-    own = dtype.split(":", 1)[1]
+    own: Any = dtype.split(":", 1)[1]
     if not (own[0].isupper() or own in ("boolean", "object") or "pyarrow" in own):
         return pd.Series(column)
     there = ~np.isnan(column)
@@ -253,7 +264,7 @@ def _polars_column(values: Any, fmt: Format) -> Any:
 
     family, own = fmt.dtype.split(":", 1)
     if fmt.levels is not None and fmt.levels.categories is not None:
-        dtype = polars.Enum(list(fmt.levels.categories)) if own.startswith("Enum") else polars.Categorical
+        dtype: Any = polars.Enum(list(fmt.levels.categories)) if own.startswith("Enum") else polars.Categorical
         return polars.Series(values, dtype=polars.String).cast(dtype)
     if fmt.levels is not None and family == "text":
         return polars.Series(values, dtype=polars.String)
@@ -264,7 +275,9 @@ def _polars_column(values: Any, fmt: Format) -> Any:
     if column.dtype.kind == "f" and family != "float":
         there = ~np.isnan(column)
         whole = polars.Series(_cast(np.where(there, column, 0.0), fmt.dtype)).cast(dtype)
-        return whole.zip_with(polars.Series(there), polars.Series([None], dtype=dtype).extend_constant(None, len(there) - 1))
+        return whole.zip_with(
+            polars.Series(there), polars.Series([None], dtype=dtype).extend_constant(None, len(there) - 1)
+        )
     return polars.Series(column).cast(dtype)
 
 
@@ -294,7 +307,11 @@ def columns_of(X: Any, kept: NDArray[np.bool_]) -> Any:
     container = container_of(X)
     if container == NUMPY:
         return X[:, kept]
-    return X.iloc[:, kept] if container == PANDAS else X.select([name for name, keep in zip(X.columns, kept, strict=True) if keep])
+    return (
+        X.iloc[:, kept]
+        if container == PANDAS
+        else X.select([name for name, keep in zip(X.columns, kept, strict=True) if keep])
+    )
 
 
 def beside(X: Any, flags: NDArray[np.bool_], names: Sequence[str]) -> Any:
@@ -322,7 +339,7 @@ def replaced(X: Any, restored: Any, where: NDArray[np.bool_]) -> Any:
             columns.append(series.zip_with(polars.Series(~where[:, j]), new) if where[:, j].any() else series)
         return polars.DataFrame(columns)
     out = X.copy()
-    for j in np.flatnonzero(where.any(axis=0)):
+    for j in np.flatnonzero(where.any(axis=0)).tolist():
         new = restored.iloc[:, j].set_axis(X.index)
         out.isetitem(j, _patched(X.iloc[:, j], where[:, j], new))
     return out

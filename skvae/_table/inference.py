@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     levels, frequencies = infer_levels(
         codes, values, weight, categories=categories, ordered=ordered, pools=kind == "categorical"
     )
-    told = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
+    told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
     if levels.n_codes < 2:
         return Column(**told, constant=0.0 if levels.n_codes else float("nan"))
     own = levels.encode(codes, values)
@@ -81,20 +82,22 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     values = table.numbers(j)
     used = ~np.isnan(values) & (weight > 0)
     values, weight = values[used].astype(np.float64), weight[used]
-    told = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind}
+    told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind}
     if len(values) == 0:
         accept(values, kind, table.names[j], ())
         return Column(**told, constant=float("nan"))
-    if np.ptp(values) <= ROUNDING * np.abs(values).max():
+    if np.ptp(values) <= (0.0 if table.dtypes[j].startswith("integer") else ROUNDING * np.abs(values).max()):
         accept(values, kind, table.names[j], ())
         return Column(**told, constant=float(values[0]))
-    if rules.bounded:
-        told |= {"low": float(values.min()), "high": float(values.max())}
-        told |= {"decimals": _decimals(thinned(values)) if kind in WITH_ATOMS else None}
     atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and kind in WITH_ATOMS else ()
     accept(values, kind, table.names[j], atoms)
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
+    if rules.bounded:
+        rest = values[~np.isin(values, atoms)] if atoms else values
+        rest = rest if len(rest) else values
+        told |= {"low": float(rest.min()), "high": float(rest.max())}
+        told |= {"decimals": _decimals(thinned(values)) if kind in WITH_ATOMS else None}
     return _scaled(values, weight, told, rules.marginals)
 
 
@@ -111,7 +114,7 @@ def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) ->
     return (rest / total, *(mass / total for mass in each))
 
 
-def _scaled(values: FloatArray, weight: FloatArray, told: dict, marginals: str) -> Column:  # type: ignore[type-arg]
+def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], marginals: str) -> Column:
     """Location, scale and what the encoder sees, of the values that are no atoms (of all where these are too few)."""
     kind = KINDS[told["kind"]]
     rest = ~np.isin(values, told.get("atoms", ()))

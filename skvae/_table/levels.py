@@ -104,8 +104,8 @@ def infer_levels(
         frequencies.append(float(mass[rare].sum()) / total)
     shares = mass[rare] / mass[rare].sum() if len(rare) else rare
     levels = Levels(
-        tuple(values[i] for i in kept),
-        tuple(values[i] for i in rare),
+        tuple(values[i] for i in kept.tolist()),
+        tuple(values[i] for i in rare.tolist()),
         tuple(shares.tolist()),
         categories,
         ordered,

@@ -6,6 +6,7 @@ i-th), which is a category, and the value, which counts only where the part is 0
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -38,12 +39,12 @@ class Cell(NamedTuple):
 class Column:
     """One column.
 
-    `location` and `scale` (data units, or those of their logarithm) standardise it; `centre` and `width` (encoded units)
-    are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value is mapped
-    through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values that a
-    number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers are kept
-    from `low` to `high`; draws are rounded to `decimals`. A constant column stands outside the model: `constant` is its value or code, NaN if no
-    value was ever observed.
+    `location` and `scale` (data units, or those of their logarithm) standardise it; `centre` and `width` (encoded
+    units) are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value
+    is mapped through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values
+    that a number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers are
+    kept from `low` to `high`; draws are rounded to `decimals`. A constant column stands outside the model: `constant` is
+    its value or code, NaN if no value was ever observed.
     """
 
     name: Hashable
@@ -67,7 +68,8 @@ class Column:
     def is_plain(self) -> bool:
         """Whether encoding is (x - location) / scale and no more."""
         kind = KINDS[self.kind]
-        return self.constant is None and not (kind.is_log or kind.is_coded or self.atoms or self.normal_scores)
+        mapped = kind.is_log or kind.is_coded or bool(self.atoms) or self.normal_scores is not None
+        return self.constant is None and not mapped
 
     def decode(self, cells: FloatArray) -> FloatArray:
         """From encoded units to data units (codes stay codes), atoms left aside, within the bounds."""
@@ -76,7 +78,8 @@ class Column:
         with np.errstate(over="ignore"):
             values = cells * self.scale + self.location
             values = np.exp(values) if KINDS[self.kind].is_log else values
-        return np.clip(values, self.low, self.high)
+        within: FloatArray = np.clip(values, self.low, self.high)
+        return within
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,8 @@ class TableSchema:
         for j, column in enumerate(self.columns):
             if column.constant is not None and not np.isnan(column.constant) and column.levels is None:
                 value = table.numbers(j)
-                out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > 1e-6 * abs(column.constant))
+                slack = 0.0 if column.dtype.startswith("integer") else 1e-6 * abs(column.constant)
+                out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
         return out
 
     @property
@@ -270,7 +274,7 @@ class TableSchema:
     def _spans(self) -> list[slice]:
         """Where the statistics of each cell stand among those of all: one mean, or one probability per code."""
         edges = np.cumsum([0] + [max(cell.n_codes, 1) for cell in self.cells])
-        return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
     def expect(self, statistics: FloatArray) -> list[FloatArray]:
         """The expectation of each column in data units: (n,) for numbers, (n, n_codes) probabilities for levels.

@@ -74,7 +74,9 @@ class Table:
             yield self
             return
         for start in range(0, len(self), size):
-            yield self.take(slice(start, start + size))
+            part = self.take(slice(start, start + size))
+            # A frame's rows are copied here: each of its columns would else be read whole for every part.
+            yield part if part.index is None else replace(part, X=frames.rows_at(self.X, part.index), index=None)
 
     def numbers(self, j: int) -> FloatArray:
         """Column j, NaN where missing; float64 unless X is an array of float32."""
@@ -110,7 +112,9 @@ class Table:
                 f"likelihood={{{self.names[j]!r}: 'categorical'}}",
             }
             way = ways.get(family, "choose the likelihood 'categorical' or 'ordinal' for it, or leave it to 'auto'")
-            raise frames.not_a_number(self.names[j], self.dtypes[j].split(":", 1)[1] if family == "text" else family, way)
+            raise frames.not_a_number(
+                self.names[j], self.dtypes[j].split(":", 1)[1] if family == "text" else family, way
+            )
 
     def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
         """Column j as codes (-1 where missing) under a list of values, and whether its dtype declares that list."""
@@ -118,10 +122,10 @@ class Table:
             codes, values, declared = frames.labels(self.X, j)
             return self._rows(codes), values, declared
         column = self.X[:, j]
-        values = np.unique(column[~np.isnan(column)])
-        codes = np.searchsorted(values, column)
+        levels = np.unique(column[~np.isnan(column)])
+        codes = np.searchsorted(levels, column)
         codes[np.isnan(column)] = -1
-        return codes, values.tolist(), False
+        return codes, levels.tolist(), False
 
     def has_missing(self) -> bool:
         """Whether any cell is missing."""
@@ -136,7 +140,8 @@ class Table:
         if self.is_sparse:
             return np.zeros(self.X.shape, dtype=bool)
         if not self.is_frame:
-            return np.isnan(self.X)
+            holes: NDArray[np.bool_] = np.isnan(self.X)
+            return holes
         return np.column_stack([self._rows(frames.missing(self.X, j)) for j in range(len(self.names))])
 
     def _rows(self, column: NDArray[Any]) -> NDArray[Any]:

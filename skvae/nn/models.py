@@ -28,6 +28,13 @@ class Draws(NamedTuple):
     log_likelihood: Tensor  # (S, b)
 
 
+def _widths(likelihood: Likelihood, n_columns: int) -> Tensor:
+    """How many statistics `expected` gives of each column: one per level, or one."""
+    n_levels: Any = likelihood.n_levels if likelihood.needs_frequencies else torch.ones(n_columns, dtype=torch.long)
+    widths: Tensor = n_levels
+    return widths
+
+
 class ColumnBlocks(nn.Module):
     """Likelihoods over blocks of columns, reading one long decoder output.
 
@@ -46,9 +53,7 @@ class ColumnBlocks(nn.Module):
     arrange: Tensor
     is_code: Tensor
 
-    def __init__(
-        self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()
-    ) -> None:
+    def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
         self.likelihoods = nn.ModuleList(likelihood for likelihood, _ in blocks)
         self.sizes = [likelihood.n_outputs for likelihood, _ in blocks]
@@ -58,16 +63,13 @@ class ColumnBlocks(nn.Module):
         self.counts = [len(columns) for _, columns in blocks]
         self.register_buffer("values", torch.tensor([value for value, _ in gates], dtype=torch.long))
         self.register_buffer("parts_of_values", torch.tensor([part for _, part in gates], dtype=torch.long))
-        by_block = [
-            likelihood.n_levels if likelihood.needs_frequencies else torch.ones(len(columns), dtype=torch.long)
-            for likelihood, columns in blocks
-        ]
+        by_block = [_widths(likelihood, len(columns)) for likelihood, columns in blocks]
         self.n_statistics = [int(widths.sum()) for widths in by_block]
         widths = torch.cat(by_block)  # statistics per column, in block order
         starts = torch.cumsum(widths, 0) - widths
         coded = torch.cat([torch.full((len(c),), lik.kind in CODED) for lik, c in blocks])
         self.register_buffer("is_code", coded[self.scatter])
-        order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter]
+        order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter.tolist()]
         self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns
 
     @property

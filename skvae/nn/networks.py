@@ -84,8 +84,8 @@ class InputEncoding(nn.Module):
 class TableEncoding(nn.Module):
     """What the encoder sees of a row that holds more than real numbers: numbers, then categories.
 
-    Numbers and counts (as log(1 + x)) go through an `InputEncoding`. A category becomes one indicator per code, or, where
-    it has more than ONE_HOT codes, a learned embedding. A missing category is all zeros.
+    Numbers and counts (as log(1 + x)) go through an `InputEncoding`. A category becomes one indicator per code, or,
+    where it has more than ONE_HOT codes, a learned embedding. A missing category is all zeros.
 
     Parameters
     ----------
