@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -45,12 +45,26 @@ class Given:
         codes = [known.index(value) if value is not None else -1 for value in values]
         return np.array(codes, dtype=np.intp), known, False
 
-    def is_given(self, p: int) -> np.ndarray:
-        """Which cells of p columns are not left open, shape (n, p)."""
-        out = np.zeros((self.n_rows, p), dtype=bool)
-        for j, values in self.columns.items():
-            out[:, j] = [value is not None for value in values]
-        return out
+
+class Condition(NamedTuple):
+    """What each of the rows to draw must be like: `n_each` rows in turn for each partial row given."""
+
+    cells: np.ndarray  # (n, n_cells), encoded, NaN where left open
+    values: np.ndarray  # (n, p), values and codes, NaN where left open
+    fixed: np.ndarray  # (n, p), bool: where not left open
+    n_each: int
+
+    @classmethod
+    def read(cls, given: Any, schema: TableSchema, n_each: int) -> Condition:
+        """From what the user gave; errors as in `read_given`."""
+        partial = read_given(given, schema)
+        cells = schema.encode(partial)  # type: ignore[arg-type]
+        values = np.full((len(partial), len(schema.columns)), np.nan)
+        for j in partial.columns:
+            levels = schema.columns[j].levels
+            values[:, j] = partial.numbers(j) if levels is None else levels.encode(*partial.labels(j)[:2])
+        cells, values = np.repeat(cells, n_each, axis=0), np.repeat(values, n_each, axis=0)
+        return cls(cells, values, ~np.isnan(values), n_each)
 
 
 def read_given(given: Any, schema: TableSchema) -> Given:
@@ -123,14 +137,6 @@ def _number(value: Any, name: Any) -> float:
     if not np.isfinite(number):
         raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {name!r}.")
     return number
-
-
-def exact(values: np.ndarray, given: Given, schema: TableSchema, row: int) -> np.ndarray:
-    """Drawn values and codes, (n, p), with the given numbers in place of what encoding and back made of them."""
-    for j, asked in given.columns.items():
-        if asked[row] is not None and schema.columns[j].levels is None:
-            values[:, j] = asked[row]
-    return values
 
 
 def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:

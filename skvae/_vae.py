@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder, Shown
-from skvae._conditioning import exact, read_given, warn_if_out_of_reach
+from skvae._conditioning import Condition, warn_if_out_of_reach
 from skvae._engine.engine import VAEEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
@@ -535,9 +535,9 @@ class VAETransformer(BaseAutoencoder):
             Whether to draw from p(x|z), which is what the model thinks rows look like; False gives E[x|z], which is
             smoother than any row (for pictures).
         missing : bool, default=True
-            Whether cells are missing as they were in training, if they were: each row gets the pattern of missing cells
-            of a training row drawn at random, whatever its values. Cells of `given` are never missing. With False
-            every cell has a value, except in columns in which fit saw none.
+            Whether cells are missing as they were in training, if they were: each row has the same cells missing as a
+            training row whose code is like its own, one of 2,048 at most. Cells of `given` are never missing. With
+            False, and without `noise`, every cell has a value, except in columns in which fit saw none.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
@@ -569,42 +569,41 @@ class VAETransformer(BaseAutoencoder):
         """
         random_state = check_random_state(random_state)
         if given is None:
-            z = self.sample_latent(n_samples, codes=codes, random_state=random_state)
-            values = self._drawn(z, noise, random_state)
-            fixed, sizes = np.zeros(values.shape, dtype=bool), np.array([float(n_samples)])
+            z, condition = self.sample_latent(n_samples, codes=codes, random_state=random_state), None
+            sizes = np.array([float(n_samples)])
         else:
-            values, fixed, sizes = self._sample_given(n_samples, given, codes, noise, random_state)
-        if missing and self.schema_.gaps is not None:
-            values[self.schema_.gaps.draw(*values.shape, random_state) & ~fixed] = np.nan
+            check_is_fitted(self)
+            condition = Condition.read(given, self.schema_, check_n_samples(n_samples))
+            z, sizes = self._conditioned(condition, codes, random_state)
+        values = self._drawn(z, noise, random_state, condition)
+        if missing and noise:
+            holes = self.schema_.columns_of(self._engine.missing_like(z, int(random_state.randint(MAX_SEED))))
+            values[holes if condition is None else holes & ~condition.fixed] = np.nan
         rows = self.schema_.restore(values, random_state if noise else None)
         return (rows, sizes) if return_ess else rows
 
-    def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: np.ndarray | None = None) -> np.ndarray:
-        """Values and codes (n, p) given latent codes, with the cells that an encoded condition (1, n_cells) fixes."""
-        if not noise and condition is None:
+    def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: Condition | None = None) -> np.ndarray:
+        """Values and codes (n, p) given latent codes, and a condition where there is one."""
+        if condition is None and not noise:
             return self._decoded(z)
         cells = self._engine.sample(z, int(random_state.randint(MAX_SEED)), noise=noise)
-        if condition is not None:
-            cells = np.where(np.isnan(condition), cells, condition)
-        return self.schema_.decode(cells)
+        if condition is None:
+            return self.schema_.decode(cells)
+        values = self.schema_.decode(np.where(np.isnan(condition.cells), cells, condition.cells))
+        return np.where(condition.fixed, condition.values, values)
 
-    def _sample_given(
-        self, n_samples: int, given: Any, codes: str, noise: bool, random_state: Any
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and codes under each of the conditions, which of them are given, and effective sample sizes."""
-        check_is_fitted(self)
-        n, partial = check_n_samples(n_samples), read_given(given, self.schema_)
-        conditions = self.schema_.encode(partial)
+    def _conditioned(self, condition: Condition, codes: str, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Codes under a condition and, for each of its rows, their effective sample size."""
+        n, aggregated = condition.n_each, self._aggregates(codes)
         n_draws = max(CONDITION_DRAWS, 4 * n)
-        parts, sizes = [], []
-        for i, condition in enumerate(conditions[:, np.newaxis]):
-            seed = int(random_state.randint(MAX_SEED))
-            z, size = self._engine.condition(condition, n, n_draws, seed, aggregated=self._aggregates(codes))
-            parts.append(exact(self._drawn(z, noise, random_state, condition), partial, self.schema_, i))
-            sizes.append(size)
+        seeds = random_state.randint(MAX_SEED, size=len(condition.cells) // n)
+        each = [
+            self._engine.condition(row[np.newaxis], n, n_draws, int(seed), aggregated=aggregated)
+            for row, seed in zip(condition.cells[::n], seeds, strict=True)
+        ]
+        z, sizes = zip(*each, strict=True)
         warn_if_out_of_reach(np.array(sizes), n_draws)
-        values = np.concatenate(parts)
-        return values, np.repeat(partial.is_given(values.shape[1]), n, axis=0), np.array(sizes)
+        return np.concatenate(z), np.array(sizes)
 
     def sample_latent(self, n_samples=1, *, codes="auto", random_state=None):
         """Draw codes.

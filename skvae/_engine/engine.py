@@ -284,6 +284,7 @@ class VAEEngine(Engine):
         return model
 
     codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
+    holes: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which of their cells were missing
 
     def _width(self) -> int:
         return max(super()._width(), int(self.model.prior.n_modes))
@@ -296,16 +297,22 @@ class VAEEngine(Engine):
             posteriors = (*self.model.posterior(rows.x, rows.observed), log_weight)
         part = evenly(x, EXEMPLARS)
         self.model.prior.settle(*(tensor[part] for tensor in posteriors))
-        self.codes = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors)) if keep_codes else None
+        own = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors))
+        self.codes = own if keep_codes else None
+        few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
+        self.holes = None if rows.observed is None else (few, np.isnan(x[part]))
         self._precise = None
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"codes": None if self.codes is None else tuple(self.codes)}
+        return super().state() | {"codes": self.codes and tuple(self.codes), "holes": self.holes}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: str) -> Self:
         engine = super().from_state(state, device)
-        engine.codes = None if state["codes"] is None else Posteriors(*map(np.array, state["codes"]))
+        engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
+        if state["holes"] is not None:
+            posteriors, missing = state["holes"]
+            engine.holes = Posteriors(*map(np.array, posteriors)), np.array(missing)
         return engine
 
     @staticmethod
@@ -522,17 +529,40 @@ class VAEEngine(Engine):
             z: FloatArray = self._latent(aggregated).sample(n, generator(seed, self.device)).cpu().numpy()
         return self._outward(z)
 
+    def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
+        """Cells to be missing in rows with these codes, (n, n_cells): those of a training row that each may come from.
+
+        The row is drawn with probability q(z|x_i) / sum_j q(z|x_j).
+        """
+        if self.holes is None:
+            return np.zeros((len(z), len(self.spec.centre)), dtype=bool)
+        posteriors, missing = self.holes
+        density = self._mixture(posteriors)
+        stream, drawn = generator(seed, self.device), []
+        with torch.inference_mode():
+            for part in torch.tensor(self._inward(z), device=self.device).split(
+                chunk_size(1, len(missing), self.device)
+            ):
+                shares = torch.softmax(density.log_modes(part.to(density.means.dtype)), -1)
+                drawn.append(torch.multinomial(shares, 1, generator=stream)[:, 0].cpu().numpy())
+        rows: NDArray[np.bool_] = missing[np.concatenate(drawn)]
+        return rows
+
+    def _mixture(self, posteriors: Posteriors) -> AggregatedPosterior:
+        """The mean of these posteriors, as a density."""
+        _, dtype = self._in_precision_of(np.empty(0))
+        density = AggregatedPosterior(self.spec.n_components)
+        density.settle(*(torch.tensor(array, dtype=dtype, device=self.device) for array in posteriors))
+        return density
+
     def _latent(self, aggregated: bool, most: int = SHOWN_ROWS) -> Prior:
         """The density of codes to draw from: the prior, or the mean of at most so many of the posteriors kept."""
-        model, dtype = self._in_precision_of(np.empty(0))
         if not aggregated:
-            prior: Prior = model.prior
+            prior: Prior = self._in_precision_of(np.empty(0))[0].prior
             return prior
         assert self.codes is not None, "settle keeps the codes"
         part = evenly(self.codes.mean, most)
-        density = AggregatedPosterior(self.spec.n_components)
-        density.settle(*(torch.tensor(array[part], dtype=dtype, device=self.device) for array in self.codes))
-        return density
+        return self._mixture(Posteriors(*(array[part] for array in self.codes)))
 
     def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
         """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from skvae._table.atoms import find_atoms
-from skvae._table.gaps import find_gaps
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
@@ -56,7 +55,7 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
         _coded(table, j, weight, kind) if KINDS[kind].is_coded else _number(table, j, weight, kind, rules)
         for j, kind in enumerate(kinds)
     )
-    return TableSchema(table.container, columns, int(np.count_nonzero(weight)), find_gaps(table, weight))
+    return TableSchema(table.container, columns, int(np.count_nonzero(weight)))
 
 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from skvae._table import frames
 from skvae._table.atoms import part_of
-from skvae._table.gaps import Gaps
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
@@ -84,12 +83,11 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """All columns of a table, its container, the number of training rows, and which of their cells were missing."""
+    """All columns of a table, its container, and the number of training rows."""
 
     container: str
     columns: tuple[Column, ...]
     n_rows: int
-    gaps: Gaps | None = None
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
@@ -130,6 +128,13 @@ class TableSchema:
         out = np.zeros((len(cells), len(self.columns)), dtype=cells.dtype)
         for i, cell in enumerate(self.cells):
             out[:, cell.column] += cells[:, i]
+        return out
+
+    def columns_of(self, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which columns have a cell among these, (n, n_cells) -> (n, p)."""
+        out = np.zeros((len(cells), len(self.columns)), dtype=bool)
+        for i, cell in enumerate(self.cells):
+            out[:, cell.column] |= cells[:, i]
         return out
 
     # -- into the model ------------------------------------------------------------------------------------------------
@@ -329,14 +334,12 @@ class TableSchema:
             "container": self.container,
             "columns": [_plain(column) for column in self.columns],
             "n_rows": self.n_rows,
-            "gaps": None if self.gaps is None else tuple(self.gaps),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
-        gaps = None if data["gaps"] is None else Gaps(*_tuples(data["gaps"]))
-        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"], gaps)
+        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"])
 
 
 def accept(values: FloatArray, kind: str, name: Hashable, atoms: tuple[float, ...]) -> None:

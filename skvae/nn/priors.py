@@ -103,12 +103,16 @@ class Mixture(Prior):
         return len(self.means)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        # The quadratic form of every mode at once, expanded so that it costs two matrix products: (..., C).
+        return torch.logsumexp(self.log_modes(z), dim=-1)
+
+    def log_modes(self, z: Tensor) -> Tensor:
+        """Log of each mode's share times its density, shape (..., C)."""
+        # The quadratic form of every mode at once, expanded so that it costs two matrix products.
         precision = torch.exp(-2.0 * self.log_stds)
         scaled = self.means * precision
         constant = (self.means * scaled).sum(-1) + 2.0 * self.log_stds.sum(-1) + z.shape[-1] * LOG_2PI
         quadratic = z.square() @ precision.T - 2.0 * (z @ scaled.T) + constant
-        return torch.logsumexp(torch.log_softmax(self.logits, 0) - 0.5 * quadratic, dim=-1)
+        return torch.log_softmax(self.logits, 0) - 0.5 * quadratic
 
     def marginal_log_prob(self, z: Tensor) -> Tensor:
         u = (z.unsqueeze(-2) - self.means) * torch.exp(-self.log_stds)  # (..., C, k)
