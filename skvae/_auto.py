@@ -30,9 +30,11 @@ CODED = ("category", "ordered")  # families that a likelihood given for all colu
 FOR_CODES = ("categorical", "ordinal")  # ... unless it is one of these
 
 
-def components(n_components: str | int, n_features: int) -> int:
-    """Half the columns, from 2 to 10, where "auto"."""
-    return max(2, min(10, n_features // 2)) if n_components == "auto" else int(n_components)
+def components(n_components: str | int, n_features: int, n_levels: int = 0) -> int:
+    """Where "auto": half the columns, from 2 to 10; with `n_levels` levels in all, half the columns and levels, to 16."""
+    if n_components != "auto":
+        return int(n_components)
+    return max(2, min(16, (n_features + n_levels) // 2)) if n_levels else max(2, min(10, n_features // 2))
 
 
 def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tuple[int, int]:

@@ -26,7 +26,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Size of the code. "auto" is half the number of columns, but at least 2 and at most 10.
+        Size of the code. "auto" is half the number of columns, but at least 2 and at most 10; of a table
+        with categories half the number of its columns and levels, but at most 16.
 
     hidden_layer_sizes : int or array-like of int, default=(128, 64)
         Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear

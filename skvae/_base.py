@@ -228,7 +228,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             width=schema.of_cells("width", 1.0),
             mean=schema.of_cells("mean", 0.0),
             blocks=blocks_of(by_cell),
-            n_components=components(self.n_components, len(table.names)),
+            n_components=components(self.n_components, len(table.names), schema.n_levels),
             hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             with_mask=with_mask,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -116,7 +116,7 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
             )
     elif column.levels is not None:
         known = column.levels.code_of()
-        new = [value for value in values if value is not None and value not in known]
+        new = [value for value in values if value is not None and not (isinstance(value, Hashable) and value in known)]
         if new:
             levels = ", ".join(repr(level) for level in list(known)[:10])
             raise ValueError(
@@ -126,12 +126,16 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
     else:
         there = np.array([value for value in values if value is not None], dtype=np.float64)
         KINDS[column.kind].accept(there[~np.isin(there, column.atoms)], column.name)
+        broken = there[there != np.rint(there)] if column.dtype.startswith(("bool", "integer")) else there[:0]
+        if len(broken) and schema.container != frames.NUMPY:
+            kind = column.dtype.split(":", 1)[1]
+            raise ValueError(f"given asks for {broken[0]!r} in column {column.name!r}, which is of dtype {kind}.")
     return values
 
 
 def _number(value: Any, name: Any) -> float:
     try:
-        number = float(value)
+        number = np.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):

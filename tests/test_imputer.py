@@ -288,7 +288,7 @@ def test_a_row_of_nothing_gets_the_mode(of_categories):
     assert of_categories.transform(nothing)["level"][0] == "a"
     drawn = of_categories.draw(pd.concat([nothing] * 500, ignore_index=True), 1, random_state=0)[0]
     assert 0.28 < (drawn["level"] == "b").mean() < 0.48
-    assert 0.4 < (drawn["x"] > 0.0).mean() < 0.6
+    assert 0.35 < (drawn["x"] > 0.0).mean() < 0.65
 
 
 def test_rows_that_all_miss_something_work():

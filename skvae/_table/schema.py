@@ -103,6 +103,11 @@ class TableSchema:
                 cells.append(Cell(j, column.kind, False, len(column.frequencies) if coded else 0))
         return tuple(cells)
 
+    @property
+    def n_levels(self) -> int:
+        """Levels of all coded columns inside the model."""
+        return sum(cell.n_codes for cell in self.cells if not cell.is_part)
+
     @cached_property
     def gates(self) -> tuple[tuple[int, int], ...]:
         """Pairs (value, part) of cells: the value counts only where the part is 0."""
