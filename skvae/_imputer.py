@@ -196,7 +196,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _models(self, table: Table) -> list[VAETransformer]:
         if self.estimator is None:
-            return default_models(len(table), len(table.names), device=self.device, verbose=self.verbose)
+            return default_models(table, device=self.device, verbose=self.verbose)
         models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
         if not models or not all(isinstance(model, VAETransformer) for model in models):
             kinds = [type(model).__name__ for model in models]
