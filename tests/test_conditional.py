@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from skvae import VAETransformer
+from skvae.nn.likelihoods import Gaussian
 from tests.test_imputer import category_rows
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "early_stopping": False, "device": "cpu"}
@@ -31,7 +33,8 @@ def linear():
     """A model that has learned one factor of three columns, as arrays."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(800, 1)) * LOADINGS + NOISE * rng.normal(size=(800, 3))
-    model = light(n_components=1, likelihood="gaussian", hidden_layer_sizes=(), max_iter=60, alpha=0.0, bounds=None)
+    likelihood = partial(Gaussian, scale="column")
+    model = light(n_components=1, likelihood=likelihood, hidden_layer_sizes=(), max_iter=60, alpha=0.0, bounds=None)
     return model.fit(X)
 
 
