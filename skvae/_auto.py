@@ -31,7 +31,7 @@ FOR_CODES = ("categorical", "ordinal")  # ... unless it is one of these
 
 
 def components(n_components: str | int, n_features: int, n_levels: int = 0) -> int:
-    """Where "auto": half the columns, from 2 to 10; with `n_levels` levels in all, half the columns and levels, to 16."""
+    """Where "auto": half the columns, from 2 to 10; where there are levels, half the columns and levels, to 16."""
     if n_components != "auto":
         return int(n_components)
     return max(2, min(16, (n_features + n_levels) // 2)) if n_levels else max(2, min(10, n_features // 2))

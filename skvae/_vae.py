@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder, Shown
 from skvae._conditioning import Condition, warn_if_out_of_reach
-from skvae._engine.engine import VAEEngine
+from skvae._engine.vae import VAEEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 from skvae._table.tables import SLICE_CELLS, Table

@@ -174,7 +174,7 @@ FAULTS = (
     ),
     Fault(
         "empty rows not scored 0",
-        "_engine/engine.py",
+        "_engine/scoring.py",
         "return values if rows.observed is None else values.where(rows.observed.any(-1), 0.0)",
         "return values",
         (ENGINE,),
@@ -219,7 +219,7 @@ FAULTS = (
     ),
     Fault(
         "latent part of a score dropped",
-        "_engine/engine.py",
+        "_engine/scoring.py",
         "rest = (w * (log_ratio - log_w)).sum(0) - math.log(n_draws)",
         "rest = torch.zeros_like(log_w[0])",
         (f"{ENGINE}::test_parts_add_up_to_the_log_likelihood",),
@@ -268,7 +268,7 @@ FAULTS = (
     ),
     Fault(
         "aggregated prior stays settled in training",
-        "_engine/engine.py",
+        "_engine/scoring.py",
         "model.prior.unsettle()",
         "pass",
         (f"{ENGINE}::test_training_goes_on_with_the_prior_that_was_trained",),

@@ -13,7 +13,7 @@ from numpydoc.docscrape import NumpyDocString
 
 import skvae
 from skvae import _auto, _outlier, _outlier_models, _vae
-from skvae._engine import engine, runtime
+from skvae._engine import engine, runtime, vae
 from skvae.nn import likelihoods, priors
 
 USER_GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
@@ -84,7 +84,7 @@ def test_constants_of_the_vae_are_stated():
 
 def test_rows_of_the_aggregated_prior_are_stated():
     doc = {e.name: " ".join(e.desc) for e in NumpyDocString(inspect.getdoc(skvae.VAETransformer))["Parameters"]}
-    assert f"at most {engine.EXEMPLARS:,}, evenly spaced" in doc["prior"]
+    assert f"at most {vae.EXEMPLARS:,}, evenly spaced" in doc["prior"]
 
 
 def test_numbers_of_the_detector_are_stated():

@@ -8,8 +8,9 @@ import torch
 
 from skvae._engine.batches import Rows
 from skvae._engine.build import CORRUPTIONS, ModelSpec, build_autoencoder, build_vae, kinds_of
-from skvae._engine.engine import AutoencoderEngine, VAEEngine
+from skvae._engine.engine import AutoencoderEngine
 from skvae._engine.training import Plan
+from skvae._engine.vae import VAEEngine
 from skvae.nn.likelihoods import Gaussian, StudentT
 from skvae.nn.objectives import Bound
 
@@ -330,10 +331,10 @@ def test_settled_prior_is_made_of_the_rows_posteriors():
 
 
 def test_prior_settles_on_a_bounded_number_of_rows_spread_over_all(monkeypatch):
-    monkeypatch.setattr("skvae._engine.engine.EXEMPLARS", 10)
+    monkeypatch.setattr("skvae._engine.vae.EXEMPLARS", 10)
     x = table(95)
     one = aggregated(x)
-    monkeypatch.setattr("skvae._engine.engine.evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
+    monkeypatch.setattr("skvae._engine.vae.evenly", lambda rows, most: slice(None, None, -(-len(rows) // most)))
     one.settle(x, None, keep_codes=False)
     assert one.model.prior.n_modes == 10
     np.testing.assert_allclose(one.model.prior.means, one.posterior(x[::10].astype(np.float32))[0], atol=1e-6)

@@ -1,0 +1,143 @@
+"""The engine of a variational autoencoder: its objective, its densities, and what they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvae._engine.batches import Rows
+from skvae._engine.build import vae_bound
+from skvae._engine.engine import Engine, FloatArray, evenly
+from skvae._engine.runtime import normal_quasi_draws
+from skvae._engine.training import RowBound, mean_bound
+from skvae.nn.models import Draws
+from skvae.nn.objectives import log_mean_exp
+
+KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
+
+
+def _zero_where_empty(values: Tensor, rows: Rows) -> Tensor:
+    """The values, 0 for rows that have no observed cell."""
+    return values if rows.observed is None else values.where(rows.observed.any(-1), 0.0)
+
+
+class ScoringEngine(Engine):
+    """A variational autoencoder that scores rows."""
+
+    family = "vae"
+
+    def _trainable(self) -> Any:
+        model = super()._trainable()
+        model.prior.unsettle()
+        return model
+
+    def _width(self) -> int:
+        return max(super()._width(), int(self.model.prior.n_modes))
+
+    @staticmethod
+    def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
+        """The bound on log p(x) of that name."""
+        return partial(vae_bound, objective=name, n_draws=n_draws, free_bits=free_bits)
+
+    def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of q(z|x), each of shape (n, k)."""
+        model, dtype = self._in_precision_of(x)
+        with torch.inference_mode():
+            pairs = [model.posterior(rows.x, rows.observed) for rows in self._chunks(x, dtype)]
+            mean = torch.cat([mean for mean, _ in pairs]).cpu().numpy()
+            std = torch.cat([log_std for _, log_std in pairs]).exp().cpu().numpy()
+        return self._outward(mean), np.abs(self._outward(std))
+
+    def log_likelihood(self, x: FloatArray, n_draws: int) -> NDArray[np.float64]:
+        """Importance-weighted estimate of log p(x_observed) per row, shape (n,), in float64.
+
+        The same `n_draws` quasi-random points serve every row, so that a row's score depends on nothing but the row; a
+        row with no observed cell scores 0.
+        """
+        scores = []
+        with torch.inference_mode():
+            for _, rows, draws, log_ratio in self._weighed(x, n_draws):
+                scores.append(_zero_where_empty(log_mean_exp(draws.log_likelihood + log_ratio), rows))
+        return torch.cat(scores).double().cpu().numpy()
+
+    def _weighed(self, x: FloatArray, n_draws: int) -> Iterator[tuple[Any, Rows, Draws, Tensor]]:
+        """By chunks of rows: the model, the rows, their draws, and log p(z) - log q(z|x) of each draw, (S, b)."""
+        model, dtype = self._in_precision_of(x.astype(np.float64))
+        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)  # (S, 1, k)
+        for rows in self._chunks(x, dtype, n_draws):
+            draws = model.draw(rows.x, rows.observed, eps)
+            yield model, rows, draws, model.log_prior_over_posterior(draws)
+
+    def sampling_error(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Standard error (nats) of `log_likelihood` and the effective sample size of its draws, each of shape (n,).
+
+        With normalised weights w the size is 1 / sum w^2 (Kish 1965), the error that of a log of a mean by the delta
+        method, sqrt(sum w^2 - 1 / S).
+        """
+        concentration = []
+        with torch.inference_mode():
+            for _, _, draws, log_ratio in self._weighed(x, n_draws):
+                concentration.append(torch.softmax(draws.log_likelihood + log_ratio, 0).square().sum(0))
+        squares: NDArray[np.float64] = torch.cat(concentration).double().cpu().numpy()
+        return np.sqrt(np.maximum(squares - 1.0 / n_draws, 0.0)), 1.0 / squares
+
+    def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The parts of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,).
+
+        With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -
+        (sum w log w + log S): the columns' parts are the terms of the first sum, the latent part is the rest.
+        """
+        columns, latent = [], []
+        with torch.inference_mode():
+            for model, rows, draws, log_ratio in self._weighed(x, n_draws):
+                log_w = torch.log_softmax(draws.log_likelihood + log_ratio, 0)  # (S, b)
+                w = log_w.exp()
+                cells = model.columns.log_prob(model.decode(draws.z), rows.x)  # (S, b, p)
+                cells = cells if rows.observed is None else cells * rows.observed
+                columns.append((w.unsqueeze(-1) * cells).sum(0))
+                rest = (w * (log_ratio - log_w)).sum(0) - math.log(n_draws)
+                latent.append(_zero_where_empty(rest, rows))
+        return torch.cat(columns).double().cpu().numpy(), torch.cat(latent).double().cpu().numpy()
+
+    def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
+        """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
+        part = evenly(x)
+        x = x[part].astype(np.float64)
+        model, dtype = self._in_precision_of(x)
+        points = normal_quasi_draws(KL_DRAWS, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
+        with torch.inference_mode():
+            parts = [
+                model.kl_per_component(*model.posterior(rows.x, rows.observed), eps)
+                for rows in self._chunks(x, dtype, KL_DRAWS)
+            ]
+            kl = torch.cat(parts).double().cpu().numpy()
+        weight = None if weight is None else weight[part]
+        result: NDArray[np.float64] = np.average(kl, axis=0, weights=weight)[self.order]
+        return result
+
+    def mean_bound(self, x: FloatArray, weight: FloatArray | None, bound: RowBound) -> float:
+        """Mean of the training bound over rows (at most ORDERING_ROWS of them), in nats and standardised units."""
+        part = evenly(x)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+        return mean_bound(self.model, rows, bound, self.spec.seed)
+
+    def marginal_log_likelihood(self, x: FloatArray, weight: FloatArray | None) -> float:
+        """Mean log-likelihood of independent columns: the model with z held at the prior's mean.
+
+        Where no component is active the decoder has learned nothing but marginals, and this is what they give.
+        """
+        part = evenly(x)
+        rows = Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
+        model: Any = self.model
+        with torch.inference_mode():
+            z = model.prior.moments()[0].expand(len(rows), -1)
+            return float(rows.mean(model.log_likelihood(rows.x, rows.observed, z)))

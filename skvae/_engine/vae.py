@@ -1,0 +1,221 @@
+"""The engine of a variational autoencoder: codes, rows and missing cells that are drawn or expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvae._engine.batches import Rows
+from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
+from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws
+from skvae._engine.scoring import ScoringEngine
+from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
+
+EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
+CONDITION_ROUNDS = 3  # of proposals from completed rows ...
+CONDITION_MODES = 256  # ... so many of them ...
+CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
+
+
+class Posteriors(NamedTuple):
+    """Posteriors of rows and the logarithms of their weights, in the model's own order of components."""
+
+    mean: FloatArray  # (m, k)
+    log_std: FloatArray  # (m, k)
+    log_weight: FloatArray  # (m,)
+
+
+class VAEEngine(ScoringEngine):
+    """A variational autoencoder: it scores, draws and completes."""
+
+    codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
+    holes: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which of their cells were missing
+
+    def settle(self, x: FloatArray, weight: FloatArray | None, *, keep_codes: bool) -> None:
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all."""
+        rows = Rows.from_numpy(x, weight, device=self.device)
+        log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
+        with torch.no_grad():
+            posteriors = (*self.model.posterior(rows.x, rows.observed), log_weight)
+        part = evenly(x, EXEMPLARS)
+        self.model.prior.settle(*(tensor[part] for tensor in posteriors))
+        own = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors))
+        self.codes = own if keep_codes else None
+        few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
+        self.holes = None if rows.observed is None else (few, np.isnan(x[part]))
+        self._precise = None
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"codes": self.codes and tuple(self.codes), "holes": self.holes}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: str) -> Self:
+        engine = super().from_state(state, device)
+        engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
+        if state["holes"] is not None:
+            posteriors, missing = state["holes"]
+            engine.holes = Posteriors(*map(np.array, posteriors)), np.array(missing)
+        return engine
+
+    def expectation(self, x: FloatArray, n_draws: int, rounds: int) -> FloatArray:
+        """Statistics of every cell given the observed ones, by self-normalised importance weights.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, p)
+            NaN in the cells that are not conditioned on.
+        n_draws, rounds : int
+
+        Returns
+        -------
+        ndarray of shape (n, n_statistics)
+            As `decode` gives them.
+        """
+        with torch.inference_mode():
+            parts = [statistics for *_, statistics in self._completed(x, n_draws, rounds)]
+            return torch.cat(parts).cpu().numpy()
+
+    def completion(self, x: FloatArray, n_draws: int, rounds: int, seed: int) -> FloatArray:
+        """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.
+
+        The code is resampled from the weighted draws of the last round, then the cells are drawn from p(x|z).
+        """
+        stream, parts = generator(seed, self.device), []
+        with torch.inference_mode():
+            for model, rows, z, w, _ in self._completed(x, n_draws, rounds):
+                chosen = torch.multinomial(w.T, 1, generator=stream)[:, 0]
+                drawn = model.columns.sample(model.decode(z[chosen, torch.arange(len(rows))]), stream)
+                parts.append(drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn))
+            return torch.cat(parts).cpu().numpy()
+
+    def _completed(
+        self, x: FloatArray, n_draws: int, rounds: int
+    ) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
+        """By chunks of rows: the model, the rows, draws z (S, b, k), weights (S, b), statistics given what is observed.
+
+        The first round draws z from q(z|x_observed), each further one from the posterior given the last completion of
+        the row; the draws are weighed by p(x_observed, z) / q(z).
+        """
+        model, dtype = self._in_precision_of(x.astype(np.float64))
+        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
+        for rows in self._chunks(x, dtype, n_draws):
+            mean, log_std = model.posterior(rows.x, rows.observed)
+            for left in reversed(range(rounds)):
+                draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
+                w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
+                statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
+                if left:
+                    guess = model.columns.point(statistics)
+                    full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+                    mean, log_std = model.posterior(full)
+            yield model, rows, draws.z, w, statistics
+
+    def condition(
+        self, x: FloatArray, n: int, n_draws: int, seed: int, *, aggregated: bool
+    ) -> tuple[FloatArray, float]:
+        """Draw codes given some cells of one row, by importance resampling in the latent space.
+
+        The first proposals come from the density of codes, the prior or that of `sample_latent`. Each further round
+        proposes from the posteriors of rows that are completed from the best draws so far (population Monte Carlo:
+        Cappé et al. 2004), with the first mixed in so that no weight is too large. At the end n draws are resampled by
+        their weights p(x_observed | z) p(z) / proposal(z).
+
+        Parameters
+        ----------
+        x : ndarray of shape (1, p)
+            NaN in the cells that are not conditioned on.
+        n, n_draws, seed : int
+        aggregated : bool
+            As for `sample_latent`.
+
+        Returns
+        -------
+        z : ndarray of shape (n, k)
+            In the user's order and sign.
+        effective_sample_size : float
+            Of the last round's draws: 1 / sum of the squared normalised weights (Kish 1965).
+        """
+        model, dtype = self._in_precision_of(np.empty(0))
+        latent = self._latent(aggregated, EXEMPLARS)
+        row = Rows.from_numpy(x, dtype=dtype, device=self.device)
+        stream = generator(seed, self.device)
+        with torch.inference_mode():
+            z = latent.sample(n_draws, stream)
+            w = torch.softmax(self._given(model, row, z), 0)
+            for _ in range(CONDITION_ROUNDS):
+                best = z[torch.multinomial(w, CONDITION_MODES, replacement=True, generator=stream)]
+                proposal = Proposal(latent, *self._completed_posterior(model, row, best, stream), CONDITION_DEFENCE)
+                z = proposal.sample(n_draws, stream)
+                w = torch.softmax(self._given(model, row, z) + latent.log_prob(z) - proposal.log_prob(z), 0)
+            chosen = torch.multinomial(w, n, replacement=True, generator=stream)
+            return self._outward(z[chosen].cpu().numpy()), float(1.0 / w.square().sum())
+
+    def _given(self, model: Any, row: Rows, z: Tensor) -> Tensor:
+        """Log p(x_observed | z) of one row for many z, shape (S,)."""
+        size = chunk_size(1, self._width(), self.device)
+        parts = [model.log_likelihood(row.x, row.observed, part.unsqueeze(1))[:, 0] for part in z.split(size)]
+        return torch.cat(parts)
+
+    @staticmethod
+    def _completed_posterior(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The posteriors of the row as it is completed from each z."""
+        drawn = model.columns.sample(model.decode(z), stream)
+        mean, log_std = model.posterior(drawn if row.observed is None else torch.where(row.observed, row.x, drawn))
+        return mean, log_std
+
+    def sample_latent(self, n: int, seed: int, *, aggregated: bool) -> FloatArray:
+        """Draw codes from the prior, or from the mean of the posteriors that were kept; shape (n, k), float64."""
+        with torch.inference_mode():
+            z: FloatArray = self._latent(aggregated).sample(n, generator(seed, self.device)).cpu().numpy()
+        return self._outward(z)
+
+    def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
+        """Cells to be missing in rows with these codes, (n, n_cells): those of a training row that each may come from.
+
+        The row is drawn with probability q(z|x_i) / sum_j q(z|x_j).
+        """
+        if self.holes is None:
+            return np.zeros((len(z), len(self.spec.centre)), dtype=bool)
+        posteriors, missing = self.holes
+        density = self._mixture(posteriors)
+        stream, drawn = generator(seed, self.device), []
+        with torch.inference_mode():
+            for part in torch.tensor(self._inward(z), device=self.device).split(
+                chunk_size(1, len(missing), self.device)
+            ):
+                shares = torch.softmax(density.log_modes(part.to(density.means.dtype)), -1)
+                drawn.append(torch.multinomial(shares, 1, generator=stream)[:, 0].cpu().numpy())
+        rows: NDArray[np.bool_] = missing[np.concatenate(drawn)]
+        return rows
+
+    def _mixture(self, posteriors: Posteriors) -> AggregatedPosterior:
+        """The mean of these posteriors, as a density."""
+        _, dtype = self._in_precision_of(np.empty(0))
+        density = AggregatedPosterior(self.spec.n_components)
+        density.settle(*(torch.tensor(array, dtype=dtype, device=self.device) for array in posteriors))
+        return density
+
+    def _latent(self, aggregated: bool, most: int = SHOWN_ROWS) -> Prior:
+        """The density of codes to draw from: the prior, or the mean of at most so many of the posteriors kept."""
+        if not aggregated:
+            prior: Prior = self._in_precision_of(np.empty(0))[0].prior
+            return prior
+        assert self.codes is not None, "settle keeps the codes"
+        part = evenly(self.codes.mean, most)
+        return self._mixture(Posteriors(*(array[part] for array in self.codes)))
+
+    def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
+        """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""
+        model, dtype = self._in_precision_of(z)
+        stream = generator(seed, self.device)
+        draw = partial(model.columns.sample, generator=stream) if noise else model.columns.mean
+        with torch.inference_mode():
+            parts = [draw(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
+            return torch.cat(parts).cpu().numpy()
