@@ -11,7 +11,7 @@ import numpy as np
 
 from skvae._table import frames
 from skvae._table.kinds import KINDS
-from skvae._table.schema import TableSchema
+from skvae._table.schema import Column, TableSchema
 
 OUT_OF_REACH = 10.0  # effective draws below which a warning says so
 
@@ -124,13 +124,26 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
                 f"{', ...' if len(known) > 10 else ''}."
             )
     else:
-        there = np.array([value for value in values if value is not None], dtype=np.float64)
-        KINDS[column.kind].accept(there[~np.isin(there, column.atoms)], column.name)
-        broken = there[there != np.rint(there)] if column.dtype.startswith(("bool", "integer")) else there[:0]
-        if len(broken) and schema.container != frames.NUMPY:
-            kind = column.dtype.split(":", 1)[1]
-            raise ValueError(f"given asks for {broken[0]!r} in column {column.name!r}, which is of dtype {kind}.")
+        _check_numbers(np.array([value for value in values if value is not None], dtype=np.float64), column, schema)
     return values
+
+
+def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> None:
+    """Refuse what the column cannot hold, and warn of what no training row came near to."""
+    dense = values[~np.isin(values, column.atoms)]
+    KINDS[column.kind].accept(dense, column.name)
+    broken = values[values != np.rint(values)] if column.dtype.startswith(("bool", "integer")) else values[:0]
+    if len(broken) and schema.container != frames.NUMPY:
+        kind = column.dtype.split(":", 1)[1]
+        raise ValueError(f"given asks for {broken[0]!r} in column {column.name!r}, which is of dtype {kind}.")
+    outside = dense[(dense < column.low) | (dense > column.high)]
+    if len(outside):
+        warnings.warn(
+            f"given asks for {outside[0]:g} in column {column.name!r}, which is out of the reach of the training rows "
+            f"({column.low:g} to {column.high:g}): what is drawn beside it rests on no row like that.",
+            UserWarning,
+            stacklevel=6,
+        )
 
 
 def _number(value: Any, name: Any) -> float:

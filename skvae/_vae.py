@@ -566,7 +566,8 @@ class VAETransformer(BaseAutoencoder):
         Warns
         -----
         UserWarning
-            If an effective sample size is below 10: the condition is nearly out of the model's reach.
+            If an effective sample size is below 10, or a number given is outside the range of the training rows (of
+            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so.
         """
         random_state = check_random_state(random_state)
         if given is None:

@@ -432,12 +432,12 @@ FAULTS = (
         (SCHEMA,),
     ),
     Fault(
-        "bounds ignored", "_table/schema.py", "return np.clip(values, self.low, self.high)", "return values", (SCHEMA,)
+        "bounds ignored", "_table/schema.py", "np.clip(values, self.low, self.high)", "values", (SCHEMA,)
     ),
     Fault(
         "bounds of rows without weight",
         "_table/inference.py",
-        'told |= {"low": float(values.min()), "high": float(values.max())}',
+        'told |= {"low": float(rest.min()), "high": float(rest.max())}',
         'told |= {"low": float(np.nanmin(table.numbers(j))), "high": float(np.nanmax(table.numbers(j)))}',
         (INFERENCE,),
     ),
