@@ -26,7 +26,19 @@ PARTS = {
     "skvae.nn.priors": "What p(z) is. Pass one, or a `functools.partial` of one, as `prior`.",
 }
 CHOSEN = {
-    "skvae.nn.likelihoods": ("Likelihood", "Gaussian", "StudentT", "Bernoulli"),
+    "skvae.nn.likelihoods": (
+        "Likelihood",
+        "Gaussian",
+        "StudentT",
+        "LogNormal",
+        "Bernoulli",
+        "Categorical",
+        "Ordinal",
+        "Poisson",
+        "NegativeBinomial",
+        "ZeroInflatedPoisson",
+        "ZeroInflatedNegativeBinomial",
+    ),
     "skvae.nn.priors": ("Prior", "StandardNormal", "Mixture", "AggregatedPosterior"),
 }
 LISTS = ("Parameters", "Attributes", "Returns", "Raises", "Warns")

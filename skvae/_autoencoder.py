@@ -13,15 +13,15 @@ from skvae._table.tables import Table
 
 
 class AutoencoderTransformer(BaseAutoencoder):
-    r"""Plain or denoising autoencoder for numeric tables.
+    r"""Plain or denoising autoencoder for tables of numbers and categories.
 
     An encoder maps each row to a code and a decoder maps the code back; both are trained to reproduce the row, or, with
     `corruption`, to restore the clean row from a damaged one [1]_. It shares the table, the networks and the training
     of :class:`VAETransformer` but is no probabilistic model: there is no prior, so no `sample`, and `score_samples` is
     minus a reconstruction error.
 
-    Columns are standardised inside, so that none dominates the squared error. NaN marks a missing cell: it is left out
-    of the loss, and the encoder is told that it is missing.
+    Columns are standardised inside, so that none dominates the squared error. NaN (None, NA) marks a missing cell: it
+    is left out of the loss, and the encoder is told that it is missing.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     loss : {"squared_error", "cross_entropy"}, default="squared_error"
         Reconstruction error of a cell: the squared error in standardised units, or the cross-entropy in nats, for
-        values in [0, 1].
+        values in [0, 1]. In columns of categorical dtypes it is the cross-entropy of the level in either case.
 
     corruption : {"masking", "gaussian"} or None, default=None
         Damage done to the rows that the encoder sees in training. "masking" replaces each cell with probability
-        `corruption_level` by 0 (which for the squared error is the column's mean); "gaussian" adds normal noise of
-        standard deviation `corruption_level`, in standardised units.
+        `corruption_level` by 0 (which for the squared error is the column's mean), and hides a category; "gaussian"
+        adds normal noise of standard deviation `corruption_level`, in standardised units, to numbers only.
 
     corruption_level : float, default=0.2
         Strength of the corruption.
@@ -86,9 +86,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     encoder, decoder : callable or None, default=None
         Network of your own: ``factory(n_in, n_out)`` returns a ``torch.nn.Module`` from (..., n_in) to (..., n_out).
-        For the encoder n_in is the number of columns in the model (twice that where missing cells are marked) and
-        n_out is `n_components`; for the decoder n_in is `n_components` and n_out the number of columns. It is called
-        with torch's random stream seeded from `random_state`, and must be picklable for the estimator to be.
+        For the encoder n_in is the number of number columns in the model (twice that where missing cells are marked),
+        plus one per level of each category (16 in all if there are more than 32), and n_out is `n_components`; for the
+        decoder n_in is `n_components` and n_out one per number column and per level, or two per ordered category. It is
+        called with torch's random stream seeded from `random_state`, and must be picklable for the estimator to be.
 
     device : str, default="auto"
         Where torch works: "cpu", "cuda", ... "auto" is CUDA where it is there and X has at least 1,000,000 cells.
@@ -232,9 +233,9 @@ class AutoencoderTransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,)
             Minus the sum over observed cells of the squared error in standardised units, or of the cross-entropy in
-            nats; higher is more usual, and 0 is the most there is. It is no log-density: it ignores how likely the
-            code is and how precise the decoder is, and rows with more missing cells score higher. Columns that were
-            constant in training count nothing.
+            nats (for a category always); higher is more usual, and 0 is the most there is. It is no log-density: it
+            ignores how likely the code is and how precise the decoder is, and rows with more missing cells score
+            higher. Columns that were constant in training count nothing.
 
         Raises
         ------

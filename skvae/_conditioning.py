@@ -45,6 +45,10 @@ class Given:
         codes = [known.index(value) if value is not None else -1 for value in values]
         return np.array(codes, dtype=np.intp), known, False
 
+    def exact_codes(self, j: int, code_of: dict[Any, int]) -> np.ndarray:
+        """Column j under these codes, NaN where it is left open."""
+        return np.array([np.nan if value is None else code_of[value] for value in self.columns[j]])
+
 
 class Condition(NamedTuple):
     """What each of the rows to draw must be like: `n_each` rows in turn for each partial row given."""
@@ -62,7 +66,7 @@ class Condition(NamedTuple):
         values = np.full((len(partial), len(schema.columns)), np.nan)
         for j in partial.columns:
             levels = schema.columns[j].levels
-            values[:, j] = partial.numbers(j) if levels is None else levels.encode(*partial.labels(j)[:2])
+            values[:, j] = partial.numbers(j) if levels is None else partial.exact_codes(j, levels.exact_code_of())
         cells, values = np.repeat(cells, n_each, axis=0), np.repeat(values, n_each, axis=0)
         return cls(cells, values, ~np.isnan(values), n_each)
 
@@ -98,7 +102,9 @@ def read_given(given: Any, schema: TableSchema) -> Given:
             f"given names column(s) {unknown!r} that fit did not see. The columns are {list(place)[:10]!r}"
             f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
         )
-    read = {place[name]: _checked(values, schema, place[name]) for name, values in columns.items()}
+    read = {}
+    for name, values in columns.items():  # a comprehension would be a frame of its own, which warnings count
+        read[place[name]] = _checked(values, schema, place[name])
     return Given(read, len(next(iter(columns.values()))))
 
 
@@ -109,6 +115,8 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
     if column.constant is not None:
         fixed = column.constant if column.levels is None else (column.levels.values or (np.nan,))[0]
         other = [value for value in values if value is not None and value != fixed]
+        if other and fixed != fixed:
+            raise ValueError(f"given asks for {other[0]!r} in column {column.name!r}, of which fit saw no value.")
         if other:
             raise ValueError(
                 f"given asks for {other[0]!r} in column {column.name!r}, which was constant ({fixed!r}) in training: "

@@ -17,7 +17,7 @@ from skvae._completing import draws, expectations
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
 from skvae._reading import read
-from skvae._sklearn import Interval, check_feature_names_in, validated_fit
+from skvae._sklearn import Interval, check_feature_names_in, check_parameters, validated_fit
 from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._vae import VAETransformer
@@ -93,10 +93,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     That cells are missing must not depend on their values given the observed cells (missing at random), as for the
     other imputers above.
 
-    The models of ``estimator=None`` are two that differ in their start values alone; their expectations, each within
-    the range of the column, are averaged. They are `VAETransformer` with up to 20 components, a Gaussian likelihood
-    whose standard deviation is one number per column and at least 0.1 of the column's, 20 draws of z per training step,
-    batches of 64 rows, and 1,000 to 2,000 steps. The benchmark in docs/benchmarks.md chose them.
+    The models of ``estimator=None`` are two, whose expectations, each within the range of the column, are averaged.
+    Both are a `VAETransformer` with as many components as columns, but 10 at least and 20 at most, a Gaussian
+    likelihood of the numbers whose standard deviation is one number per column and at least 0.1 of the column's,
+    batches of 64 rows, and 1,000 to 1,500 steps (at least one epoch). One has two hidden layers (128, 64) and 20 draws
+    of z per training step, the other one hidden layer of 64 units and 10 draws. The benchmark in docs/benchmarks.md
+    chose them.
 
     References
     ----------
@@ -267,13 +269,14 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         ValueError
             If `n_draws` is not a positive integer, or as for `transform`.
         """
-        if not isinstance(n_draws, Integral) or n_draws < 1:
+        if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
             raise ValueError(f"n_draws must be a positive integer. Got {n_draws!r} instead.")
         X, table = self._read(X)
         return [self._finished(X, table, values) for values in self._drawn(table, int(n_draws), random_state)]
 
     def _read(self, X: Any) -> tuple[Any, Table]:
         check_is_fitted(self)
+        check_parameters(self)  # some may have been set after fit
         X = self._marked(X)
         return X, read(self, X, reset=False)
 

@@ -40,6 +40,8 @@ def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) ->
         sparse = accept_sparse and is_sparse(X)
         with _text_explained():
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
+        if sparse:
+            X = _summed(X)
         return Table(X, container, range(X.shape[1]), [family] * X.shape[1], X.dtype)
     names, dtypes = frames.names_of(X), frames.dtypes_of(X)
     with _difference_shown(estimator, names):
@@ -47,6 +49,16 @@ def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) ->
     check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, input_name="X", **least)  # the counts alone
     dtype = np.float32 if frames.all_single(dtypes) else np.float64
     return Table(X, container, names, dtypes, np.dtype(dtype))
+
+
+def _summed(X: Any) -> Any:
+    """A CSR matrix in which each cell is stored once; NaN is an error, as a zero that is not stored is no gap."""
+    if np.isnan(X.data).any():
+        raise ValueError("Input X contains NaN, which a sparse matrix cannot have for a missing cell. Pass an array.")
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 @contextmanager
@@ -118,6 +130,8 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
 
 def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
     """Warn where the mean of a standardised column in a later chunk is far from that of the first."""
+    if not isinstance(encoded, np.ndarray):  # bits and counts, which are not standardised
+        return
     observed = ~np.isnan(encoded)
     means = np.where(observed, encoded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     standardised = [cell.kind in ("continuous", "positive") for cell in schema.cells]

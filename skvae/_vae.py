@@ -68,7 +68,8 @@ class VAETransformer(BaseAutoencoder):
         - "bernoulli" is for 0/1 data, and takes fractions in [0, 1] (see Notes).
         - "poisson", "negative_binomial", "zero_inflated_poisson" and "zero_inflated_negative_binomial" are for counts.
         - "categorical" (a probability per level) and "ordinal" (a proportional-odds model [7]_) are for levels: of a
-          categorical dtype, or asked for, the distinct values of any column. Beyond 256 levels the rarest share one.
+          categorical dtype, or asked for, the distinct values of any column. Beyond 256 levels without order the rarest
+          share one.
         - A callable ``likelihood(n_columns)`` returns a ``skvae.nn.likelihoods.Likelihood``; for example
           ``functools.partial(Gaussian, scale="column")`` learns one standard deviation per column. A callable must
           be picklable for the estimator to be.
@@ -94,7 +95,8 @@ class VAETransformer(BaseAutoencoder):
 
     bounds : {"training", None}, default="training"
         "training" keeps the numbers that `sample`, `inverse_transform` and `reconstruct` give within the range of the
-        training rows, and draws to as many decimals as these have, if at most 6.
+        training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
+        5,000) that all of these are multiples of.
 
     handle_unknown : {"missing", "error", "infrequent_if_exist"}, default="missing"
         What a level is that fit did not see: a missing cell, an error, or (where the column has more than 256 levels)
@@ -162,10 +164,11 @@ class VAETransformer(BaseAutoencoder):
 
     encoder, decoder : callable or None, default=None
         Network of your own: ``factory(n_in, n_out)`` returns a ``torch.nn.Module`` from (..., n_in) to (..., n_out).
-        For the encoder n_in is the number of columns in the model (twice that where missing cells are marked) and
-        n_out is ``2 * n_components``: means, then log standard deviations. For the decoder n_in is `n_components`
-        and n_out the number of parameters of all likelihoods. It is called with torch's random stream seeded from
-        `random_state`, and must be picklable for the estimator to be.
+        For the encoder n_in is the number of number columns in the model (twice that where missing cells are marked),
+        plus one per level of each category (16 in all if there are more than 32) and, likewise, one per atom of a
+        column and one for none of them; n_out is ``2 * n_components``: means, then log standard deviations. For the
+        decoder n_in is `n_components` and n_out the number of parameters of all likelihoods. It is called with torch's
+        random stream seeded from `random_state`, and must be picklable for the estimator to be.
 
     device : str, default="auto"
         Where torch works: "cpu", "cuda", ... "auto" is CUDA where it is there and X has at least 1,000,000 cells.
@@ -430,8 +433,8 @@ class VAETransformer(BaseAutoencoder):
         -------
         ndarray of shape (n_samples,)
             In nats, in float64; higher is more usual. The density is that of X in its own units: the Jacobian of the
-            inner standardisation is counted, so that scores compare with those of ``GaussianMixture``. A scaler in
-            front of the estimator changes them by its own Jacobian.
+            inner standardisation is counted, so that scores compare with those of ``GaussianMixture`` where all columns
+            are real numbers without atoms. A scaler in front of the estimator changes them by its own Jacobian.
 
         Raises
         ------

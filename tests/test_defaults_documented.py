@@ -12,12 +12,13 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import skvae
-from skvae import _auto, _outlier, _outlier_models, _vae
+from skvae import _auto, _conditioning, _outlier, _outlier_models, _vae
 from skvae._engine import engine, runtime, vae
+from skvae._table import atoms, inference, levels
 from skvae.nn import likelihoods, priors
 
 USER_GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
-ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer, skvae.VAEOutlierDetector]
+ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer, skvae.VAEOutlierDetector, skvae.VAEImputer]
 
 
 def public_members():
@@ -34,6 +35,14 @@ def documented_parameters(member):
     return {name: entry.type for entry in entries for name in entry.name.split(", ")}
 
 
+def written(entry):
+    return " ".join(" ".join(entry.desc).split())
+
+
+def written_value(text):
+    return math.nan if text == "numpy.nan" else ast.literal_eval(text)
+
+
 @pytest.mark.parametrize("member", list(public_members()))
 def test_parameters_and_defaults_are_those_of_the_signature(member):
     signature = {name: p for name, p in inspect.signature(member).parameters.items() if name != "self"}
@@ -46,7 +55,7 @@ def test_parameters_and_defaults_are_those_of_the_signature(member):
         elif stated is None:
             assert name == "y", f"{name} of {member.__qualname__} states no default"
         else:
-            assert ast.literal_eval(stated[1]) == parameter.default, name
+            assert repr(written_value(stated[1])) == repr(parameter.default), name
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS[:2])
@@ -69,14 +78,17 @@ def test_rules_of_auto_are_stated_with_their_numbers(estimator):
 
 def test_constants_of_the_vae_are_stated():
     doc = NumpyDocString(inspect.getdoc(skvae.VAETransformer))
-    said = {entry.name: " ".join(entry.desc) for key in ("Parameters", "Attributes") for entry in doc[key]}
+    said = {entry.name: written(entry) for key in ("Parameters", "Attributes") for entry in doc[key]}
     notes = " ".join(doc["Notes"])
     assert f"more than {_vae.ACTIVE} nats" in said["n_active_components_"]
     assert f"at most {engine.ORDERING_ROWS:,}" in said["kl_per_component_"]
     assert f"at most {engine.ORDERING_ROWS:,}" in said["lower_bound_"]
     assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
-    assert _auto.LIKELIHOODS == {"bool": "bernoulli", "integer": "student_t", "float": "student_t"}
-    assert 'boolean columns are "bernoulli", all others "student_t"' in said["likelihood"]
+    numbers = {"integer": "student_t", "float": "student_t", "bool": "bernoulli"}
+    numbers["text"] = "student_t"  # which is refused
+    assert numbers | {"category": "categorical", "ordered": "ordinal"} == _auto.LIKELIHOODS
+    assert 'boolean columns are "bernoulli", other numbers "student_t"' in said["likelihood"]
+    assert 'categorical dtypes "categorical", ordered ones "ordinal"' in said["likelihood"]
     floor = likelihoods.MIN_LOG_STD
     assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
     assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE
@@ -85,6 +97,29 @@ def test_constants_of_the_vae_are_stated():
 def test_rows_of_the_aggregated_prior_are_stated():
     doc = {e.name: " ".join(e.desc) for e in NumpyDocString(inspect.getdoc(skvae.VAETransformer))["Parameters"]}
     assert f"at most {vae.EXEMPLARS:,}, evenly spaced" in doc["prior"]
+
+
+def test_rules_of_tables_are_stated():
+    doc = {e.name: written(e) for e in NumpyDocString(inspect.getdoc(skvae.VAETransformer))["Parameters"]}
+    assert f"Beyond {levels.MOST_LEVELS} levels without order the rarest share one" in doc["likelihood"]
+    assert f"more than {levels.MOST_LEVELS} levels" in doc["handle_unknown"]
+    assert f"at least {atoms.SHARE:.0%}".replace("%", " %") in doc["atoms"]
+    assert f"that have one, {atoms.ROWS} rows" in doc["atoms"]
+    assert (atoms.PROMINENCE, atoms.NEIGHBOURS) == (4.0, 4)
+    assert "four times the median share of the four values on either side of it" in doc["atoms"]
+    assert f"at most {atoms.FEW} distinct values" in doc["atoms"]
+    assert f"if at most {inference.MOST_DECIMALS}" in doc["bounds"]
+    assert f"but at most {_auto.components('auto', 99, 99)}" in doc["n_components"]
+
+
+def test_numbers_of_draws_are_stated():
+    doc = " ".join(inspect.getdoc(skvae.VAETransformer.sample).split())
+    assert f"how many of the {_vae.CONDITION_DRAWS:,} draws" in doc
+    assert f"effective sample size is below {_conditioning.OUT_OF_REACH:g}" in doc
+    assert f"one of {vae.EXEMPLARS:,} at most" in doc
+    assert f"(at most {engine.SHOWN_ROWS:,}, evenly spaced)" in " ".join(
+        inspect.getdoc(skvae.VAETransformer.sample_latent).split()
+    )
 
 
 def test_numbers_of_the_detector_are_stated():

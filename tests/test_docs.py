@@ -12,7 +12,7 @@ import matplotlib
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae import _auto
+from skvae import _auto, _imputer_models
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -28,11 +28,14 @@ def python_blocks(page: Path) -> list[str]:
     return [block for block in blocks if HAS_CALLBACKS or "sklearn.callback" not in block]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/user_guide.md", "docs/outliers.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/user_guide.md", "docs/tables.md", "docs/imputation.md", "docs/outliers.md"]
+)
 def test_code_blocks_run_in_order(name, monkeypatch, tmp_path):
     # The pages show fits of the default length; that they run is seen as well after a few steps.
     monkeypatch.setattr(_auto, "STEPS", 20)
     monkeypatch.setattr(_auto, "EPOCHS", 2)
+    monkeypatch.setattr(_imputer_models, "STEPS", (20, 20))
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     blocks = python_blocks(ROOT / name)
@@ -42,7 +45,7 @@ def test_code_blocks_run_in_order(name, monkeypatch, tmp_path):
         warnings.simplefilter("ignore", ConvergenceWarning)
         for i, block in enumerate(blocks):
             exec(compile(block, f"{name}, block {i}", "exec"), namespace)
-    assert namespace.keys() & {"X_train", "known_good"}
+    assert namespace.keys() & {"X_train", "known_good", "train"}
 
 
 def test_api_reference_is_up_to_date():

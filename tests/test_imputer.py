@@ -724,7 +724,7 @@ def test_something_else_than_a_model_is_an_error(X, estimator):
 
 @pytest.mark.parametrize("models", [[], [1], [light(), AutoencoderTransformer()]])
 def test_a_list_of_something_else_is_an_error(X, models):
-    with pytest.raises(TypeError, match="must be a VAETransformer or a list of them. Got a list of"):
+    with pytest.raises(TypeError, match=r"must be a VAETransformer or a list of them. Got a list of"):
         VAEImputer(models).fit(X)
 
 
@@ -775,12 +775,12 @@ def test_other_columns_of_a_frame_are_named(of_frame, frame):
 
 
 def test_text_that_is_not_said_to_be_categorical_is_an_error(frame):
-    with pytest.raises(TypeError, match="Column 'word'.*make it categorical"):
+    with pytest.raises(TypeError, match=r"Column 'word'.*make it categorical"):
         imputer().fit(frame)
 
 
 def test_sparse_rows_are_an_error():
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         imputer().fit(csr_matrix(np.eye(5)))
 
 

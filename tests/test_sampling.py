@@ -23,7 +23,7 @@ def rows_of_one_factor(n=300, seed=0):
     return rng.normal(size=(n, 1)) * [1.0, 2.0, 3.0] + 0.3 * rng.normal(size=(n, 3))
 
 
-# -- where codes come from -----------------------------------------------------------------------------------------------
+# -- where codes come from ---------------------------------------------------------------------------------------------
 
 
 def two_clusters(n=400, seed=0):
@@ -117,7 +117,9 @@ def test_draws_follow_the_rows_whatever_the_prior_is():
     rows = rows_of_one_factor()
     for prior in ("standard_normal", "mixture", "aggregated"):
         drawn = light(prior=prior, max_iter=60).fit(rows).sample(2_000, random_state=0)
-        np.testing.assert_allclose(drawn.mean(axis=0) / rows.std(axis=0), rows.mean(axis=0) / rows.std(axis=0), atol=0.2)
+        np.testing.assert_allclose(
+            drawn.mean(axis=0) / rows.std(axis=0), rows.mean(axis=0) / rows.std(axis=0), atol=0.2
+        )
         np.testing.assert_allclose(drawn.std(axis=0), rows.std(axis=0), rtol=0.2)
         np.testing.assert_allclose(np.corrcoef(drawn.T), np.corrcoef(rows.T), atol=0.15)
 
@@ -133,7 +135,7 @@ def test_a_pickle_draws_the_same(prior):
         np.testing.assert_array_equal(*drawn)
 
 
-# -- missing cells -------------------------------------------------------------------------------------------------------
+# -- missing cells -----------------------------------------------------------------------------------------------------
 
 
 def gappy(n=600, seed=0):
@@ -218,7 +220,9 @@ def test_cells_of_frames_are_missing_in_their_own_way(make):
     if make is pd.DataFrame:
         frame = pd.DataFrame({"x": x, "level": pd.Categorical(level), "visits": pd.array(visits, dtype="Int64")})
     else:
-        frame = pl.DataFrame({"x": x, "level": pl.Series(level.tolist(), dtype=pl.Enum(["down", "up"])), "visits": visits})
+        frame = pl.DataFrame(
+            {"x": x, "level": pl.Series(level.tolist(), dtype=pl.Enum(["down", "up"])), "visits": visits}
+        )
     model = light().fit(frame)
     drawn = model.sample(400, random_state=0)
     assert list(drawn.dtypes) == list(frame.dtypes)
@@ -227,7 +231,7 @@ def test_cells_of_frames_are_missing_in_their_own_way(make):
     assert "None" not in {str(v) for v in model.sample(400, missing=False, random_state=0)["level"].to_list()}
 
 
-# -- decimals, bounds and atoms ------------------------------------------------------------------------------------------
+# -- decimals, bounds and atoms ----------------------------------------------------------------------------------------
 
 
 def decimals_of(values):
@@ -238,7 +242,9 @@ def measured(n=300, seed=0):
     """Columns of whole numbers, of tenths, of halves and of full precision, one of them positive only."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(n, 1)) + 0.5 * rng.normal(size=(n, 4))
-    return np.column_stack([np.round(10.0 * z[:, 0]), np.round(z[:, 1] * 3.0, 1), np.round(np.exp(z[:, 2]), 2), z[:, 3]])
+    return np.column_stack(
+        [np.round(10.0 * z[:, 0]), np.round(z[:, 1] * 3.0, 1), np.round(np.exp(z[:, 2]), 2), z[:, 3]]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +297,7 @@ def with_atoms(n=400, seed=0):
     """Two columns of positive numbers with many zeros."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(n, 1)) + 0.5 * rng.normal(size=(n, 2))
-    return np.where(rng.random((n, 2)) < [0.4, 0.6], 0.0, np.exp(z + [1.0, 2.0]))
+    return np.where(rng.random((n, 2)) < [0.4, 0.6], 0.0, np.exp(z + np.array([1.0, 2.0])))
 
 
 def shares_of_zero(model):

@@ -57,7 +57,7 @@ def assert_same(model, other, rows):
             assert isinstance(answers[1], np.ndarray)
 
 
-# -- the same as dense ---------------------------------------------------------------------------------------------------
+# -- the same as dense -------------------------------------------------------------------------------------------------
 
 
 def test_fit_is_that_of_the_dense_rows(make_and_rows):
@@ -198,7 +198,7 @@ def test_rows_without_a_count_work():
     assert_same(poisson().fit(rows), poisson().fit(sparse.csr_matrix(rows)), rows)
 
 
-# -- memory --------------------------------------------------------------------------------------------------------------
+# -- memory ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["poisson", "bernoulli", "cross_entropy"])
@@ -228,7 +228,7 @@ def test_the_table_is_never_made_dense_as_a_whole(name, monkeypatch):
     assert 0 < largest[0] <= 10 * p
 
 
-# -- company -------------------------------------------------------------------------------------------------------------
+# -- company -----------------------------------------------------------------------------------------------------------
 
 
 def test_tags_say_whether_sparse_rows_are_taken():
@@ -256,29 +256,29 @@ def test_a_pickle_reads_sparse_rows():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(thin), model.transform(thin))
 
 
-# -- bad input -----------------------------------------------------------------------------------------------------------
+# -- bad input ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("likelihood", ["auto", "gaussian", "student_t", "log_normal", "categorical", {0: "poisson"}])
 def test_other_likelihoods_do_not_take_sparse_rows(likelihood):
     thin = sparse.csr_matrix(counts())
     for fit in (poisson(likelihood=likelihood).fit, poisson(likelihood=likelihood).partial_fit):
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
             fit(thin)
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         AutoencoderTransformer(**LIGHT).fit(thin)
 
 
 def test_a_model_of_dense_numbers_answers_no_sparse_rows():
     model = poisson(likelihood="gaussian").fit(counts())
     for method in (model.transform, model.score_samples, model.reconstruct):
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
             method(sparse.csr_matrix(counts()))
 
 
 @pytest.mark.parametrize("estimator", [VAEOutlierDetector, VAEImputer])
 def test_the_other_estimators_do_not_take_sparse_rows(estimator):
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         estimator(estimator=poisson()).fit(sparse.csr_matrix(counts()))
 
 

@@ -298,8 +298,11 @@ def marked(X: Any, value: Any) -> Any:
         fits = [(str(dtype).split("(")[0] in ("String", "Categorical", "Enum")) == text for dtype in X.schema.values()]
         columns = [polars.col(name) for name, fit in zip(X.columns, fits, strict=True) if fit]
         return X.with_columns(polars.when(column != value).then(column).otherwise(None) for column in columns)
+    if hasattr(X, "toarray"):  # a sparse matrix, which reading refuses
+        return X
     X = np.asarray(X)
-    return np.where(X == value, np.nan, X) if np.any(X == value) else X
+    found = X == value
+    return np.where(found, np.nan, X.astype(object) if X.dtype.kind in "US" else X) if np.any(found) else X
 
 
 def columns_of(X: Any, kept: NDArray[np.bool_]) -> Any:

@@ -12,10 +12,11 @@ from skvae._table.atoms import find_atoms
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
-from skvae._table.schema import Column, TableSchema, accept
+from skvae._table.schema import Column, TableSchema, accept, to_multiples
 from skvae._table.tables import Table
 
-MOST_DECIMALS = 6
+STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
+FIRST = 64  # values that rule most steps out
 WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
 
 
@@ -30,7 +31,7 @@ class Rules:
     atoms : sequence of bool
         For each column, whether frequent single values are atoms.
     bounded : bool
-        Whether decoded numbers are kept within the range of the training rows, and draws to their decimals.
+        Whether decoded numbers are kept within the range of the training rows, and draws to their step.
     """
 
     marginals: str
@@ -96,13 +97,17 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())}
-        told |= {"decimals": _decimals(thinned(values)) if kind in WITH_ATOMS else None}
+        told |= {"step": _step(thinned(values)) if kind in WITH_ATOMS else None}
     return _scaled(values, weight, told, rules.marginals)
 
 
-def _decimals(values: FloatArray) -> int | None:
-    """The fewest decimals that all values have, None where these are more than MOST_DECIMALS."""
-    return next((k for k in range(MOST_DECIMALS + 1) if np.array_equal(np.round(values, k), values)), None)
+def _step(values: FloatArray) -> float | None:
+    """The largest of STEPS that all values are multiples of; None where there is none."""
+    return next((step for step in STEPS if _are_multiples(values[:FIRST], step) and _are_multiples(values, step)), None)
+
+
+def _are_multiples(values: FloatArray, step: float) -> bool:
+    return np.array_equal(to_multiples(values, step), values)
 
 
 def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) -> tuple[float, ...]:

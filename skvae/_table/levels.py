@@ -37,6 +37,10 @@ class Levels(NamedTuple):
         known = {value: code for code, value in enumerate(self.values)}
         return known | dict.fromkeys(self.pooled, len(self.values))
 
+    def exact_code_of(self) -> dict[Any, int]:
+        """Value -> code for `decode`, where each pooled value has one of its own, beyond those of the model."""
+        return self.code_of() | {value: self.n_codes + i for i, value in enumerate(self.pooled)}
+
     def encode(self, codes: NDArray[np.integer], values: Sequence[Any], *, pool_unknown: bool = False) -> FloatArray:
         """Codes under `values` (-1 where missing) -> codes of these levels, NaN where missing or unknown."""
         known = self.code_of()
@@ -53,8 +57,9 @@ class Levels(NamedTuple):
 
     def decode(self, codes: FloatArray, random_state: np.random.RandomState | None) -> list[Any]:
         """One value per code, None where it is NaN; a pooled one is drawn, or the most frequent where nothing draws."""
-        table = np.empty(self.n_codes + 1, dtype=object)
+        table = np.empty(self.n_codes + len(self.pooled) + 1, dtype=object)
         table[: len(self.values)] = self.values
+        table[self.n_codes : -1] = self.pooled
         table[-1] = None
         index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
         out = table[index]

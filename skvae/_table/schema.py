@@ -7,6 +7,7 @@ i-th), which is a category, and the value, which counts only where the part is 0
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -42,7 +43,7 @@ class Column:
     units) are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value
     is mapped through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values
     that a number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers
-    are kept from `low` to `high`; draws are rounded to `decimals`. A constant column stands outside the model:
+    are kept from `low` to `high`; draws are multiples of `step`. A constant column stands outside the model:
     `constant` is its value or code, NaN if no value was ever observed.
     """
 
@@ -61,7 +62,7 @@ class Column:
     frequencies: tuple[float, ...] = ()
     low: float = -np.inf
     high: float = np.inf
-    decimals: int | None = None
+    step: float | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -266,7 +267,7 @@ class TableSchema:
             column = self.columns[cell.column]
             if not cell.is_part:
                 values = column.decode(cells[:, i])
-                out[:, cell.column] = values if column.decimals is None else np.round(values, column.decimals)
+                out[:, cell.column] = values if column.step is None else to_multiples(values, column.step)
                 if column.atoms:
                     part = cells[:, i - 1].astype(np.intp)
                     atoms = np.array((np.nan, *column.atoms))
@@ -345,6 +346,12 @@ class TableSchema:
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
         return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"])
+
+
+def to_multiples(values: FloatArray, step: float) -> FloatArray:
+    """The nearest multiples of a step that is 1, 2 or 5 times a power of ten, as they are read from a decimal."""
+    nearest: FloatArray = np.round(np.round(values / step) * step, max(0, math.ceil(-math.log10(step))))
+    return nearest
 
 
 def accept(values: FloatArray, kind: str, name: Hashable, atoms: tuple[float, ...]) -> None:
