@@ -49,10 +49,10 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tu
     return size, max(EPOCHS, math.ceil(STEPS / math.ceil(n / size)))
 
 
-def stops_early(early_stopping: str | bool, n: int) -> bool:
+def stops_early(early_stopping: str | bool, n: int, *, has_levels: bool) -> bool:
     """Whether some of n rows are set aside for validation."""
     fewest, too_many = EARLY_STOPPING_ROWS
-    return fewest <= n < too_many if early_stopping == "auto" else bool(early_stopping)
+    return fewest <= n < too_many and not has_levels if early_stopping == "auto" else bool(early_stopping)
 
 
 def patience(n_iter_no_change: str | int, max_iter: int) -> int:

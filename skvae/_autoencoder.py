@@ -65,7 +65,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights
-        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows.
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows and no column of
+        levels.
 
     validation_fraction : float, default=0.1
         Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.

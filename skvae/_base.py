@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -26,15 +26,15 @@ from skvae._auto import (
     stops_early,
 )
 from skvae._engine.build import ModelSpec, kinds_of
-from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
+from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
-from skvae._fitting import History, fit_epochs, unchanged_on_error
+from skvae._fitting import History, Shown, fit_epochs, unchanged_on_error
 from skvae._reading import Weighted, read, split, warn_of_drift, weighted
 from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
-from skvae._table.kinds import SPARSE_KINDS
+from skvae._table.kinds import KINDS, SPARSE_KINDS
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -104,6 +104,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Rows in data units."""
         check_is_fitted(self)
         return read(self, X, reset=False, accept_sparse=self._reads_sparse())
+
+    def _has_levels(self, table: Table) -> bool:
+        """Whether a column is one of levels."""
+        kinds = kinds_of(self._column_likelihoods(table), self._likelihood_option)
+        return any(KINDS[kind].is_coded for kind in kinds)
 
     def _reads_sparse(self) -> bool:
         """Whether the likelihood is one under which a zero needs no storing."""
@@ -206,7 +211,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return train, weighted(table, sample_weight_val)
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val holds the weights of X_val, but X_val is None. Pass X_val as well.")
-        if stops_early(self.early_stopping, len(train.table)):
+        if stops_early(self.early_stopping, len(train.table), has_levels=self._has_levels(train.table)):
             return split(train, self.validation_fraction, random_state)
         return train, None
 
@@ -331,7 +336,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         Raises
         ------
         TypeError
-            If a column is not numeric, X is sparse, or a factory returns something else than it should.
+            If a column is neither numeric nor categorical, X is sparse where the likelihood is not one of counts or
+            bits, or a factory returns something else than it should.
         ValueError
             If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
             the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
@@ -351,11 +357,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def partial_fit(self, X, y=None, sample_weight=None):
         """Take one pass over a chunk of rows.
 
-        The first chunk fixes the number of components and each column's location, scale and whether it is constant;
-        make it large and representative. The learning rate is constant, there is no early stopping, and the optimiser
-        goes on where the last chunk left it, also after the estimator was saved and loaded. Curves grow by one epoch
-        per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which the components are
-        also ordered anew.
+        The first chunk fixes the number of components and each column's location, scale, levels, atoms, bounds and
+        whether it is constant; make it large and representative. The learning rate is constant, there is no early
+        stopping, and the optimiser goes on where the last chunk left it, also after the estimator was saved and loaded.
+        Curves grow by one epoch per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which
+        the components are also ordered anew.
 
         Parameters
         ----------
@@ -478,21 +484,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             Higher is better.
         """
         return float(np.mean(self.score_samples(X)))
-
-
-class Shown(NamedTuple):
-    """Some of the training rows, encoded, evenly spaced: what fitted attributes are read off."""
-
-    encoded: np.ndarray
-    weight: np.ndarray | None
-    is_all: bool  # whether they stand for all rows that the model was trained on (else for the last chunk)
-
-    @classmethod
-    def of(cls, encoded: np.ndarray, weight: np.ndarray | None, *, is_all: bool) -> Shown:
-        """A copy of at most as many rows as the engine looks at."""
-        part = evenly(encoded, SHOWN_ROWS)
-        rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
-        return cls(rows, None if weight is None else weight[part], is_all)
 
 
 def _warn_of_version(saved: str) -> None:

@@ -11,6 +11,7 @@ from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
 
+MAX_SEED = 2**31 - 1
 ROUNDS = {True: 1, False: 3}  # of draws from the posterior, by whether the encoder was trained on missing cells
 
 
@@ -20,11 +21,17 @@ def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[n
     Each model draws codes from its posterior, weighs them by what the observed cells say, and takes the weighted mean;
     the models' answers are averaged. Cells that are `blank` count as missing.
     """
-    each = [
-        model.schema_.expect(model._engine.expectation(_open(model, table, blank), n_draws, _rounds(model)))
-        for model in models
-    ]
-    return models[0].schema_.point([np.mean(columns, axis=0) for columns in zip(*each, strict=True)])
+    start, answers = 0, []
+    for rows in table.slices():
+        hidden = None if blank is None else blank[start : start + len(rows)]
+        start += len(rows)
+        each = [
+            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws, _rounds(model)))
+            for model in models
+        ]
+        means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
+        answers.append(models[0].schema_.point(means))
+    return np.concatenate(answers)
 
 
 def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
@@ -32,15 +39,17 @@ def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
 
     Each row is completed by one of the models, taken at random.
     """
-    random_state = np.random.RandomState(seed)
-    choice = random_state.randint(len(models), size=len(table))
-    values = np.empty((len(table), len(table.names)))
-    for i, model in enumerate(models):
-        rows = np.flatnonzero(choice == i)
-        if len(rows):
-            encoded = _open(model, table.take(rows))
-            values[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, _rounds(model), seed + i))
-    return values
+    random_state, values = np.random.RandomState(seed), []
+    for part in table.slices():
+        choice = random_state.randint(len(models), size=len(part))
+        drawn = np.empty((len(part), len(table.names)))
+        for i, model in enumerate(models):
+            rows = np.flatnonzero(choice == i)
+            if len(rows):
+                encoded, own = _open(model, part.take(rows)), int(random_state.randint(MAX_SEED))
+                drawn[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, _rounds(model), own))
+        values.append(drawn)
+    return np.concatenate(values)
 
 
 def _rounds(model: Any) -> int:

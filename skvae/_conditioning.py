@@ -143,7 +143,7 @@ def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> N
     broken = values[values != np.rint(values)] if column.dtype.startswith(("bool", "integer")) else values[:0]
     if len(broken) and schema.container != frames.NUMPY:
         kind = column.dtype.split(":", 1)[1]
-        raise ValueError(f"given asks for {broken[0]!r} in column {column.name!r}, which is of dtype {kind}.")
+        raise ValueError(f"given asks for {broken[0]:g} in column {column.name!r}, which is of dtype {kind}.")
     outside = dense[(dense < column.low) | (dense > column.high)]
     if len(outside):
         warnings.warn(

@@ -7,14 +7,30 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae._engine.engine import Engine
+from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.training import EpochRecord, Patience
 
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
+
+
+class Shown(NamedTuple):
+    """Some of the training rows, encoded, evenly spaced: what fitted attributes are read off."""
+
+    encoded: np.ndarray
+    weight: np.ndarray | None
+    is_all: bool  # whether they stand for all rows that the model was trained on (else for the last chunk)
+
+    @classmethod
+    def of(cls, encoded: np.ndarray, weight: np.ndarray | None, *, is_all: bool) -> Shown:
+        """A copy of at most as many rows as the engine looks at."""
+        part = evenly(encoded, SHOWN_ROWS)
+        rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
+        return cls(rows, None if weight is None else weight[part], is_all)
 
 
 @dataclass

@@ -299,7 +299,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         rows = np.flatnonzero(table.missing().any(axis=1))
         values = np.zeros((len(table), len(table.names)))
         if len(rows):
-            values[rows] = np.concatenate([answer(part) for part in table.take(rows).slices()])
+            values[rows] = answer(table.take(rows))
         return values
 
     def _finished(self, X: Any, table: Table, values: np.ndarray) -> Any:

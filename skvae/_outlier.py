@@ -483,13 +483,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         shares = explain(self.estimators_, table, seed=0).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        n_draws = self.estimators_[0].n_importance_samples
-        starts = np.cumsum([0] + [len(part) for part in table.slices()])
-        parts = [
-            expectations(self.estimators_, part, n_draws, blank[start : start + len(part)])
-            for start, part in zip(starts, table.slices(), strict=False)
-        ]
-        values = np.concatenate(parts)
+        values = expectations(self.estimators_, table, self.estimators_[0].n_importance_samples, blank)
         if not table.is_frame:
             return np.where(blank, values, table.X)
         return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)

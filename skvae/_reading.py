@@ -102,7 +102,8 @@ def _text_explained() -> Iterator[None]:
         if "could not convert string to float" not in str(error):
             raise
         raise ValueError(
-            f"X must hold numbers. Got text ({error}): encode such columns first, for example with OneHotEncoder."
+            f"X must hold numbers. Got text ({error}): pass a data frame in which such columns are "
+            f"categorical, or encode them first."
         ) from error
 
 

@@ -12,9 +12,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
-from skvae._base import MAX_SEED, BaseAutoencoder, Shown
+from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._conditioning import Condition, warn_if_out_of_reach
 from skvae._engine.vae import VAEEngine
+from skvae._fitting import Shown
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 from skvae._table.tables import SLICE_CELLS, Table
@@ -143,7 +144,8 @@ class VAETransformer(BaseAutoencoder):
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the bound on held-out rows, stop when it no longer rises, and keep the weights
-        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows.
+        of the best epoch. "auto" is True if `X_val` is given to `fit` or X has from 50 to 999 rows and no column of
+        levels.
 
     validation_fraction : float, default=0.1
         Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
@@ -620,8 +622,8 @@ class VAETransformer(BaseAutoencoder):
         codes : {"auto", "aggregated", "prior"}, default="auto"
             Where from: the prior p(z), or the aggregated posterior, the mean of q(z|x) over the training rows (at most
             32,768, evenly spaced). The second is what the decoder was trained on, so rows drawn from it resemble the
-            training rows more closely than those from the prior do. "auto" takes it after `fit`, and the prior after
-            `partial_fit`, as the rows of earlier chunks are gone then.
+            training rows more closely than those from the prior do. "auto" takes it after `fit` (and a first
+            `partial_fit`), and the prior after further chunks, as the rows of the earlier ones are gone then.
         random_state : int, RandomState instance or None, default=None
             None draws other codes at each call.
 

@@ -431,9 +431,7 @@ FAULTS = (
         "pass",
         (SCHEMA,),
     ),
-    Fault(
-        "bounds ignored", "_table/schema.py", "np.clip(values, self.low, self.high)", "values", (SCHEMA,)
-    ),
+    Fault("bounds ignored", "_table/schema.py", "np.clip(values, self.low, self.high)", "values", (SCHEMA,)),
     Fault(
         "bounds of rows without weight",
         "_table/inference.py",

@@ -51,7 +51,9 @@ def test_infinity_is_an_error_in_every_method(light, X, container, value):
 
 @pytest.mark.parametrize("dtype", [object, "U4"])
 def test_text_in_an_array_is_an_error_with_a_way_out(light, dtype):
-    with pytest.raises(ValueError, match=r"X must hold numbers. Got text .*'red'.*OneHotEncoder"):
+    with pytest.raises(
+        ValueError, match=r"X must hold numbers. Got text .*'red'.*a data frame in which such columns are categorical"
+    ):
         light().fit(np.array([["red", "blue"], ["blue", "red"]] * 10, dtype=dtype))
 
 

@@ -108,7 +108,7 @@ def test_rules_of_tables_are_stated():
     assert (atoms.PROMINENCE, atoms.NEIGHBOURS) == (4.0, 4)
     assert "four times the median share of the four values on either side of it" in doc["atoms"]
     assert f"at most {atoms.FEW} distinct values" in doc["atoms"]
-    assert f"if at most {inference.MOST_DECIMALS}" in doc["bounds"]
+    assert f"from {min(inference.STEPS):f} to {max(inference.STEPS):,.0f}" in doc["bounds"]
     assert f"but at most {_auto.components('auto', 99, 99)}" in doc["n_components"]
 
 

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skvae import AutoencoderTransformer, VAEImputer, VAETransformer
-from skvae._completing import expectations
+from skvae._table.schema import TableSchema
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "early_stopping": False, "device": "cpu"}
 LIGHT |= {"random_state": 0}
@@ -364,12 +364,14 @@ def test_long_tables_are_filled_in_parts(fitted, of_frame, X, frame, monkeypatch
     whole, framed = fitted.transform(X), of_frame.transform(frame)
     sizes = []
 
-    def seen(models, table, *args, **options):
+    encode = TableSchema.encode
+
+    def seen(schema, table, *args, **options):
         sizes.append(len(table))
-        return expectations(models, table, *args, **options)
+        return encode(schema, table, *args, **options)
 
     monkeypatch.setattr("skvae._table.tables.SLICE_CELLS", 40)
-    monkeypatch.setattr("skvae._imputer.expectations", seen)
+    monkeypatch.setattr(TableSchema, "encode", seen)
     np.testing.assert_allclose(fitted.transform(X), whole, rtol=1e-10)
     assert_frame_equal(of_frame.transform(frame), framed, rtol=1e-10)
     assert max(sizes) <= 10
