@@ -147,7 +147,10 @@ class Engine:
 
     def _width(self) -> int:
         """Numbers per row and draw in the widest layer."""
-        return max(*self.spec.hidden_layer_sizes, int(self.model.columns.n_outputs), self.spec.n_components)
+        columns: Any = self.model.columns
+        statistics = max(int(columns.n_outputs), sum(columns.n_statistics))
+        widest: int = max(*self.spec.hidden_layer_sizes, statistics, self.spec.n_components)
+        return widest
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
