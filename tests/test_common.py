@@ -100,7 +100,7 @@ LEAVE_THE_UNIT_INTERVAL = [
 
 def expected_failed_checks(estimator):
     """Return the checks that fail for a reason, and the reason."""
-    expected = {"check_sample_weight_equivalence_on_dense_data": WEIGHTED}
+    expected = {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTED for kind in ("dense", "sparse")}
     if any(estimator is bounded for bounded in ON_THE_UNIT_INTERVAL):
         expected |= dict.fromkeys(LEAVE_THE_UNIT_INTERVAL, OUT_OF_SUPPORT)
     return expected

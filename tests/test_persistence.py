@@ -201,12 +201,19 @@ def test_the_state_holds_plain_data_and_arrays(light, X):
     assert "_skvae_version" in state
 
 
-def test_the_state_holds_no_training_data(light, X):
-    small = light(early_stopping=False).fit(X)
-    large = light(early_stopping=False).fit(np.tile(X, (50, 1)))
-    sizes = [len(pickle.dumps(model)) for model in (small, large)]
-    assert abs(sizes[1] - sizes[0]) < 500
-    assert np.tile(X, (50, 1)).nbytes > 50_000
+def test_the_state_holds_no_training_row(light, X):
+    X = np.random.RandomState(0).normal(size=(300, 4)) + X[:1]
+    state = pickle.dumps(light().fit(X))
+    assert not [row for row in X if row.tobytes() in state or row.astype(np.float32).tobytes() in state]
+
+
+def test_the_state_grows_by_the_posteriors_of_rows_alone_and_not_for_ever(light, X, monkeypatch):
+    """A VAE keeps a mean, a log standard deviation (2 components each) and a weight of single precision per row."""
+    monkeypatch.setattr("skvae._fitting.SHOWN_ROWS", 1_000)
+    small, large, larger = (len(pickle.dumps(light().fit(np.tile(X, (n, 1))))) for n in (1, 15, 50))
+    kept = 5 * 4 if hasattr(light(), "sample") else 0
+    assert abs(large - small - kept * 14 * len(X)) < 500
+    assert larger - small <= kept * 1_000 + 500
 
 
 def test_moments_are_kept_only_where_they_are_used(light, X):

@@ -52,7 +52,8 @@ class VAEEngine(ScoringEngine):
         self._precise = None
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"codes": self.codes and tuple(self.codes), "holes": self.holes}
+        holes = self.holes and (tuple(self.holes[0]), self.holes[1])
+        return super().state() | {"codes": self.codes and tuple(self.codes), "holes": holes}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: str) -> Self:
