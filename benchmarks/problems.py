@@ -57,7 +57,7 @@ def density_problems() -> dict[str, Callable[[], np.ndarray]]:
         "sk/diabetes": lambda: datasets.load_diabetes(scaled=False).data,
         "sk/digits": lambda: datasets.load_digits().data,
     }
-    folder = os.environ.get("SKVAE_DATA")
+    folder = os.environ.get("SKVAE_DATA") or None
     if folder is None:
         return problems
     root = Path(folder)
@@ -142,7 +142,7 @@ class OutlierSplit:
 def outlier_problems() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]:
     """Name -> loader of an (n, p) table and its (n,) labels, 1 for outliers."""
     problems = {"sk/breast_cancer": _rare_malignant}
-    folder = os.environ.get("SKVAE_DATA")
+    folder = os.environ.get("SKVAE_DATA") or None
     if folder is None:
         return problems
     return {
@@ -190,7 +190,7 @@ class TableSplit:
 
 def table_problems() -> dict[str, Callable[[], tuple[pd.DataFrame, str]]]:
     """Name -> loader of a frame and its target: numbers, booleans and categories, with missing cells."""
-    folder = os.environ.get("SKVAE_DATA")
+    folder = os.environ.get("SKVAE_DATA") or None
     if folder is None:
         return {"sk/wine": _wine, "sk/diabetes": _diabetes}
     schema = json.loads((Path(folder) / "mixed" / "schema.json").read_text())
@@ -262,7 +262,7 @@ def imputation_problems() -> dict[str, Callable[[int], Masked]]:
     "miwae/...": half of the cells, drawn at random; the mask depends on the table's name and the number alone.
     "hivae20/...": the masks published with HI-VAE, here those with 20 % of the cells of every column.
     """
-    folder = os.environ.get("SKVAE_DATA")
+    folder = os.environ.get("SKVAE_DATA") or None
     if folder is None:
         return {name: partial(_half_hidden, name, load) for name, load in _OWN_FRAMES.items()}
     root = Path(folder)

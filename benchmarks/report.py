@@ -297,7 +297,7 @@ def outliers_report(found: list[Record]) -> list[str]:
 
 
 def _data_folder() -> Path | None:
-    folder = os.environ.get("SKVAE_DATA")
+    folder = os.environ.get("SKVAE_DATA") or None
     return None if folder is None else Path(folder)
 
 
