@@ -96,9 +96,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     The models of ``estimator=None`` are two, whose expectations, each within the range of the column, are averaged.
     Both are a `VAETransformer` with as many components as columns, but 10 at least and 20 at most, a Gaussian
     likelihood of the numbers whose standard deviation is one number per column and at least 0.1 of the column's,
-    batches of 64 rows, and 1,000 to 1,500 steps (at least one epoch). One has two hidden layers (128, 64) and 20 draws
-    of z per training step, the other one hidden layer of 64 units and 10 draws. The benchmark in docs/benchmarks.md
-    chose them.
+    and batches of 64 rows. One has two hidden layers (128, 64), 20 draws of z per training step, ``alpha=0.02`` and
+    1,000 to 2,200 steps (at least one epoch), the other one hidden layer of 64 units, 10 draws, ``alpha=0.05`` and
+    1,000 steps. The benchmark in docs/benchmarks.md chose them.
 
     References
     ----------
