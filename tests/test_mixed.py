@@ -1,6 +1,7 @@
 """Tables of mixed columns, end to end: numbers, categories, counts, truth values, atoms and missing cells."""
 
 import pickle
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -841,3 +842,24 @@ def test_the_detector_is_copied_with_its_levels(watchman, frame):
     twin = pickle.loads(pickle.dumps(watchman))
     np.testing.assert_array_equal(twin.score_samples(frame), watchman.score_samples(frame))
     assert_frame_equal(twin.complete(frame), watchman.complete(frame))
+
+
+def test_a_long_frame_is_encoded_without_a_copy_of_it(monkeypatch):
+    """What fit allocates in NumPy beyond the encoded table in single precision are a few columns, not a table."""
+    n, p = 20_000, 200
+    rng = np.random.RandomState(0)
+    columns = {f"x{j}": rng.normal(size=n) for j in range(p // 2)} | {
+        f"c{j}": pd.Categorical.from_codes(rng.randint(5, size=n), list("abcde")) for j in range(p // 2)
+    }
+    frame = pd.DataFrame(columns)
+    model = VAETransformer(n_components=2, hidden_layer_sizes=(4,), max_iter=1, batch_size=5_000, n_train_samples=1)
+    monkeypatch.setattr("skvae._fitting.SHOWN_ROWS", 500)
+    model.fit(frame[:100])  # what is imported on first use is not counted
+    tracemalloc.start()
+    try:
+        model.fit(frame)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    single_precision = 4 * n * p
+    assert single_precision < peak < 1.8 * single_precision  # a copy in double precision alone would be 2
