@@ -181,7 +181,7 @@ every_container = pytest.mark.parametrize("container", list(CONTAINERS.values())
 PARTS = [slice(3, 9), slice(None, None, 4), slice(20, 99), np.array([7, 5, 5, 0]), np.array([], dtype=int)]
 
 
-def equal(one, other):
+def assert_same(one, other):
     np.testing.assert_equal(cells(one), cells(other))
 
 
@@ -199,7 +199,7 @@ def test_rows_that_are_taken_are_those_rows(container, part):
 @pytest.mark.parametrize("second", [slice(1, 3), np.array([2, 0])], ids=str)
 def test_rows_may_be_taken_twice(container, first, second):
     index = np.arange(23)[first][second]
-    equal(some(container).take(first).take(second), some(container).take(index))
+    assert_same(some(container).take(first).take(second), some(container).take(index))
 
 
 @every_container
