@@ -93,12 +93,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     That cells are missing must not depend on their values given the observed cells (missing at random), as for the
     other imputers above.
 
-    The models of ``estimator=None`` are two, whose expectations, each within the range of the column, are averaged.
-    Both are a `VAETransformer` with as many components as columns, but 10 at least and 20 at most, a Gaussian
-    likelihood of the numbers whose standard deviation is one number per column and at least 0.1 of the column's,
-    and batches of 64 rows. One has two hidden layers (128, 64), 20 draws of z per training step, ``alpha=0.02`` and
-    1,000 to 2,200 steps (at least one epoch), the other one hidden layer of 64 units, 10 draws, ``alpha=0.05`` and
-    1,000 steps. The benchmark in docs/benchmarks.md chose them.
+    The model of ``estimator=None`` is a `VAETransformer` with as many components as columns, but 10 at least and 20 at
+    most, a Gaussian likelihood of the numbers whose standard deviation is one number per column and at least 0.1 of the
+    column's, batches of 64 rows, hidden layers of 128 and 64 units, 20 draws of z per training step, ``alpha=0.02`` and
+    1,000 to 2,400 steps (at least one epoch). For fewer than 1,000 rows there is a second one, with one hidden layer of
+    64 units, 10 draws, ``alpha=0.05`` and 1,000 steps; their expectations, each within the range of the column, are
+    averaged. The benchmark in docs/benchmarks.md chose them.
 
     References
     ----------

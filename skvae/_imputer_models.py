@@ -13,9 +13,10 @@ from skvae._vae import VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 BATCH_SIZE = 64
-STEPS = (1_000, 2_200)  # of the small network; of the large one, from the first up to the second ...
+STEPS = (1_000, 2_400)  # of the small network; of the large one, from the first up to the second ...
 STEPS_PER_BATCH = 100  # ... so many for each batch that the rows make
 COMPONENTS = (10, 20)  # from here to there as many as columns
+FEW = 1_000  # rows below which the small network helps
 LARGE = {"hidden_layer_sizes": (128, 64), "activation": "relu", "n_train_samples": 20, "alpha": 0.02}
 SMALL = {"hidden_layer_sizes": (64,), "activation": "silu", "n_train_samples": 10, "alpha": 0.05}  # errs in other ways
 
@@ -33,8 +34,9 @@ def default_models(table: Table, **options: Any) -> list[VAETransformer]:
         "batch_size": BATCH_SIZE,
         "early_stopping": False,
     }
-    most = float(np.clip(STEPS_PER_BATCH * n_batches, *STEPS))
+    networks = [(float(np.clip(STEPS_PER_BATCH * n_batches, *STEPS)), LARGE)]
+    networks += [(STEPS[0], SMALL)] if len(table) < FEW else []
     return [
         VAETransformer(max_iter=math.ceil(steps / n_batches), **shared, **network, **options)._without_warnings()
-        for steps, network in ((most, LARGE), (STEPS[0], SMALL))
+        for steps, network in networks
     ]
