@@ -184,17 +184,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any) -> None:
         table = read(self, X, reset=True)
-        seeds = check_random_state(self.random_state).randint(MAX_SEED, size=1 + len(self._models(table)))
         models = self._models(table)
+        seeds = check_random_state(self.random_state).randint(MAX_SEED, size=1 + len(models))
         for model, seed in zip(models, seeds[1:], strict=True):
             if model.random_state is None:
                 model.set_params(random_state=int(seed))
         missing = table.missing()
         self._empty = missing.all(axis=0)
-        self._dtypes = list(table.dtypes)
         self.indicator_: Any = self._fitted_indicator(missing) if self.add_indicator else None
         self.estimators_ = [model.fit(X) for model in models]
-        self._seed = int(seeds[0])
 
     def _models(self, table: Table) -> list[VAETransformer]:
         if self.estimator is None:
