@@ -12,22 +12,20 @@ from skvae._table.tables import Table
 Numbers = NDArray[np.floating]
 
 MAX_SEED = 2**31 - 1
-ROUNDS = {True: 1, False: 3}  # of draws from the posterior, by whether the encoder was trained on missing cells
 
 
 def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
     """What the models expect in each cell given the observed ones of its row: values and codes, (n, p).
 
-    Each model draws codes from its posterior, weighs them by what the observed cells say, and takes the weighted mean;
-    the models' answers are averaged. Cells that are `blank` count as missing.
+    Each model draws codes, weighs them by what the observed cells say, and takes the weighted mean; the models' answers
+    are averaged. Cells that are `blank` count as missing.
     """
     start, answers = 0, []
     for rows in table.slices():
         hidden = None if blank is None else blank[start : start + len(rows)]
         start += len(rows)
         each = [
-            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws, _rounds(model)))
-            for model in models
+            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws)) for model in models
         ]
         means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
         answers.append(models[0].schema_.point(means))
@@ -47,17 +45,9 @@ def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
             rows = np.flatnonzero(choice == i)
             if len(rows):
                 encoded, own = _open(model, part.take(rows)), int(random_state.randint(MAX_SEED))
-                drawn[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, _rounds(model), own))
+                drawn[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, own))
         values.append(drawn)
     return np.concatenate(values)
-
-
-def _rounds(model: Any) -> int:
-    """An encoder that knows missing cells needs one round; another one has to see the row completed first.
-
-    With more rounds the posterior takes what was filled in for observed, and is too narrow.
-    """
-    return ROUNDS[model._engine.spec.with_mask]
 
 
 def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:

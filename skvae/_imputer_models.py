@@ -33,6 +33,7 @@ def default_models(table: Table, **options: Any) -> list[VAETransformer]:
         "likelihood": dict.fromkeys(numbers, smooth),
         "batch_size": BATCH_SIZE,
         "early_stopping": False,
+        "objective": "dreg",
     }
     networks = [(float(np.clip(STEPS_PER_BATCH * n_batches, *STEPS)), LARGE)]
     networks += [(STEPS[0], SMALL)] if len(table) < FEW else []

@@ -189,9 +189,10 @@ def vae_bound(
     model: VAE, rows: Rows, noise: torch.Generator, beta: float, *, objective: str, n_draws: int, free_bits: float
 ) -> Bound:
     """A bound on log p(x) per row from `n_draws` reparameterised draws."""
-    mean, log_std = model.posterior(rows.x, rows.observed)
+    observed = None if rows.observed is None else rows.observed.to(rows.x.dtype)  # once, not in each product with it
+    mean, log_std = model.posterior(rows.x, observed)
     eps = normal((n_draws, *mean.shape), rows.x, noise)
-    draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
+    draws = model.draw_from(mean, log_std, rows.x, observed, eps)
     return OBJECTIVES[objective](model, draws, beta=beta, free_bits=free_bits)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
+from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
 from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws
 from skvae._engine.scoring import ScoringEngine
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
@@ -64,14 +65,14 @@ class VAEEngine(ScoringEngine):
             engine.holes = Posteriors(*map(np.array, posteriors)), np.array(missing)
         return engine
 
-    def expectation(self, x: FloatArray, n_draws: int, rounds: int) -> FloatArray:
+    def expectation(self, x: FloatArray, n_draws: int) -> FloatArray:
         """Statistics of every cell given the observed ones, by self-normalised importance weights.
 
         Parameters
         ----------
         x : ndarray of shape (n, p)
             NaN in the cells that are not conditioned on.
-        n_draws, rounds : int
+        n_draws : int
 
         Returns
         -------
@@ -79,44 +80,32 @@ class VAEEngine(ScoringEngine):
             As `decode` gives them.
         """
         with torch.inference_mode():
-            parts = [statistics for *_, statistics in self._completed(x, n_draws, rounds)]
+            parts = [draws.expected(model) for model, _, draws in self._given_observed(x, n_draws)]
             return torch.cat(parts).cpu().numpy()
 
-    def completion(self, x: FloatArray, n_draws: int, rounds: int, seed: int) -> FloatArray:
+    def completion(self, x: FloatArray, n_draws: int, seed: int) -> FloatArray:
         """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.
 
-        The code is resampled from the weighted draws of the last round, then the cells are drawn from p(x|z).
+        The code is resampled from the weighted draws, then the cells are drawn from p(x|z).
         """
         stream, parts = generator(seed, self.device), []
         with torch.inference_mode():
-            for model, rows, z, w, _ in self._completed(x, n_draws, rounds):
-                chosen = torch.multinomial(w.T, 1, generator=stream)[:, 0]
-                drawn = model.columns.sample(model.decode(z[chosen, torch.arange(len(rows))]), stream)
+            for model, rows, draws in self._given_observed(x, n_draws):
+                chosen = torch.multinomial(draws.weight.T, 1, generator=stream)[:, 0]
+                drawn = model.columns.sample(draws.outputs[chosen, torch.arange(len(rows))], stream)
                 parts.append(drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn))
             return torch.cat(parts).cpu().numpy()
 
-    def _completed(
-        self, x: FloatArray, n_draws: int, rounds: int
-    ) -> Iterator[tuple[Any, Rows, Tensor, Tensor, Tensor]]:
-        """By chunks of rows: the model, the rows, draws z (S, b, k), weights (S, b), statistics given what is observed.
-
-        The first round draws z from q(z|x_observed), each further one from the posterior given the last completion of
-        the row; the draws are weighed by p(x_observed, z) / q(z).
-        """
+    def _given_observed(self, x: FloatArray, n_draws: int) -> Iterator[tuple[Any, Rows, WeighedDraws]]:
+        """By chunks of rows: the model, the rows, and draws of z given their observed cells."""
         model, dtype = self._in_precision_of(x.astype(np.float64))
+        knows_missing = self.spec.with_mask
+        rounds = n_rounds(knows_missing)
+        n_draws = max(1, round(n_draws / rounds)) * rounds
         points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
-        eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)
+        eps = torch.tensor(points, dtype=dtype, device=self.device).reshape(rounds, -1, 1, self.spec.n_components)
         for rows in self._chunks(x, dtype, n_draws):
-            mean, log_std = model.posterior(rows.x, rows.observed)
-            for left in reversed(range(rounds)):
-                draws = model.draw_from(mean, log_std, rows.x, rows.observed, eps)
-                w = torch.softmax(draws.log_likelihood + model.log_prior_over_posterior(draws), 0)
-                statistics = (w.unsqueeze(-1) * model.columns.expected(model.decode(draws.z))).sum(0)
-                if left:
-                    guess = model.columns.point(statistics)
-                    full = guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
-                    mean, log_std = model.posterior(full)
-            yield model, rows, draws.z, w, statistics
+            yield model, rows, weighed_draws(model, rows, eps, knows_missing=knows_missing)
 
     def condition(
         self, x: FloatArray, n: int, n_draws: int, seed: int, *, aggregated: bool

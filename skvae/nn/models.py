@@ -165,7 +165,11 @@ class Autoencoder(nn.Module):
 
     def log_likelihood(self, x: Tensor, observed: Tensor | None, z: Tensor) -> Tensor:
         """Log p(x_observed | z), shape (..., b); x must hold finite numbers in missing cells."""
-        cells = self.columns.log_prob(self.decode(z), x)  # (..., b, p)
+        return self.log_prob_observed(self.decode(z), x, observed)
+
+    def log_prob_observed(self, outputs: Tensor, x: Tensor, observed: Tensor | None) -> Tensor:
+        """The same given the decoder's outputs."""
+        cells = self.columns.log_prob(outputs, x)  # (..., b, p)
         return cells.sum(-1) if observed is None else (cells * observed).sum(-1)
 
 

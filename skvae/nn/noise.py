@@ -1,4 +1,4 @@
-"""Seeded noise: torch's ``randn_like`` takes no generator, and the global one is the user's."""
+"""Seeded noise (torch's ``randn_like`` takes no generator, and the global one is the user's), and its density."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def normal(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.G
 def uniform(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform numbers in [0, 1) on the device and in the dtype of `like`."""
     return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density at z of independent normal components, summed over the last axis."""
+    u = (z - mean) * torch.exp(-log_std)
+    return -0.5 * (u.square() + LOG_2PI).sum(-1) - log_std.sum(-1)

@@ -397,9 +397,9 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
     x = holed(table())
     one = engine()
     train(one, x)
-    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, 2))
+    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8))
     monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
-    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, 2))
+    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8))
     for mine, other in zip(answers, again, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-10)
 
@@ -435,10 +435,10 @@ def test_expectation_of_a_linear_model_is_the_conditional_mean():
     blank[:, 1] = np.nan
     rest = [0, 2, 3]
     expected = mean[1] + (rows[:, rest] - mean[rest]) @ np.linalg.solve(cov[np.ix_(rest, rest)], cov[rest, 1])
-    got = one.expectation(blank, 1024, 3)
+    got = one.expectation(blank, 1024)
     np.testing.assert_allclose(got[:, 1], expected, atol=0.03)
     assert np.std(expected) > 0.3
-    guess = one.decode(one.encode(blank))  # where the rounds begin
+    guess = one.decode(one.encode(blank))  # where the proposals begin
     assert np.abs(got - expected[:, None])[:, 1].mean() < 0.5 * np.abs(guess - expected[:, None])[:, 1].mean()
 
 
@@ -463,7 +463,7 @@ def test_statistics_are_a_mean_per_number_and_a_probability_per_code_in_the_orde
     x = table_of_kinds()
     one = kinds_engine()
     train(one, x, 20)
-    for statistics in (one.decode(one.encode(x)), one.expectation(x, 8, 2)):
+    for statistics in (one.decode(one.encode(x)), one.expectation(x, 8)):
         assert statistics.shape == (60, 8)  # 1 + 3 + 1 + 3
         for codes in (slice(1, 4), slice(5, 8)):
             np.testing.assert_allclose(statistics[:, codes].sum(1), 1.0, atol=1e-6)

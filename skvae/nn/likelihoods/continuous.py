@@ -72,13 +72,37 @@ class LocationScale(Likelihood):
         return torch.cat([mean, mean.new_zeros(self.n_outputs - self.n_columns)])
 
 
+class GaussianLogProb(torch.autograd.Function):
+    """Normal log-density with its gradient in closed form, in a third of the operations that autograd records.
+
+    log p = -u^2 / 2 - log s - log(2 pi) / 2 with u = (x - location) / s. There is no gradient to x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+        """Log-density of each cell; the arguments broadcast."""
+        inverse_scale = torch.exp(-log_scale)
+        u = (x - location) * inverse_scale
+        ctx.save_for_backward(u, inverse_scale)
+        ctx.shapes = location.shape, log_scale.shape
+        return torch.addcmul(-log_scale - 0.5 * LOG_2PI, u, u, value=-0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
+        """Gradients to location and log_scale."""
+        u, inverse_scale = ctx.saved_tensors
+        location_shape, scale_shape = ctx.shapes
+        pull = grad * u
+        to_scale = torch.addcmul(-grad, pull, u).sum_to_size(scale_shape)
+        return None, (pull * inverse_scale).sum_to_size(location_shape), to_scale
+
+
 class Gaussian(LocationScale):
     """Normal cells; `scale` says where the standard deviation comes from (see `LocationScale`)."""
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        location, log_scale = self.location_and_log_scale(outputs)
-        u = (x - location) * torch.exp(-log_scale)
-        return -0.5 * (u.square() + LOG_2PI) - log_scale
+        log_density: Tensor = GaussianLogProb.apply(x, *self.location_and_log_scale(outputs))
+        return log_density
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)

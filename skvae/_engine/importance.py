@@ -1,0 +1,90 @@
+"""Draws of z given the observed cells of rows, weighed by what these say, from proposals that adapt."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skvae._engine.batches import Rows
+from skvae.nn.noise import log_normal
+
+COMPLETED = 3  # rounds in which an encoder that was trained on complete rows sees the row completed ...
+MATCHED = 3  # ... and rounds for every encoder, from normal densities matched to the draws so far
+PRIOR_DRAWS = 10.0  # draws that the encoder's own spread counts for in a matched one
+
+
+class WeighedDraws(NamedTuple):
+    """Draws for b rows, whose weights sum to 1 over the S draws of a row."""
+
+    z: Tensor  # (S, b, k)
+    weight: Tensor  # (S, b)
+    outputs: Tensor  # of the decoder, (S, b, n_outputs)
+
+    def expected(self, model: Any) -> Tensor:
+        """Weighted means of the statistics of each cell, (b, n_statistics)."""
+        means: Tensor = (self.weight.unsqueeze(-1) * model.columns.expected(self.outputs)).sum(0)
+        return means
+
+    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and variance of z, (b, k), and the effective sample size (Kish 1965), (b, 1)."""
+        weight = self.weight.unsqueeze(-1)
+        mean = (weight * self.z).sum(0)
+        return mean, (weight * (self.z - mean).square()).sum(0), 1.0 / weight.square().sum(0)
+
+
+def n_rounds(knows_missing: bool) -> int:
+    """Proposals of `weighed_draws`, by whether the encoder was trained on rows with missing cells."""
+    return 1 + MATCHED + (0 if knows_missing else COMPLETED)
+
+
+def weighed_draws(model: Any, rows: Rows, points: Tensor, *, knows_missing: bool) -> WeighedDraws:
+    """Draw z by adaptive multiple importance sampling (Cornuet et al. 2012, arXiv 0907.1254).
+
+    The first proposal is q(z|x_observed). Each further one is a normal density with the mean and the variances of the
+    draws so far; before these, for an encoder that takes a hole for the column's centre, it is the posterior given the
+    row as it was completed so far. All draws are weighed as if they came from the mixture of all proposals,
+    p(x_observed, z) / mean_r q_r(z), so that a proposal that misses does no harm.
+
+    Parameters
+    ----------
+    model : VAE
+    rows : Rows
+        Of b rows.
+    points : tensor of shape (n_rounds(knows_missing), S, 1, k)
+        Standard normal.
+    knows_missing : bool
+    """
+    proposals = [model.posterior(rows.x, rows.observed)]
+    z, outputs, log_joint = [], [], []
+    for i, part in enumerate(points):
+        mean, log_std = proposals[i]
+        z.append(mean + torch.exp(log_std) * part)
+        outputs.append(model.decode(z[i]))
+        log_joint.append(model.log_prob_observed(outputs[i], rows.x, rows.observed) + model.prior.log_prob(z[i]))
+        draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
+        completes = not knows_missing and i < COMPLETED
+        proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))
+    return draws
+
+
+def _weighed(proposals: list[tuple[Tensor, Tensor]], z: Tensor, log_joint: Tensor, outputs: Tensor) -> WeighedDraws:
+    log_mixture = torch.logsumexp(torch.stack([log_normal(z, *proposal) for proposal in proposals]), 0)
+    return WeighedDraws(z, torch.softmax(log_joint - log_mixture, 0), outputs)
+
+
+def _completed(model: Any, rows: Rows, draws: WeighedDraws) -> tuple[Tensor, Tensor]:
+    """The posterior given the rows with what is expected of their missing cells."""
+    guess = model.columns.point(draws.expected(model))
+    posterior: tuple[Tensor, Tensor] = model.posterior(
+        guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
+    )
+    return posterior
+
+
+def _matched(draws: WeighedDraws, first: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation of the draws; where they are few the spread is near that of the encoder."""
+    mean, variance, size = draws.moments()
+    shrunk = (size * variance + PRIOR_DRAWS * torch.exp(2.0 * first[1])) / (size + PRIOR_DRAWS)
+    return mean, 0.5 * torch.log(shrunk)
