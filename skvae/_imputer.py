@@ -54,7 +54,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         (``sklearn.impute.MissingIndicator``).
 
     n_importance_samples : int, default=400
-        Draws of z per row, of which expectations are weighted means; a quarter each from four proposals. It may be changed after fit (with `set_params`).
+        Draws of z per row, of which expectations are weighted means: a quarter each from four proposals. It may be
+        changed after fit (with `set_params`).
 
     device : str, default="auto"
         Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
@@ -87,8 +88,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    With normalised importance weights w over draws z from q(z|x), the expectation of a missing cell is
-    :math:`\sum_s w_s E[x_j|z_s]`, with :math:`w_s \propto p(x_{obs}|z_s) p(z_s) / q(z_s|x)` [1]_.
+    With normalised importance weights w over draws z, the expectation of a missing cell is
+    :math:`\sum_s w_s E[x_j|z_s]`, with :math:`w_s \propto p(x_{obs}|z_s) p(z_s) / \bar q(z_s)` [1]_. The draws come
+    from q(z|x_obs) and from three normal densities, each with the moments of the draws before it;
+    :math:`\bar q` is the mean of the four (adaptive multiple importance sampling [2]_).
 
     That cells are missing must not depend on their values given the observed cells (missing at random), as for the
     other imputers above.
@@ -104,6 +107,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ----------
     .. [1] Mattei, P.-A. and Frellsen, J. (2019). "MIWAE: Deep Generative Modelling and Imputation of Incomplete
        Data Sets". ICML. arXiv:1812.02633.
+    .. [2] Cornuet, J.-M., Marin, J.-M., Mira, A. and Robert, C. P. (2012). "Adaptive Multiple Importance Sampling".
+       Scandinavian Journal of Statistics 39(4), 798-812. arXiv:0907.1254.
 
     Examples
     --------

@@ -11,7 +11,13 @@ from scipy.stats import multivariate_normal
 from skvae.nn.likelihoods import Gaussian
 from skvae.nn.models import VAE, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding
-from skvae.nn.objectives import OBJECTIVES, elbo, importance_weighted_bound, log_mean_exp
+from skvae.nn.objectives import (
+    OBJECTIVES,
+    doubly_reparameterised_bound,
+    elbo,
+    importance_weighted_bound,
+    log_mean_exp,
+)
 from skvae.nn.priors import Mixture, StandardNormal
 
 P, K = 4, 2
@@ -130,6 +136,40 @@ def test_bound_rises_with_more_draws_and_stays_below_the_evidence():
     assert (averages[0] < truth - 0.5).all()
     assert (averages[1] < truth).all()
     np.testing.assert_allclose(averages[-1], truth, atol=0.1)
+
+
+def gradients(objective, part, n_draws=5, n_batches=300, **options):
+    """The gradient to the weights of the encoder or decoder in batches of the same rows, shape (n_batches, ...)."""
+    model, x = linear_vae(shift=0.3, log_stretch=0.5), rows().repeat(10, 1)
+    found = []
+    for eps in noise(n_draws * n_batches, len(x)).split(n_draws):
+        model.zero_grad()
+        objective(model, model.draw(x, None, eps), **options).value.mean().backward()
+        found.append(getattr(model, part).shortcut.weight.grad.clone())
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.4])
+def test_the_doubly_reparameterised_gradient_has_the_same_mean_and_varies_less(beta):
+    plain, doubly = (
+        gradients(objective, "encoder", beta=beta)
+        for objective in (importance_weighted_bound, doubly_reparameterised_bound)
+    )
+    error = ((plain.var(0) + doubly.var(0)) / len(plain)).sqrt()
+    assert (plain.mean(0).abs() > 10.0 * error).any()
+    assert ((plain.mean(0) - doubly.mean(0)).abs() < 4.0 * error).all()
+    if beta == 1.0:
+        assert doubly.var(0).sum() < 0.7 * plain.var(0).sum()
+
+
+def test_the_doubly_reparameterised_bound_has_the_value_and_the_decoder_gradient_of_the_plain_one():
+    model, x = linear_vae(shift=0.3), rows()
+    draws = model.draw(x, None, noise(5))
+    plain, doubly = (bound(model, draws, free_bits=0.1) for bound in list(OBJECTIVES.values())[1:])
+    for one, other in zip(plain, doubly, strict=True):
+        torch.testing.assert_close(one, other)
+    of_decoder = [gradients(bound, "decoder", n_batches=2) for bound in list(OBJECTIVES.values())[1:]]
+    torch.testing.assert_close(*of_decoder)
 
 
 def test_one_draw_makes_the_two_bounds_differ_by_the_closed_kl_only():
