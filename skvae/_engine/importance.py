@@ -24,7 +24,7 @@ class WeighedDraws(NamedTuple):
 
     def expected(self, model: Any) -> Tensor:
         """Weighted means of the statistics of each cell, (b, n_statistics)."""
-        means: Tensor = (self.weight.unsqueeze(-1) * model.columns.expected(self.outputs)).sum(0)
+        means: Tensor = model.columns.averaged(self.outputs, self.weight)
         return means
 
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -100,7 +100,15 @@ class ColumnBlocks(nn.Module):
 
         Shape (..., n_statistics), in the order of the columns.
         """
-        parts = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
+        return self._arranged([likelihood.expected(out) for likelihood, out in self.parts(outputs)])
+
+    def averaged(self, outputs: Tensor, weight: Tensor) -> Tensor:
+        """Means of these statistics over outputs (S, b, n_outputs) with weights (S, b), shape (b, n_statistics)."""
+        each = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
+        return self._arranged([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
+
+    def _arranged(self, parts: list[Tensor]) -> Tensor:
+        """Statistics of the blocks in the order of the columns."""
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)[..., self.arrange]
 
     def point(self, expected: Tensor) -> Tensor:

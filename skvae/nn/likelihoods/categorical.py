@@ -194,8 +194,8 @@ class Ordinal(Levels):
         """Thresholds above each level, shape (p, most); 1e30 from a column's last level on."""
         return self._steps().cumsum(1).masked_fill(self.edge, FAR)
 
-    def _log_prob(self, outputs: Tensor, columns: Tensor, codes: Tensor) -> Tensor:
-        """Log-probability of the codes (..., q) in the columns (q,).
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of each code.
 
         The difference of two sigmoids as a product: s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)).
         """
@@ -203,17 +203,19 @@ class Ordinal(Levels):
         upper = steps.cumsum(1).masked_fill(self.edge, FAR)
         lower = F.pad(upper[:, :-1], (1, 0), value=-FAR)
         gap = steps.masked_fill(self.edge | (torch.arange(steps.shape[1], device=steps.device) == 0), FAR)
-        location, log_scale = (part[..., columns] for part in outputs.chunk(2, dim=-1))
+        columns, codes = torch.arange(self.n_columns, device=x.device), x.long()
+        location, log_scale = outputs.chunk(2, dim=-1)
         inverse_scale = torch.exp(-bounded(log_scale, LOG_SCALE))
         above = F.logsigmoid((upper[columns, codes] - location) * inverse_scale)
         below = F.logsigmoid((location - lower[columns, codes]) * inverse_scale)
         return above + below + torch.log(-torch.expm1(-gap[columns, codes] * inverse_scale))
 
-    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        return self._log_prob(outputs, torch.arange(self.n_columns, device=x.device), x.long())
-
     def expected(self, outputs: Tensor) -> Tensor:
-        return torch.exp(self._log_prob(outputs, self.column, self.code))
+        location, log_scale = (part[..., self.column] for part in outputs.chunk(2, dim=-1))
+        distance = self.thresholds[self.column, self.code] - location
+        up_to = torch.sigmoid(distance * torch.exp(-bounded(log_scale, LOG_SCALE)))  # P(x <= code)
+        below = F.pad(up_to[..., :-1], (1, 0)).masked_fill(self.code == 0, 0.0)
+        return (up_to - below).clamp_min(0.0)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = outputs.chunk(2, dim=-1)
