@@ -99,7 +99,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     The model of ``estimator=None`` is a `VAETransformer` with as many components as columns, but 10 at least and 20 at
     most, a Gaussian likelihood of the numbers whose standard deviation is one number per column and at least 0.1 of the
     column's, batches of 64 rows, hidden layers of 128 and 64 units, 20 draws of z per training step, ``alpha=0.02`` and
-    1,000 to 2,400 steps (at least one epoch). For fewer than 1,000 rows there is a second one, with one hidden layer of
+    1,000 to 2,000 steps (at least one epoch). For fewer than 1,000 rows there is a second one, with one hidden layer of
     64 units, 10 draws, ``alpha=0.05`` and 1,000 steps; their expectations, each within the range of the column, are
     averaged. The benchmark in docs/benchmarks.md chose them.
 

@@ -13,7 +13,7 @@ from skvae._vae import VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 BATCH_SIZE = 64
-STEPS = (1_000, 2_400)  # of the small network; of the large one, from the first up to the second ...
+STEPS = (1_000, 2_000)  # of the small network; of the large one, from the first up to the second ...
 STEPS_PER_BATCH = 100  # ... so many for each batch that the rows make
 COMPONENTS = (10, 20)  # from here to there as many as columns
 FEW = 1_000  # rows below which the small network helps

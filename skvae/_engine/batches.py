@@ -68,8 +68,8 @@ class Rows:
         )
 
     def mean(self, values: Tensor) -> Tensor:
-        """Weighted mean of one value per row; of a batch, an unbiased estimate of the weighted mean of all rows."""
-        return values.mean() if self.weight is None else (values * self.weight).mean()
+        """Weighted mean over the last axis, that of the rows; of a batch, an unbiased estimate of that of all rows."""
+        return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class SparseRows:
         return Rows(x, None, None if self.weight is None else self.weight[rows])
 
     def mean(self, values: Tensor) -> Tensor:
-        """Weighted mean of one value per row."""
-        return values.mean() if self.weight is None else (values * self.weight).mean()
+        """Weighted mean over the last axis, that of the rows."""
+        return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
 
 
 def minibatches(rows: Rows | SparseRows, batch_size: int, generator: torch.Generator) -> Iterator[Rows]:

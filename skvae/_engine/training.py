@@ -209,7 +209,7 @@ def epochs(
             loss = -trimmed_mean(batch, terms.value, plan.trim)
             learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
             optimiser.step(loss, learning_rate, plan.alpha)
-            sums += torch.stack([batch.mean(term.detach()) for term in terms]) * len(batch)
+            sums += batch.mean(torch.stack(terms).detach()) * len(batch)
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate)
         if record.finite:

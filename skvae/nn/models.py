@@ -208,8 +208,9 @@ class VAE(Autoencoder):
         log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
         if observed is None:
             return mean, log_std
-        empty = ~observed.bool().any(-1, keepdim=True)
-        prior_mean, prior_std = self.prior.moments()
+        empty = ~observed.any(-1, keepdim=True)
+        with torch.no_grad():  # what such rows would teach the prior is noise
+            prior_mean, prior_std = self.prior.moments()
         return torch.where(empty, prior_mean, mean), torch.where(empty, prior_std.log(), log_std)
 
     def draw(self, x: Tensor, observed: Tensor | None, eps: Tensor) -> Draws:
@@ -223,7 +224,7 @@ class VAE(Autoencoder):
 
     def log_prior_over_posterior(self, draws: Draws) -> Tensor:
         """Log p(z) - log q(z|x), shape (S, b)."""
-        log_q = -0.5 * (draws.eps.square() + LOG_2PI).sum(-1) - draws.log_std.sum(-1)
+        log_q = -0.5 * draws.eps.square().sum(-1) - (draws.log_std + 0.5 * LOG_2PI).sum(-1)
         return self.prior.log_prob(draws.z) - log_q
 
     def kl(self, draws: Draws) -> Tensor:

@@ -23,4 +23,4 @@ def uniform(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.
 def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Log-density at z of independent normal components, summed over the last axis."""
     u = (z - mean) * torch.exp(-log_std)
-    return -0.5 * (u.square() + LOG_2PI).sum(-1) - log_std.sum(-1)
+    return -0.5 * u.square().sum(-1) - (log_std + 0.5 * LOG_2PI).sum(-1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skvae.nn.noise import LOG_2PI, normal
 
@@ -111,8 +112,8 @@ class Mixture(Prior):
         precision = torch.exp(-2.0 * self.log_stds)
         scaled = self.means * precision
         constant = (self.means * scaled).sum(-1) + 2.0 * self.log_stds.sum(-1) + z.shape[-1] * LOG_2PI
-        quadratic = z.square() @ precision.T - 2.0 * (z @ scaled.T) + constant
-        return torch.log_softmax(self.logits, 0) - 0.5 * quadratic
+        at_origin = torch.log_softmax(self.logits, 0) - 0.5 * constant
+        return F.linear(z, scaled, at_origin) + F.linear(z.square(), -0.5 * precision)
 
     def marginal_log_prob(self, z: Tensor) -> Tensor:
         u = (z.unsqueeze(-2) - self.means) * torch.exp(-self.log_stds)  # (..., C, k)

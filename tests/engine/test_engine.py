@@ -401,7 +401,7 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
     monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
     again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8))
     for mine, other in zip(answers, again, strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-10)
+        np.testing.assert_allclose(mine, other, atol=1e-7)  # the root of a rounding error
 
 
 def test_sampling_error_follows_from_the_weights():
