@@ -7,13 +7,14 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
 from skvae._completing import draws, expectations
+from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
 from skvae._reading import read
@@ -189,27 +190,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any) -> None:
         table = read(self, X, reset=True)
-        models = self._models(table)
-        seeds = check_random_state(self.random_state).randint(MAX_SEED, size=1 + len(models))
-        for model, seed in zip(models, seeds[1:], strict=True):
-            if model.random_state is None:
-                model.set_params(random_state=int(seed))
         missing = table.missing()
         self._empty = missing.all(axis=0)
         self.indicator_: Any = self._fitted_indicator(missing) if self.add_indicator else None
-        self.estimators_ = [model.fit(X) for model in models]
+        self.estimators_ = fitted(self._models(table), X, model_seeds(check_random_state(self.random_state)))
 
     def _models(self, table: Table) -> list[VAETransformer]:
         if self.estimator is None:
             return default_models(table, device=self.device, verbose=self.verbose)
-        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
-        if not models or not all(isinstance(model, VAETransformer) for model in models):
-            kinds = [type(model).__name__ for model in models]
-            raise TypeError(
-                f"The 'estimator' parameter must be a VAETransformer or a list of them. Got a list of {kinds!r} "
-                f"instead."
-            )
-        return [clone(model) for model in models]
+        return given_models(self.estimator)
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
         indicator = MissingIndicator(error_on_new=False).set_output(transform="default")

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._base import MAX_SEED
 from skvae._completing import expectations
+from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._explaining import explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
@@ -27,7 +27,7 @@ CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets asi
 MOST_CALIBRATION = 1_000  # ... at most so many
 LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
 MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share is asked for later
-MAX_MODELS = 64
+COMPLETION_DRAWS = 210  # 30 from each of the proposals
 
 
 class VAEOutlierDetector(OutlierMixin, BaseEstimator):
@@ -189,25 +189,18 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n, p = len(table), len(table.names)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
-        seeds = random_state.randint(MAX_SEED, size=MAX_MODELS)
+        seeds = model_seeds(random_state)
         n_calibration = self._n_calibration(n)
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self.estimators_ = self._fitted_models(_safe_indexing(X, train), n - n_calibration, p, seeds)
+            self.estimators_ = fitted(self._models(n - n_calibration, p), _safe_indexing(X, train), seeds)
             calibration = self._score_rows(table.take(held_out))
         if not n_calibration or self._trains_again(n):
-            self.estimators_ = self._fitted_models(X, n, p, seeds)
+            self.estimators_ = fitted(self._models(n, p), X, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step))))
         self.offset_ = self._threshold(self.contamination)
-
-    def _fitted_models(self, X: Any, n: int, p: int, seeds: Any) -> list[VAETransformer]:
-        models = self._models(n, p)
-        for model, seed in zip(models, seeds, strict=False):
-            if model.random_state is None:
-                model.set_params(random_state=int(seed))
-        return [model.fit(X) for model in models]
 
     def _trains_again(self, n: int) -> bool:
         """Whether so large a part is set aside that the final models are fitted to all rows."""
@@ -229,14 +222,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _models(self, n: int, p: int) -> list[VAETransformer]:
         if self.estimator is None:
             return DEFAULT_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
-        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
-        kinds = [type(model).__name__ for model in models]
-        if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
-            raise TypeError(
-                f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a "
-                f"list of {kinds!r} instead."
-            )
-        return [clone(model) for model in models]
+        return given_models(self.estimator)
 
     def _threshold(self, contamination: Any) -> float:
         """The score from which on a row is normal."""
@@ -483,7 +469,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         shares = explain(self.estimators_, table, seed=0).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        values = expectations(self.estimators_, table, self.estimators_[0].n_importance_samples, blank)
+        values = expectations(self.estimators_, table, COMPLETION_DRAWS, blank)
         if not table.is_frame:
             return np.where(blank, values, table.X)
         return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)

@@ -25,6 +25,7 @@ FLOORS = {
     "skvae._base": 4,
     "skvae._vae": 5,
     "skvae._autoencoder": 5,
+    "skvae._ensemble": 5,
     "skvae._imputer": 5,
     "skvae._imputer_models": 5,
     "skvae._outlier": 5,

@@ -726,7 +726,7 @@ def test_something_else_than_a_model_is_an_error(X, estimator):
 
 @pytest.mark.parametrize("models", [[], [1], [light(), AutoencoderTransformer()]])
 def test_a_list_of_something_else_is_an_error(X, models):
-    with pytest.raises(TypeError, match=r"must be a VAETransformer or a list of them. Got a list of"):
+    with pytest.raises(TypeError, match=r"must be a VAETransformer or a list of 1 to 64 of them. Got a list of"):
         VAEImputer(models).fit(X)
 
 
