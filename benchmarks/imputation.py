@@ -17,6 +17,7 @@ from benchmarks.methods.imputation import (
     IMPUTATION_TREES,
     IMPUTATION_VAES,
     IMPUTER,
+    IMPUTER_SETTINGS,
     NUMBERS_ONLY,
     Method,
 )
@@ -29,6 +30,7 @@ GROUPS: dict[str, dict[str, Method]] = {
     "rivals": IMPUTATION_RIVALS,
     "trees": IMPUTATION_TREES,
     "networks": IMPUTATION_NETWORKS,
+    "settings": IMPUTER_SETTINGS,
 }
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 PUBLISHED_MASKS = 3
@@ -187,6 +189,19 @@ def paired(found: list[Record], measure: str, prefix: str) -> tuple[list[str], R
     return [f"{IMPUTER} less the rival", "mean difference", "median ratio", "better on"], rows
 
 
+def settings(found: list[Record], measure: str, prefix: str) -> tuple[list[str], Rows]:
+    """A row per setting: the ratio of its error to the default's on each table, over common masks."""
+    cells = cells_of([r for r in found if r["method"] in IMPUTER_SETTINGS or r["method"] == IMPUTER], measure, prefix)
+    ratios = cells.div(cells[IMPUTER], axis=0).groupby(level="problem").mean() if IMPUTER in cells else cells
+    counts = cells.groupby(level="problem").count() if len(cells) else cells
+    rows = [
+        [name, f"{counts[name].max()}", *(f"{ratio:.3f}" for ratio in ratios[name]), f"{ratios[name].mean():.3f}"]
+        for name in ratios
+        if name != IMPUTER
+    ]
+    return ["setting", "masks", *(str(problem) for problem in ratios.index), "mean"], rows
+
+
 def seconds(found: list[Record], prefix: str) -> tuple[list[str], Rows]:
     """Fit and transform, median over the tables and the longest."""
     fit, transform = (means(found, name, prefix) for name in ("fit_seconds", "transform_seconds"))
@@ -222,6 +237,7 @@ def plot(found: list[Record], path: Path) -> None:
         ("hivae_error", "hivae"): "HI-VAE's error of hidden cells,\n20 or 50 %, over that of the mean",
     }
     floor = next(iter(IMPUTATION_RIVALS))
+    found = [record for record in found if record["method"] not in IMPUTER_SETTINGS]
     cells = {key: cells_of(found, *key) for key in panels}
     tables = {
         key: table.div(table[floor], axis=0).drop(columns=floor).groupby(level="problem").mean().dropna(how="all")

@@ -319,8 +319,9 @@ def tables_report(found: list[Record]) -> list[str]:
 
 
 def imputation_report(found: list[Record]) -> list[str]:
-    """Per kind of table: means over masks, the imputer against each rival, seconds."""
-    parts = []
+    """Per kind of table: means over masks, the imputer against each rival, seconds; then settings of the imputer."""
+    parts, studied = [], found
+    found = [record for record in found if record["method"] not in imputation.IMPUTER_SETTINGS]
     for prefix, title in imputation.TITLES.items():
         if not any(record["problem"].startswith(prefix) for record in found):
             continue
@@ -333,7 +334,9 @@ def imputation_report(found: list[Record]) -> list[str]:
                 parts += [f"{label[0].upper()}{label[1:]}:", markdown(header, rows)]
                 parts += [markdown(*against)] if (against := imputation.paired(found, measure, prefix))[1] else []
         parts.append(markdown(*imputation.seconds(found, prefix)))
-    return parts + failures(found)
+    header, rows = imputation.settings(studied, "mse", "miwae")
+    parts += ["### Settings of the imputer", "Error over that of the default:", markdown(header, rows)] if rows else []
+    return parts + failures(studied)
 
 
 REPORTS = {

@@ -19,6 +19,7 @@ COMPONENTS = (10, 20)  # from here to there as many as columns
 FEW = 1_000  # rows below which the small network helps
 LARGE = {"hidden_layer_sizes": (128, 64), "activation": "relu", "n_train_samples": 20, "alpha": 0.02}
 SMALL = {"hidden_layer_sizes": (64,), "activation": "silu", "n_train_samples": 10, "alpha": 0.05}  # errs in other ways
+COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": BATCH_SIZE, "early_stopping": False}
 
 smooth = partial(Gaussian, scale="column", min_scale=0.1)
 
@@ -31,9 +32,7 @@ def default_models(table: Table, **options: Any) -> list[VAETransformer]:
     shared = {
         "n_components": int(np.clip(p, *COMPONENTS)),
         "likelihood": dict.fromkeys(numbers, smooth),
-        "batch_size": BATCH_SIZE,
-        "early_stopping": False,
-        "objective": "dreg",
+        **COMMON,
     }
     networks = [(float(np.clip(STEPS_PER_BATCH * n_batches, *STEPS)), LARGE)]
     networks += [(STEPS[0], SMALL)] if len(table) < FEW else []

@@ -34,6 +34,9 @@ from benchmarks.problems import (
 )
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from skvae import VAETransformer
+from skvae._engine.importance import n_rounds
+from skvae._imputer_models import default_models
+from skvae._reading import read
 
 TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
 FIELDS = {
@@ -664,6 +667,41 @@ def test_imputation_report_pairs_by_mask(tmp_path):
     assert "Half of the cells hidden" in report.imputation_report(found)[0]
     imputation.plot(found, tmp_path / "imputation.png")
     assert (tmp_path / "imputation.png").stat().st_size > 0
+
+
+def test_settings_of_the_imputer_are_reported_beside_its_default_alone():
+    found = imputation_records(imputers.IMPUTER, {"banknote": 0.4, "yeast": 0.8})
+    found += imputation_records("10 draws", {"banknote": 0.5, "yeast": 0.8}, masks=(0,))
+    assert imputation.settings(found, "mse", "miwae") == (
+        ["setting", "masks", "miwae/banknote", "miwae/yeast", "mean"],
+        [["10 draws", "1", "1.250", "1.000", "1.125"]],
+    )
+    parts = report.imputation_report(found)
+    assert "10 draws" not in "".join(parts[: parts.index("### Settings of the imputer")])
+    assert imputation.settings(found[:4], "mse", "miwae")[1] == []
+
+
+@pytest.mark.parametrize("name", imputers.IMPUTER_SETTINGS)
+def test_settings_of_the_imputer_differ_from_the_default(name):
+    method = imputers.IMPUTER_SETTINGS[name]
+    assert method.settings != imputers.VAEImputation().settings
+    assert method.constants.keys() <= set(imputers.IMPUTER_CONSTANTS)
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(1100, 3)), columns=list("abc"))
+    frame.iloc[::3, 0] = np.nan
+    asked = []
+
+    class Recorder(imputers.VAEImputer):
+        def fit(self, X, y=None):
+            models = default_models(read(self, X, reset=True))
+            asked.append([model.get_params() for model in models] + [n_rounds(knows_missing=True)])
+            return self
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imputers, "VAEImputer", Recorder)
+        for rows in (frame, frame[:500]):
+            method(rows, 0)
+            imputers.VAEImputation()(rows, 0)
+    assert any(repr(mine) != repr(default) for mine, default in zip(asked[::2], asked[1::2], strict=True))
 
 
 def test_published_errors_are_read_from_the_folder(tmp_path):

@@ -24,6 +24,7 @@ from torch import nn
 from torch.distributions import Normal, StudentT
 
 from benchmarks.methods.tables import estimator_settings
+from benchmarks.methods.vae import constant, patched
 from benchmarks.quality import Encoding
 from skvae import VAEImputer, VAETransformer
 
@@ -277,18 +278,21 @@ IMPUTER = "VAEImputer"
 
 @dataclass(frozen=True)
 class VAEImputation:
-    """The package's imputer, whose parameters are the default's but for these."""
+    """The package's imputer with some parameters, and constants behind its default models, unlike the default's."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def _imputer(self, **more: Any) -> VAEImputer:
         return VAEImputer(**self.parameters, **more)
 
     def __call__(self, shown: pd.DataFrame, seed: int) -> Fill:
-        imputer = self._imputer(random_state=seed).fit(shown)
+        with patched(self.constants):
+            imputer = self._imputer(random_state=seed).fit(shown)
 
         def fill(frame: pd.DataFrame) -> pd.DataFrame:
-            filled = imputer.transform(frame)
+            with patched(self.constants):
+                filled = imputer.transform(frame)
             return filled if isinstance(filled, pd.DataFrame) else pd.DataFrame(filled, columns=frame.columns)
 
         return fill
@@ -296,11 +300,39 @@ class VAEImputation:
     @property
     def settings(self) -> str:
         """A digest of all parameters and of the constants behind them."""
-        return estimator_settings(self._imputer())
+        with patched(self.constants):
+            return estimator_settings(self._imputer(), IMPUTER_CONSTANTS)
 
     def smaller(self, max_iter: int) -> VAEImputation:
         """One model with so many epochs in place of the default ones."""
-        return VAEImputation({**self.parameters, "estimator": VAETransformer(max_iter=max_iter, early_stopping=False)})
+        smaller = VAETransformer(max_iter=max_iter, early_stopping=False)
+        return VAEImputation({**self.parameters, "estimator": smaller}, self.constants)
 
 
 IMPUTATION_VAES: dict[str, Method] = {IMPUTER: VAEImputation()}
+
+# Module constants that the default models depend on, and the settings that differ from the default in one of them.
+_OF_MODELS = ("COMMON", "STEPS", "STEPS_PER_BATCH", "COMPONENTS", "FEW", "LARGE", "SMALL")
+_OF_DRAWS = ("COMPLETED", "MATCHED", "PRIOR_DRAWS")
+IMPUTER_CONSTANTS = (
+    *(f"skvae._imputer_models.{name}" for name in _OF_MODELS),
+    *(f"skvae._engine.importance.{name}" for name in _OF_DRAWS),
+)
+
+
+def _differing(name: str, value: Any) -> VAEImputation:
+    """The imputer with another constant; of a dict the given entries only."""
+    present = constant(f"skvae.{name}")
+    return VAEImputation(constants={f"skvae.{name}": {**present, **value} if isinstance(present, dict) else value})
+
+
+IMPUTER_SETTINGS: dict[str, Method] = {
+    "plain gradient": _differing("_imputer_models.COMMON", {"objective": "iwae"}),
+    "one proposal": _differing("_engine.importance.MATCHED", 0),
+    "10 draws": _differing("_imputer_models.LARGE", {"n_train_samples": 10}),
+    "alpha 0.05": _differing("_imputer_models.LARGE", {"alpha": 0.05}),
+    "standard normal prior": _differing("_imputer_models.COMMON", {"prior": "standard_normal"}),
+    "4,000 steps": _differing("_imputer_models.STEPS", (1_000, 4_000)),
+    "one network": _differing("_imputer_models.FEW", 0),
+    "two networks": _differing("_imputer_models.FEW", math.inf),
+}

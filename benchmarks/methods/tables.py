@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -199,9 +199,9 @@ class VAESynthesizer:
         return VAESynthesizer({**self.parameters, "max_iter": max_iter})
 
 
-def estimator_settings(model: BaseEstimator) -> str:
-    """The class, and a digest of every parameter and of the constants that a fit depends on."""
-    values = model.get_params() | {name: constant(name) for name in CONSTANTS}
+def estimator_settings(model: BaseEstimator, constants: Sequence[str] = ()) -> str:
+    """The class, and a digest of every parameter and of the constants that a fit depends on, these among them."""
+    values = model.get_params() | {name: constant(name) for name in (*CONSTANTS, *constants)}
     told = {name: _told(value) for name, value in values.items() if name not in ("random_state", "verbose", "device")}
     digest = hashlib.sha1(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
     return f"{type(model).__name__} {digest}"
