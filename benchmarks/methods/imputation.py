@@ -332,7 +332,9 @@ IMPUTER_SETTINGS: dict[str, Method] = {
     "10 draws": _differing("_imputer_models.LARGE", {"n_train_samples": 10}),
     "alpha 0.05": _differing("_imputer_models.LARGE", {"alpha": 0.05}),
     "standard normal prior": _differing("_imputer_models.COMMON", {"prior": "standard_normal"}),
-    "4,000 steps": _differing("_imputer_models.STEPS", (1_000, 4_000)),
+    "twice the steps": VAEImputation(
+        constants={"skvae._imputer_models.STEPS": (2_000, 4_000), "skvae._imputer_models.STEPS_PER_BATCH": 200}
+    ),
     "one network": _differing("_imputer_models.FEW", 0),
     "two networks": _differing("_imputer_models.FEW", math.inf),
 }
