@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
-EPOCHS = 3  # its least number of epochs
+EPOCHS = 3  # its least number of epochs ...
+MOST_EPOCHS = 130  # ... and its most where there are levels, whose small tables stop by no validation
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
@@ -37,7 +38,7 @@ def components(n_components: str | int, n_features: int, n_levels: int = 0) -> i
     return max(2, min(16, (n_features + n_levels) // 2)) if n_levels else max(2, min(10, n_features // 2))
 
 
-def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tuple[int, int]:
+def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, has_levels: bool) -> tuple[int, int]:
     """Rows per batch and epochs.
 
     The "auto" batch size is the power of two nearest to n / BATCHES; the "auto" epochs make up STEPS steps.
@@ -46,7 +47,8 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int) -> tu
     size = min(n, int(np.clip(nearest, *BATCH_SIZES)) if batch_size == "auto" else nearest)
     if max_iter != "auto":
         return size, int(max_iter)
-    return size, max(EPOCHS, math.ceil(STEPS / math.ceil(n / size)))
+    epochs = max(EPOCHS, math.ceil(STEPS / math.ceil(n / size)))
+    return size, min(epochs, MOST_EPOCHS) if has_levels else epochs
 
 
 def stops_early(early_stopping: str | bool, n: int, *, has_levels: bool) -> bool:

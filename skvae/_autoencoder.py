@@ -61,7 +61,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         and never more than there are rows.
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is what 2000 steps take, but at least 3 epochs.
+        Largest number of epochs. "auto" is what 2000 steps take, but at least 3 epochs, and at most 130 where a column
+        has levels.
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights

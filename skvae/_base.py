@@ -149,7 +149,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             judged = self._encoded_for_training(schema, held_out.table, unknown), held_out.weight
         shown = Shown.of(encoded, train.weight, is_all=True)
         offset = self._offset(schema, encoded, train.weight)
-        plan = self._plan(len(train.table))
+        plan = self._plan(train.table)
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
             engine,
@@ -179,7 +179,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         shown = Shown.of(encoded, train.weight, is_all=first)
         offset = self._offset(schema, encoded, train.weight)
         warn_of_drift(encoded, schema)
-        plan = replace(self._plan(len(train.table)), max_iter=1, learning_rate="constant")
+        plan = replace(self._plan(train.table), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, resume=True),
@@ -246,8 +246,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         )
         return schema, self._engine_class(spec, self.device, n_cells=len(table) * len(table.names))
 
-    def _plan(self, n: int) -> Plan:
-        batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter)
+    def _plan(self, table: Table) -> Plan:
+        n, has_levels = len(table), self._has_levels(table)
+        batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter, has_levels=has_levels)
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,

@@ -141,7 +141,8 @@ class VAETransformer(BaseAutoencoder):
         and never more than there are rows.
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is what 2000 steps take, but at least 3 epochs.
+        Largest number of epochs. "auto" is what 2000 steps take, but at least 3 epochs, and at most 130 where a column
+        has levels.
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the bound on held-out rows, stop when it no longer rises, and keep the weights

@@ -1,5 +1,6 @@
 """Tables of mixed columns, end to end: numbers, categories, counts, truth values, atoms and missing cells."""
 
+import math
 import pickle
 import tracemalloc
 from functools import partial
@@ -707,6 +708,14 @@ def test_early_stopping_judges_mixed_rows(make):
     validation = make(80, seed=1)
     model = vae(early_stopping=True, max_iter=30, n_iter_no_change=5, tol=10.0).fit(frame, X_val=validation)
     assert np.isfinite(model.validation_scores_).all()
+
+
+@pytest.mark.parametrize(("levels", "expected"), [(True, 4), (False, 6)])
+def test_the_automatic_epochs_of_a_small_table_with_levels_are_fewer(monkeypatch, frame, levels, expected):
+    monkeypatch.setattr("skvae._auto.STEPS", 6 * math.ceil(len(frame) / 32))
+    monkeypatch.setattr("skvae._auto.MOST_EPOCHS", 4)
+    model = vae(max_iter="auto", batch_size=32)
+    assert model.fit(frame if levels else frame.select_dtypes("float64")).n_iter_ == expected
 
 
 def test_chunks_of_a_mixed_table_are_taken_in(frame):
