@@ -45,8 +45,8 @@ UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_onl
 
 CONTINUOUS = "nn/likelihoods/continuous.py"
 MEAN = (
-    'an unbiased estimate of the weighted mean of all rows."""\n'
-    "        return values.mean() if self.weight is None else (values * self.weight).mean()"
+    'an unbiased estimate of that of all rows."""\n'
+    "        return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)"
 )
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
 
@@ -176,7 +176,7 @@ FAULTS = (
         "weights of rows ignored in the loss",
         "_engine/batches.py",
         MEAN,
-        'whatever."""\n        return values.mean()',
+        'whatever."""\n        return values.mean(-1)',
         ("engine/test_batches.py", TRAINING),
     ),
     Fault(
