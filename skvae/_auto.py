@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
-EPOCHS = 3  # its least number of epochs ...
-MOST_EPOCHS = 130  # ... and its most where there are levels, whose small tables stop by no validation
+EPOCHS = 3  # its least number of epochs
+WITH_LEVELS = (
+    64,
+    130,
+)  # least batch size and most epochs where there are levels: no validation stops small tables then
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
@@ -43,12 +46,12 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, ha
 
     The "auto" batch size is the power of two nearest to n / BATCHES; the "auto" epochs make up STEPS steps.
     """
+    least_size, most_epochs = WITH_LEVELS if has_levels else (0, STEPS)
     nearest = 2 ** round(math.log2(n / BATCHES)) if batch_size == "auto" else int(batch_size)
-    size = min(n, int(np.clip(nearest, *BATCH_SIZES)) if batch_size == "auto" else nearest)
+    size = min(n, max(least_size, int(np.clip(nearest, *BATCH_SIZES))) if batch_size == "auto" else nearest)
     if max_iter != "auto":
         return size, int(max_iter)
-    epochs = max(EPOCHS, math.ceil(STEPS / math.ceil(n / size)))
-    return size, min(epochs, MOST_EPOCHS) if has_levels else epochs
+    return size, max(EPOCHS, min(most_epochs, math.ceil(STEPS / math.ceil(n / size))))
 
 
 def stops_early(early_stopping: str | bool, n: int, *, has_levels: bool) -> bool:

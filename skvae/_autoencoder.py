@@ -57,8 +57,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         The learning rate at its peak.
 
     batch_size : int or "auto", default="auto"
-        Rows per training step. "auto" is the power of two nearest to a sixteenth of the training rows, from 32 to 256,
-        and never more than there are rows.
+        Rows per training step. "auto" is the power of two nearest to a sixteenth of the training rows, from 32 to 256
+        (from 64 where a column has levels), and never more than there are rows.
 
     max_iter : int or "auto", default="auto"
         Largest number of epochs. "auto" is what 2000 steps take, but at least 3 epochs, and at most 130 where a column

@@ -67,8 +67,9 @@ def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     assert f"at least {widths[0]} and at most {widths[2]}" in doc["n_components"]
     assert _auto.BATCHES == 16
     assert f"sixteenth of the training rows, from {smallest} to {largest}" in doc["batch_size"]
+    assert f"(from {_auto.WITH_LEVELS[0]} where a column has levels)" in doc["batch_size"]
     assert f"what {_auto.STEPS} steps take, but at least {_auto.EPOCHS} epochs, and" in doc["max_iter"]
-    assert f"at most {_auto.MOST_EPOCHS} where a column has levels" in doc["max_iter"]
+    assert f"at most {_auto.WITH_LEVELS[1]} where a column has levels" in doc["max_iter"]
     fewest, too_many = _auto.EARLY_STOPPING_ROWS
     assert f"from {fewest} to {too_many - 1} rows" in doc["early_stopping"]
     assert f"tables of {fewest} to {too_many - 1} rows" in USER_GUIDE

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal as assert_polars_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer
+from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer, _auto
 from skvae.nn.likelihoods import Gaussian
 
 N = 240
@@ -713,9 +713,10 @@ def test_early_stopping_judges_mixed_rows(make):
 @pytest.mark.parametrize(("levels", "expected"), [(True, 4), (False, 6)])
 def test_the_automatic_epochs_of_a_small_table_with_levels_are_fewer(monkeypatch, frame, levels, expected):
     monkeypatch.setattr("skvae._auto.STEPS", 6 * math.ceil(len(frame) / 32))
-    monkeypatch.setattr("skvae._auto.MOST_EPOCHS", 4)
+    monkeypatch.setattr("skvae._auto.WITH_LEVELS", (64, 4))
     model = vae(max_iter="auto", batch_size=32)
     assert model.fit(frame if levels else frame.select_dtypes("float64")).n_iter_ == expected
+    assert _auto.batches_and_epochs(200, "auto", 1, has_levels=levels) == (64 if levels else 32, 1)
 
 
 def test_chunks_of_a_mixed_table_are_taken_in(frame):
