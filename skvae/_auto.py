@@ -13,7 +13,7 @@ import numpy as np
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 3  # its least number of epochs
-WITH_LEVELS = (
+WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
     64,
     130,
 )  # least batch size and most epochs where there are levels: no validation stops small tables then
