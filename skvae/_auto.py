@@ -14,9 +14,6 @@ import numpy as np
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 3  # its least number of epochs
 WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
-    64,
-    130,
-)  # least batch size and most epochs where there are levels: no validation stops small tables then
 BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
 BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit

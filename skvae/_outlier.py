@@ -175,7 +175,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If a column is not numeric, or `estimator` is or holds something else than a VAETransformer.
+            If a column is neither numeric nor categorical, or `estimator` is or holds something else than a
+            VAETransformer.
         ValueError
             If a parameter is out of its range, X has fewer than 2 rows, holds infinity or no column that varies, or
             `calibration_fraction` leaves too few rows on either side.
