@@ -113,6 +113,13 @@ def ppca(X):
 # -- the linear model ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("objective", ["iwae", "dreg"])
+def test_importance_weighted_training_arrives_at_factor_analysis_too(X, column, objective):
+    model = linear("column", objective=objective, max_iter=500).fit(X)
+    assert model.score(X) == pytest.approx(column.score(X), abs=0.05)
+    assert model.lower_bound_ == pytest.approx(column.lower_bound_, abs=0.05)
+
+
 def test_shared_variance_is_probabilistic_pca(X, shared):
     loadings, noise = ppca(X)
     cov = loadings @ loadings.T + noise * np.eye(X.shape[1])
