@@ -41,7 +41,7 @@ def linear():
 @pytest.fixture(scope="module")
 def of_categories():
     """A model of a number and the category that it decides on, "b" with 0.7 where positive, else with 0.05."""
-    return light(max_iter=40, alpha=0.0).fit(category_rows(600, 0))
+    return light(max_iter=40, batch_size=32, alpha=0.0).fit(category_rows(600, 0))
 
 
 def mixed_frame(n=240, seed=0):
