@@ -55,8 +55,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         (``sklearn.impute.MissingIndicator``).
 
     n_importance_samples : int, default=400
-        Draws of z per row, of which expectations are weighted means: a quarter each from four proposals. It may be
-        changed after fit (with `set_params`).
+        Draws of z per row, of which expectations are weighted means: a quarter each from four proposals, at least one
+        (for models fitted to complete rows seven proposals). It may be changed after fit (with `set_params`).
 
     device : str, default="auto"
         Where torch works, for the models of ``estimator=None``; see `VAETransformer`.

@@ -24,6 +24,7 @@ from skvae.nn.likelihoods import (
     ZeroInflatedPoisson,
 )
 from skvae.nn.likelihoods.categorical import CategoricalLogProb
+from skvae.nn.likelihoods.continuous import GaussianLogProb
 from skvae.nn.likelihoods.counts import (
     LOG_DISPERSION,
     LOG_RATE,
@@ -599,6 +600,8 @@ def test_gradients_in_closed_form_are_those_of_the_values():
     x = torch.tensor([[0.0, 1.0, 3.0], [20.0, 0.0, 150.0]]).double()
     location, other, wide = draw(2, 2, 3, seed=1), draw(2, 3, seed=2), draw(3, seed=3)
     assert torch.autograd.gradcheck(partial(StudentTLogProb.apply, x), (location, other, wide.exp().detach() + 2.0))
+    for log_scale in (other, wide):
+        assert torch.autograd.gradcheck(partial(GaussianLogProb.apply, x), (location, log_scale))
     assert torch.autograd.gradcheck(partial(PoissonLogProb.apply, x), (location,))
     for shift in (-2.0, 0.0, 3.0, 6.0):
         assert torch.autograd.gradcheck(
