@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar
 
+import numpy as np
+
 from skvae._auto import column_likelihoods
 from skvae._base import BaseAutoencoder
 from skvae._engine.engine import AutoencoderEngine
@@ -237,14 +239,17 @@ class AutoencoderTransformer(BaseAutoencoder):
             Minus the sum over observed cells of the squared error in standardised units, or of the cross-entropy in
             nats (for a category always); higher is more usual, and 0 is the most there is. It is no log-density: it
             ignores how likely the code is and how precise the decoder is, and rows with more missing cells score
-            higher. Columns that were constant in training count nothing.
+            higher. A cell that differs from a constant column of training, or holds a level that fit did not see,
+            costs log(n + 2), n being the number of rows trained on.
 
         Raises
         ------
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
-        return self._answer(self._table(X), self._engine.score)
+        table, schema = self._table(X), self.schema_
+        costs = [schema.surprise * schema.surprises(part).sum(axis=1) for part in table.slices()]
+        return self._answer(table, self._engine.score) - np.concatenate(costs)
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, Shown, fit_epochs, unchanged_on_error
-from skvae._reading import Weighted, read, split, warn_of_drift, weighted
+from skvae._reading import Weighted, read, split, warn_of_drift, warn_of_unknown, weighted
 from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
@@ -53,7 +53,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     marginals = "linear"
     atoms: Any = False
     bounds: Any = None
-    handle_unknown = "missing"
+    handle_unknown = "unlikely"
     n_train_samples = 1
     beta = 1.0
     kl_warmup = 0.0
@@ -90,8 +90,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The bound per row, from the engine's `objective`."""
         raise NotImplementedError(f"{type(self).__name__} defines _objective")
 
-    def _offset(self, schema: TableSchema, encoded: np.ndarray, weight: Any) -> float:
-        """What turns a mean bound in standardised units into the one reported; densities add the mean log-Jacobian."""
+    def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
+        """What turns a mean bound over encoded rows into the one reported, which for densities is in data units."""
         return 0.0
 
     def _fitted_attributes(self, engine: Any, shown: Shown, offset: float) -> dict[str, Any]:
@@ -103,7 +103,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _table(self, X: Any) -> Table:
         """Rows in data units."""
         check_is_fitted(self)
-        return read(self, X, reset=False, accept_sparse=self._reads_sparse())
+        table = read(self, X, reset=False, accept_sparse=self._reads_sparse())
+        warn_of_unknown(table, self.schema_, self.handle_unknown)
+        return table
 
     def _has_levels(self, table: Table) -> bool:
         """Whether a column is one of levels."""
@@ -143,19 +145,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             may_miss = any(part.table.has_missing() for part in (train, held_out) if part is not None)
             schema, engine = self._start(train, seed, with_mask=may_miss)
         encoded = self._encoded_for_training(schema, train.table)
+        offsets = [self._offset(schema, train, encoded)]
         judged = None
         if held_out is not None:  # a rare level of X may stand only in the rows set aside, which is no one's error
             unknown = self.handle_unknown if X_val is not None else "missing"
             judged = self._encoded_for_training(schema, held_out.table, unknown), held_out.weight
+            offsets.append(self._offset(schema, held_out, judged[0]))
         shown = Shown.of(encoded, train.weight, is_all=True)
-        offset = self._offset(schema, encoded, train.weight)
         plan = self._plan(train.table)
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, validation=judged),
             max_iter=plan.max_iter,
-            offset=offset,
+            offsets=offsets,
             column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
@@ -163,7 +166,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             verbose=self.verbose,
         )
         engine.forget_optimiser()
-        self._publish(engine, schema, history, shown, offset)
+        self._publish(engine, schema, history, shown, offsets[0])
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
@@ -177,14 +180,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         encoded = self._encoded_for_training(schema, train.table)
         shown = Shown.of(encoded, train.weight, is_all=first)
-        offset = self._offset(schema, encoded, train.weight)
+        offset = self._offset(schema, train, encoded)
         warn_of_drift(encoded, schema)
         plan = replace(self._plan(train.table), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
             engine.train(encoded, train.weight, self._objective(), plan, resume=True),
             max_iter=1,
-            offset=offset,
+            offsets=[offset],
             column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
         )
         if not first:

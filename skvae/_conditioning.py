@@ -28,6 +28,7 @@ class Given:
 
     columns: dict[int, list[Any]]
     n_rows: int
+    dtypes: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -105,7 +106,7 @@ def read_given(given: Any, schema: TableSchema) -> Given:
     read = {}
     for name, values in columns.items():  # a comprehension would be a frame of its own, which warnings count
         read[place[name]] = _checked(values, schema, place[name])
-    return Given(read, len(next(iter(columns.values()))))
+    return Given(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
 
 
 def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
@@ -138,7 +139,7 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
 
 def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> None:
     """Refuse what the column cannot hold, and warn of what no training row came near to."""
-    dense = values[~np.isin(values, column.atoms)]
+    dense = values[column.part_of(values, column.dtype) == 0] if column.atoms else values
     KINDS[column.kind].accept(dense, column.name)
     broken = values[values != np.rint(values)] if column.dtype.startswith(("bool", "integer")) else values[:0]
     if len(broken) and schema.container != frames.NUMPY:

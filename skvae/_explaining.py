@@ -22,7 +22,8 @@ class Explanation(NamedTuple):
     ----------
     shares : ndarray or data frame of shape (n_samples, n_features)
         What each cell adds to the score, less what its column adds on average over rows drawn from the model. Negative
-        where the cell is odd given the rest of its row; 0 where it is missing.
+        where the cell is odd given the rest of its row; 0 where it is missing. A level that fit did not see adds
+        -log(n + 2), n being the number of training rows.
     latent : ndarray of shape (n_samples,)
         The rest: the columns' averages and the log-ratio of prior and posterior of the code.
     expected_score : float
@@ -35,29 +36,34 @@ class Explanation(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Log-likelihood of each row in nats, split exactly: of each column (n, p), of the latent space (n,)."""
+    """Log-likelihood of each row in nats, split exactly: of each column (n, p), of the latent space (n,).
+
+    Cells that are `silent` (n, p) say nothing: they are missing, or count as missing.
+    """
 
     columns: NDArray[np.float64]
     latent: NDArray[np.float64]
+    silent: NDArray[np.bool_]
 
 
 def parts(vae: Any, table: Table) -> Parts:
-    """The parts of a model's score of rows in data units; a missing cell's is 0."""
-    schema, columns, latent = vae.schema_, [], []
+    """The parts of a model's score of rows, in the columns' own units; a missing cell's is 0."""
+    schema, every = vae.schema_, []
     for rows in table.slices():
         encoded = vae._encode(rows)
         cells, rest = vae._engine.explain(encoded, vae.n_importance_samples)
-        columns.append(
-            schema.by_column(cells + schema.log_jacobian(encoded)) - schema.surprise * schema.surprises(rows)
-        )
-        latent.append(rest)
-    return Parts(np.concatenate(columns), np.concatenate(latent))
+        correction = schema.log_correction(rows, encoded, unknown=vae.handle_unknown, relative=True)
+        counted = schema.surprises(rows, unknown=vae.handle_unknown)
+        silent = (rows.missing() | schema.columns_of(np.isnan(encoded))) & ~counted
+        every.append(Parts(schema.by_column(cells) + correction, rest, silent))
+    return Parts(*map(np.concatenate, zip(*every, strict=True)))
 
 
 def average_parts(models: list[Any], table: Table) -> Parts:
     """The mean of the models' parts."""
     every = [parts(model, table) for model in models]
-    return Parts(np.mean([p.columns for p in every], axis=0), np.mean([p.latent for p in every], axis=0))
+    columns, latent, silent = zip(*every, strict=True)
+    return Parts(np.mean(columns, axis=0), np.mean(latent, axis=0), np.all(silent, axis=0))
 
 
 def explain(models: list[Any], table: Table, seed: int) -> Explanation:
@@ -68,7 +74,7 @@ def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     drawn = [average_parts(models, read(models[0], X, reset=False)) for X in draws]
     columns = np.concatenate([p.columns for p in drawn])
     expected = columns.mean(axis=0)
-    shares = np.where(table.missing(), 0.0, own.columns - expected)
+    shares = np.where(own.silent, 0.0, own.columns - expected)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
     return Explanation(shares, latent, float(mean_score))

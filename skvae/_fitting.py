@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -43,13 +43,13 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     converged: bool = True
 
-    def add(self, record: EpochRecord, offset: float) -> None:
-        """Take an epoch; `offset` is the mean log-Jacobian from standardised to data units."""
-        self.loss_curve.append(-(record.bound + offset))
-        self.reconstruction_curve.append(-(record.reconstruction + offset))
+    def add(self, record: EpochRecord, offsets: Sequence[float]) -> None:
+        """Take an epoch; `offsets` lead from encoded to data units, on the training rows and on those held out."""
+        self.loss_curve.append(-(record.bound + offsets[0]))
+        self.reconstruction_curve.append(-(record.reconstruction + offsets[0]))
         self.kl_curve.append(record.kl)
         if record.validation is not None:
-            self.validation_scores.append(record.validation + offset)
+            self.validation_scores.append(record.validation + offsets[-1])
 
     def prepend(self, curves: dict[str, list[float]]) -> None:
         """Put the curves of earlier passes in front."""
@@ -67,7 +67,7 @@ def fit_epochs(
     records: Iterator[EpochRecord],
     *,
     max_iter: int,
-    offset: float,
+    offsets: Sequence[float],
     column_at_fault: Callable[[], Any],
     callbacks: Any = None,
     snapshot: Callable[[], dict[str, Any]] | None = None,
@@ -83,8 +83,9 @@ def fit_epochs(
     records : iterator of EpochRecord
         From `engine.train`.
     max_iter : int
-    offset : float
-        Mean log-Jacobian from standardised to data units, for what is reported.
+    offsets : sequence of float
+        What leads from a mean over encoded rows to one in data units, for what is reported: of the training rows, and
+        of those that are held out where there are any.
     column_at_fault : callable
         Names the column that the current weights fit worst.
     callbacks : Epochs, optional
@@ -101,7 +102,7 @@ def fit_epochs(
         for epoch in range(max_iter):
             task = callbacks.begin() if callbacks else None
             record = next(records)
-            history.add(record, offset)
+            history.add(record, offsets)
             failures = 0 if record.finite else failures + 1
             if failures == min(MAX_FAILURES, max_iter):
                 history.converged = _give_up(failures, failures <= epoch, column_at_fault())

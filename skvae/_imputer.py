@@ -17,7 +17,7 @@ from skvae._completing import draws, expectations
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
-from skvae._reading import read
+from skvae._reading import read, warn_of_unknown
 from skvae._sklearn import Interval, check_feature_names_in, check_parameters, validated_fit
 from skvae._table import frames
 from skvae._table.tables import Table
@@ -270,7 +270,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         check_parameters(self)  # some may have been set after fit
         X = self._marked(X)
-        return X, read(self, X, reset=False)
+        table = read(self, X, reset=False)
+        warn_of_unknown(table, self.estimators_[0].schema_, self.estimators_[0].handle_unknown)
+        return X, table
 
     def _expected(self, table: Table) -> np.ndarray:
         """Values and codes of all cells, of rows with missing ones as expected; shape (n, p)."""

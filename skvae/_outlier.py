@@ -16,7 +16,7 @@ from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._explaining import explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
-from skvae._reading import read
+from skvae._reading import read, warn_of_unknown
 from skvae._sklearn import Interval, StrOptions, _safe_indexing, check_parameters, validated_fit
 from skvae._table import frames
 from skvae._table.tables import Table
@@ -200,7 +200,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             self.estimators_ = fitted(self._models(n, p), X, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
-        self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step))))
+        self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step)), trained_on=True))
         self.offset_ = self._threshold(self.contamination)
 
     def _trains_again(self, n: int) -> bool:
@@ -227,9 +227,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _threshold(self, contamination: Any) -> float:
         """The score from which on a row is normal."""
-        if contamination != "auto":
-            return float(np.quantile(self._training_scores, contamination))
         calibration = self.calibration_scores_
+        if contamination != "auto":
+            rows = [self._training_scores] + [calibration] * (self.novelty and len(calibration) > 0)
+            return float(min(np.quantile(scores, contamination) for scores in rows))
         if len(calibration) < LEAST_CALIBRATION:
             return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
@@ -300,10 +301,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _table(self, X: Any) -> Table:
         """Rows in data units; the models read these, so that X is validated once."""
         check_is_fitted(self)
-        return read(self, X, reset=False)
+        table = read(self, X, reset=False)
+        warn_of_unknown(table, self.estimators_[0].schema_, self.estimators_[0].handle_unknown)
+        return table
 
-    def _score_rows(self, table: Table) -> np.ndarray:
-        scores: np.ndarray = np.mean([model._score_rows(table) for model in self.estimators_], axis=0)
+    def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:
+        each = [model._score_rows(table, relative=True, trained_on=trained_on) for model in self.estimators_]
+        scores: np.ndarray = np.mean(each, axis=0)
         return scores
 
     def decision_function(self, X):
@@ -336,25 +340,32 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0.0, -1, 1)
 
-    def score_uncertainty(self, X):
+    def score_uncertainty(self, X, *, return_pareto_k=False):
         """How well `n_importance_samples` draws determine each score.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Rows in data units.
+        return_pareto_k : bool, default=False
+            Whether to return the tail index of the importance weights as well.
 
         Returns
         -------
         standard_error : ndarray of shape (n_samples,)
-            Monte Carlo standard error of `score_samples`, in nats.
+            Monte Carlo error of `score_samples` in nats, the bias included; infinite where the draws cannot tell (see
+            `VAETransformer.score_uncertainty`).
         effective_sample_size : ndarray of shape (n_samples,)
             Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
             draw: raise `n_importance_samples` of the models in `estimators_`.
+        pareto_k : ndarray of shape (n_samples,)
+            Only with ``return_pareto_k=True``; the greatest over the models.
         """
         table = self._table(X)
-        errors, sizes = zip(*(model._uncertainty_of_rows(table) for model in self.estimators_), strict=True)
-        return np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
+        each = [model._uncertainty_of_rows(table) for model in self.estimators_]
+        errors, sizes, tails = zip(*each, strict=True)
+        error, size = np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
+        return (error, size, np.max(tails, axis=0)) if return_pareto_k else (error, size)
 
     # -- p-values --------------------------------------------------------------------------------------------------
 

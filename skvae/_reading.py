@@ -16,6 +16,12 @@ from skvae._table import frames
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
+LOOKED_AT = 20_000  # rows, evenly spaced, that say whether most levels are unknown
+UNKNOWN = {  # what becomes of a level that fit did not see, by `handle_unknown`
+    "unlikely": "values of probability 1 / (n + 2), n being the number of training rows",
+    "missing": "missing",
+    "infrequent_if_exist": "rare levels, or where there are none as values of probability 1 / (n + 2)",
+}
 DRIFT = 5.0  # standard deviations by which a later chunk's column mean may differ before partial_fit warns
 
 
@@ -42,6 +48,7 @@ def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) ->
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
         if sparse:
             X = _summed(X)
+        family = f"float:{X.dtype}" if family.startswith("float") else family
         return Table(X, container, range(X.shape[1]), [family] * X.shape[1], X.dtype)
     names, dtypes = frames.names_of(X), frames.dtypes_of(X)
     with _difference_shown(estimator, names):
@@ -127,6 +134,21 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
     order = random_state.permutation(n)
     kept, held_out = np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
     return rows.take(kept), rows.take(held_out)
+
+
+def warn_of_unknown(table: Table, schema: TableSchema, rule: str) -> None:
+    """Warn of columns most of whose cells hold levels that fit did not see; `rule` is what becomes of these."""
+    if rule == "error":
+        return
+    for name, levels in schema.mostly_unknown(table.evenly(LOOKED_AT)).items():
+        known = next(column.levels.values for column in schema.columns if column.name == name and column.levels)
+        warnings.warn(
+            f"Most cells of column {name!r} hold levels that fit did not see, such as {levels[0]!r}; it saw "
+            f"{', '.join(map(repr, known[:3]))}{', ...' if len(known) > 3 else ''}. They count as "
+            f"{UNKNOWN[rule]}: check how the column is spelt and encoded, or fit on rows that have them.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:

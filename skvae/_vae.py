@@ -14,16 +14,28 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._conditioning import Condition, warn_if_out_of_reach
+from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
 from skvae._fitting import Shown
+from skvae._reading import Weighted
 from skvae._sklearn import Interval, StrOptions
-from skvae._table.schema import TableSchema
-from skvae._table.tables import SLICE_CELLS, Table
+from skvae._table.schema import Column, TableSchema
+from skvae._table.tables import Table
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
-
-
+OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
 CONDITION_DRAWS = 4_096  # latent draws that a condition is resampled from, at least
+
+
+def _warn_of_constants(surprising: list[Column], cost: float) -> None:
+    names = [str(column.name) for column in surprising if column.constant is not None]
+    if names:
+        warnings.warn(
+            f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
+            f"log(n + 2) = {cost:.2f} nats.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def check_n_samples(n_samples: Any) -> int:
@@ -70,7 +82,7 @@ class VAETransformer(BaseAutoencoder):
         - "poisson", "negative_binomial", "zero_inflated_poisson" and "zero_inflated_negative_binomial" are for counts.
         - "categorical" (a probability per level) and "ordinal" (a proportional-odds model [7]_) are for levels: of a
           categorical dtype, or asked for, the distinct values of any column. Beyond 256 levels without order the rarest
-          share one.
+          share a code; the probability of one of these is that of the code times its share of their training rows.
         - A callable ``likelihood(n_columns)`` returns a ``skvae.nn.likelihoods.Likelihood``; for example
           ``functools.partial(Gaussian, scale="column")`` learns one standard deviation per column. A callable must
           be picklable for the estimator to be.
@@ -99,9 +111,11 @@ class VAETransformer(BaseAutoencoder):
         training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
         5,000) that all of these are multiples of.
 
-    handle_unknown : {"missing", "error", "infrequent_if_exist"}, default="missing"
-        What a level is that fit did not see: a missing cell, an error, or (where the column has more than 256 levels)
-        one of the rare ones.
+    handle_unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}, default="unlikely"
+        What a level is that fit did not see. "unlikely": something that had to be expected with probability 1 / (n + 2)
+        after n rows, so that the cell costs log(n + 2) nats; to the networks it is missing. "missing": a missing cell,
+        which costs nothing. "error": an error. "infrequent_if_exist": where the column has more than 256 levels one of
+        the rare ones, as probable as the rarest of these; else as "unlikely".
 
     objective : {"elbo", "iwae", "dreg"}, default="iwae"
         Bound that is trained: the evidence lower bound [1]_ or the importance-weighted bound [2]_, each from
@@ -320,7 +334,7 @@ class VAETransformer(BaseAutoencoder):
         "marginals": [StrOptions({"linear", "normal"})],
         "atoms": [StrOptions({"auto"}), list, tuple, None],
         "bounds": [StrOptions({"training"}), None],
-        "handle_unknown": [StrOptions({"missing", "error", "infrequent_if_exist"})],
+        "handle_unknown": [StrOptions({"unlikely", "missing", "error", "infrequent_if_exist"})],
         "objective": [StrOptions({"elbo", "iwae", "dreg"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
@@ -341,7 +355,7 @@ class VAETransformer(BaseAutoencoder):
         marginals="linear",
         atoms="auto",
         bounds="training",
-        handle_unknown="missing",
+        handle_unknown="unlikely",
         objective="iwae",
         beta=1.0,
         kl_warmup=0.0,
@@ -451,7 +465,8 @@ class VAETransformer(BaseAutoencoder):
         Warns
         -----
         UserWarning
-            If a column that was constant in training holds another value.
+            If a column that was constant in training holds another value, or most cells of a column hold levels that
+            fit did not see.
 
         Notes
         -----
@@ -462,56 +477,58 @@ class VAETransformer(BaseAutoencoder):
         - A boolean or other Bernoulli column adds a log-probability. On fractions it adds minus an expected
           cross-entropy, which is no density.
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
-          being the number of rows trained on.
+          being the number of rows trained on: the probability of what did not occur in n rows is 1 / (n + 2) by
+          Laplace's rule of succession. A level that fit did not see costs as much (see `handle_unknown`).
         """
         return self._score_rows(self._table(X))
 
-    def _score_rows(self, table: Table) -> np.ndarray:
+    def _score_rows(self, table: Table, *, relative: bool = False, trained_on: bool = False) -> np.ndarray:
+        """Log-densities of rows, maybe in the columns' own units; rows `trained_on` are no exemplars to themselves."""
         n_draws, schema = self._checked_draws(), self.schema_
         scores, surprising = [], np.zeros(len(schema.columns), dtype=bool)
         for part in table.slices():
-            surprises = schema.surprises(part)
-            surprising |= surprises.any(axis=0)
-            density = self._log_density(self._encode(part), n_draws)
-            scores.append(density - schema.surprise * surprises.sum(axis=1))
-        if surprising.any():
-            names = [str(schema.columns[j].name) for j in np.flatnonzero(surprising)]
-            warnings.warn(
-                f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
-                f"log(n + 2) = {schema.surprise:.2f} nats.",
-                UserWarning,
-                stacklevel=3,
-            )
+            encoded = self._encode(part)
+            density = self._engine.log_likelihood(encoded, n_draws, trained_on=trained_on)
+            correction = schema.log_correction(part, encoded, unknown=self.handle_unknown, relative=relative)
+            scores.append(density + correction.sum(axis=1))
+            surprising |= schema.surprises(part, unknown=self.handle_unknown).any(axis=0)
+        _warn_of_constants([schema.columns[j] for j in np.flatnonzero(surprising)], schema.surprise)
         return np.concatenate(scores)
 
-    def _log_density(self, encoded: np.ndarray, n_draws: int) -> np.ndarray:
-        scores: np.ndarray = self._engine.log_likelihood(encoded, n_draws)
-        return scores + self.schema_.log_jacobian(encoded).sum(axis=1)
-
-    def score_uncertainty(self, X):
+    def score_uncertainty(self, X, *, return_pareto_k=False):
         """How well `n_importance_samples` draws determine each score.
+
+        Each row is scored anew by batches of its draws, and by more draws where these are fewer than 256.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Rows in data units; NaN marks a missing cell.
+        return_pareto_k : bool, default=False
+            Whether to return the tail index of the importance weights as well.
 
         Returns
         -------
         standard_error : ndarray of shape (n_samples,)
-            Monte Carlo standard error of `score_samples` in nats, by the delta method. The draws are quasi-random, so
-            that the true error is usually less; the bias (scores are a lower bound in expectation) is not part of it.
+            Of `score_samples`, in nats: from the root mean square distance of the batches' scores (eight or more) to
+            the score of all their draws together, so that the bias is part of it. Infinite where `pareto_k` says that
+            the draws cannot tell: the score is then likely to be too low, by an unknown amount.
         effective_sample_size : ndarray of shape (n_samples,)
             Kish's 1 / sum w^2 of the normalised importance weights, from 1 to `n_importance_samples`. Near 1 the score
             rests on one draw, and more draws will raise it.
+        pareto_k : ndarray of shape (n_samples,)
+            Only with ``return_pareto_k=True``: the shape of a generalised Pareto distribution of the largest weights,
+            of which 1 / k moments are finite (Vehtari et al. 2024, arXiv 1507.02646). Above
+            ``min(1 - 1 / log10(n_draws), 0.7)``, which is 0.58 for 256 draws, averages of the weights are not to be
+            relied on.
         """
-        return self._uncertainty_of_rows(self._table(X))
+        error = self._uncertainty_of_rows(self._table(X))
+        return tuple(error) if return_pareto_k else tuple(error[:2])
 
-    def _uncertainty_of_rows(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    def _uncertainty_of_rows(self, table: Table) -> SamplingError:
         n_draws = self._checked_draws()
         parts = [self._engine.sampling_error(self._encode(part), n_draws) for part in table.slices()]
-        errors, sizes = zip(*parts, strict=True)
-        return np.concatenate(errors), np.concatenate(sizes)
+        return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _checked_draws(self) -> int:
         if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
@@ -664,12 +681,15 @@ class VAETransformer(BaseAutoencoder):
     def _column_likelihoods(self, table: Table) -> list[Any]:
         return column_likelihoods(self.likelihood, table.names, table.dtypes)
 
-    def _offset(self, schema: TableSchema, encoded: np.ndarray, weight: Any) -> float:
-        if not isinstance(encoded, np.ndarray):  # bits and counts, which are left as they are
+    def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
+        if rows.table.is_sparse:  # bits and counts, which are left as they are
             return 0.0
-        n = max(1, SLICE_CELLS // encoded.shape[1])
-        by_row = [schema.log_jacobian(encoded[i : i + n]).sum(axis=1) for i in range(0, len(encoded), n)]
-        return float(np.average(np.concatenate(by_row), weights=weight))
+        start, by_row = 0, []
+        for part in rows.table.slices(OFFSET_CELLS):
+            cells = encoded[start : start + len(part)]
+            start += len(part)
+            by_row.append(schema.log_correction(part, cells, unknown=self.handle_unknown).sum(axis=1))
+        return float(np.average(np.concatenate(by_row), weights=rows.weight))
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)

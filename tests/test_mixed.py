@@ -3,6 +3,7 @@
 import math
 import pickle
 import tracemalloc
+import warnings
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from pandas.testing import assert_frame_equal, assert_index_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer, _auto
@@ -281,11 +283,83 @@ def test_categories_in_another_order_are_the_same_rows(fitted, frame):
     )
 
 
-def test_an_unknown_category_is_missing_by_default(fitted, frame):
+MOSTLY = "Most cells of column 'town' hold levels that fit did not see, such as 'Lima'; it saw 'Rome', 'Oslo', 'Bern'"
+
+
+def test_an_unknown_category_is_an_unlikely_event_by_default(fitted, frame):
+    """To the networks it is missing; its probability is 1 / (n + 2) by the rule of succession."""
     new = frame.assign(town=pd.Categorical(["Lima", "Paris"] * (N // 2)))
     without = frame.assign(town=pd.Categorical([None] * N, TOWNS))
-    np.testing.assert_array_equal(fitted.transform(new), fitted.transform(without))
-    np.testing.assert_array_equal(fitted.score_samples(new), fitted.score_samples(without))
+    with pytest.warns(UserWarning, match=MOSTLY):
+        np.testing.assert_array_equal(fitted.transform(new), fitted.transform(without))
+    with pytest.warns(UserWarning, match=MOSTLY):
+        scores = fitted.score_samples(new)
+    np.testing.assert_allclose(scores, fitted.score_samples(without) - np.log(N + 2), atol=1e-12)
+
+
+def test_an_unknown_category_is_missing_where_asked(fitted, frame):
+    missing = pickle.loads(pickle.dumps(fitted)).set_params(handle_unknown="missing")
+    new = frame.assign(town=pd.Categorical(["Lima"] + ["Oslo"] * (N - 1)))
+    without = frame.assign(town=pd.Categorical([None] + ["Oslo"] * (N - 1), TOWNS))
+    np.testing.assert_array_equal(missing.score_samples(new), missing.score_samples(without))
+
+
+@makers
+@pytest.mark.parametrize("rule", ["unlikely", "missing", "infrequent_if_exist"])
+@pytest.mark.parametrize("door", ["transform", "score_samples", "reconstruct", "posterior"])
+def test_a_mostly_unknown_column_is_told_of_once(make, rule, door):
+    frame = make()
+    model = vae(max_iter=1, handle_unknown=rule).fit(frame)
+    few = with_towns(frame, ["Lima"] * (N // 2 - 1) + ["Oslo"] * (N // 2 + 1))
+    getattr(model, door)(few)  # no warning
+    with pytest.warns(UserWarning, match="Most cells of column 'town'") as caught:
+        getattr(model, door)(with_towns(frame, ["Lima"] * (N // 2 + 1) + ["Oslo"] * (N // 2 - 1)))
+    assert len(caught) == 1
+
+
+def with_towns(frame, towns):
+    if isinstance(frame, pd.DataFrame):
+        return frame.assign(town=pd.Categorical(towns))
+    return frame.with_columns(town=pl.Series(towns, dtype=pl.Categorical))
+
+
+def test_another_level_of_a_constant_category_costs_what_another_number_does():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "word": pd.Categorical(["a"] * 80), "number": 3.0})
+    model = vae().fit(frame)
+    base = model.score_samples(frame)
+    other = frame.assign(word=pd.Categorical(["b"] + ["a"] * 79), number=[3.0, 4.0] + [3.0] * 78)
+    with pytest.warns(UserWarning, match=r"Column\(s\) word, number were constant in training"):
+        scores = model.score_samples(other)
+    np.testing.assert_allclose(base - scores, [np.log(82)] * 2 + [0.0] * 78, atol=1e-12)
+
+
+@pytest.mark.parametrize("handle_unknown", ["unlikely", "missing"])
+def test_an_unseen_level_in_the_rows_set_aside_counts_in_validation_as_in_a_score(handle_unknown):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "k": pd.Categorical(rng.choice(list("abc"), 200))})
+    new = frame.head(50).assign(k=pd.Categorical(["d"] * 10 + ["a"] * 40))
+    options = {"n_train_samples": 64, "tol": 0.0, "n_iter_no_change": 20, "handle_unknown": handle_unknown}
+    model = vae(max_iter=8, early_stopping=True, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(frame, X_val=new)
+    assert max(model.validation_scores_) == pytest.approx(model.score(new), abs=0.1)
+
+
+def test_the_probabilities_of_all_levels_sum_to_one_also_where_rare_ones_share_a_code():
+    rng = np.random.default_rng(0)
+    names = [f"s{i:03d}" for i in range(400)]
+    column = np.concatenate([np.repeat(names[:200], 5), names[200:]])
+    rng.shuffle(column)
+    flag = rng.random(len(column)) < 0.5
+    model = vae(n_importance_samples=256).fit(pd.DataFrame({"k": pd.Categorical(column, names), "flag": flag}))
+    assert len(model.schema_.columns[0].levels.pooled) > 100
+    grid = pd.DataFrame({"k": pd.Categorical(np.repeat(names, 2), names), "flag": np.tile([False, True], 400)})
+    probability = np.exp(model.score_samples(grid)).reshape(400, 2).sum(1)
+    assert probability.sum() == pytest.approx(1.0, abs=0.02)
+    pooled = [names.index(level) for level in model.schema_.columns[0].levels.pooled]
+    assert probability[pooled].max() < probability[:200].min()  # what one row has is not more usual than what five have
 
 
 @makers
@@ -325,8 +399,10 @@ def test_rare_levels_of_a_long_list_share_a_code_and_come_back(frame):
     assert drawn.isin(levels.pooled).mean() == pytest.approx(many["street"].isin(levels.pooled).mean(), abs=0.1)
     assert drawn[drawn.isin(levels.pooled)].nunique() > 100
     new = many.assign(street=pd.Categorical(["never heard of"] * len(many)))
-    pooled = many.assign(street=pd.Categorical([levels.pooled[0]] * len(many)))
-    np.testing.assert_array_equal(model.score_samples(new), model.score_samples(pooled))
+    rarest = levels.pooled[int(np.argmin(levels.shares))]
+    with pytest.warns(UserWarning, match="Most cells of column 'street'.* They count as rare levels"):
+        scores = model.score_samples(new)
+    np.testing.assert_array_equal(scores, model.score_samples(many.assign(street=pd.Categorical([rarest] * len(many)))))
 
 
 # -- columns that differ ---------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,34 @@ from torch import Tensor
 from skvae._engine.batches import Rows
 from skvae._engine.build import vae_bound
 from skvae._engine.engine import Engine, FloatArray, evenly
+from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.runtime import normal_quasi_draws
 from skvae._engine.training import RowBound, mean_bound
 from skvae.nn.models import Draws
 from skvae.nn.objectives import log_mean_exp
 
 KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
+LEAST_BATCHES, LEAST_DRAWS = 8, 256  # that tell how well a score is determined
+
+
+class SamplingError(NamedTuple):
+    """What is known of the error of scores, each of shape (n,)."""
+
+    standard_error: NDArray[np.float64]  # nats; infinite where the weights' tail is too heavy to tell
+    effective_sample_size: NDArray[np.float64]  # 1 / sum w^2 of the normalised weights (Kish 1965)
+    pareto_k: NDArray[np.float64]
+
+
+def _sampling_error(log_w: Tensor, n_batches: int, n_draws: int, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the score from the first `n_draws` of log-weights (n, b), batch after batch."""
+    by_batch = log_w.unflatten(0, (n_batches, -1))  # (B, m, b)
+    size = by_batch.shape[1]
+    scores = torch.logsumexp(by_batch, 1) - math.log(size)
+    error = (scores - log_mean_exp(log_w)).square().mean(0).mul(size / n_draws).sqrt()
+    k = pareto_k(log_w)
+    error = torch.where(k > trusted_below(len(log_w)), torch.inf, error)
+    size = 1.0 / torch.softmax(log_w[:n_draws], 0).square().sum(0)
+    return _zero_where_empty(error, rows), size, _zero_where_empty(k, rows)
 
 
 def _zero_where_empty(values: Tensor, rows: Rows) -> Tensor:
@@ -55,39 +77,46 @@ class ScoringEngine(Engine):
             std = torch.cat([log_std for _, log_std in pairs]).exp().cpu().numpy()
         return self._outward(mean), np.abs(self._outward(std))
 
-    def log_likelihood(self, x: FloatArray, n_draws: int) -> NDArray[np.float64]:
+    def log_likelihood(self, x: FloatArray, n_draws: int, *, trained_on: bool = False) -> NDArray[np.float64]:
         """Importance-weighted estimate of log p(x_observed) per row, shape (n,), in float64.
 
         The same `n_draws` quasi-random points serve every row, so that a row's score depends on nothing but the row; a
-        row with no observed cell scores 0.
+        row with no observed cell scores 0. Rows that the model was `trained_on` are scored without what they
+        themselves put into the prior.
         """
         scores = []
         with torch.inference_mode():
-            for _, rows, draws, log_ratio in self._weighed(x, n_draws):
+            for _, rows, draws, log_ratio in self._weighed(x, self._points(n_draws), trained_on=trained_on):
                 scores.append(_zero_where_empty(log_mean_exp(draws.log_likelihood + log_ratio), rows))
         return torch.cat(scores).double().cpu().numpy()
 
-    def _weighed(self, x: FloatArray, n_draws: int) -> Iterator[tuple[Any, Rows, Draws, Tensor]]:
+    def _points(self, n_draws: int) -> NDArray[np.float64]:
+        """The points that serve every row, shape (S, k)."""
+        return normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
+
+    def _weighed(
+        self, x: FloatArray, points: NDArray[np.float64], *, trained_on: bool = False
+    ) -> Iterator[tuple[Any, Rows, Draws, Tensor]]:
         """By chunks of rows: the model, the rows, their draws, and log p(z) - log q(z|x) of each draw, (S, b)."""
         model, dtype = self._in_precision_of(x.astype(np.float64))
-        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
         eps = torch.tensor(points, dtype=dtype, device=self.device).unsqueeze(1)  # (S, 1, k)
-        for rows in self._chunks(x, dtype, n_draws):
+        for rows in self._chunks(x, dtype, len(points)):
             draws = model.draw(rows.x, rows.observed, eps)
-            yield model, rows, draws, model.log_prior_over_posterior(draws)
+            yield model, rows, draws, model.log_prior_over_posterior(draws, trained_on=trained_on)
 
-    def sampling_error(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Standard error (nats) of `log_likelihood` and the effective sample size of its draws, each of shape (n,).
+    def sampling_error(self, x: FloatArray, n_draws: int) -> SamplingError:
+        """How far `log_likelihood` may be from log p(x), by batches of its draws and of those that would follow.
 
-        With normalised weights w the size is 1 / sum w^2 (Kish 1965), the error that of a log of a mean by the delta
-        method, sqrt(sum w^2 - 1 / S).
+        With batches of m draws the error of a score from S is the root mean square distance of the batches' scores from
+        that of all their draws together, times sqrt(m / S). The bias of a log of a mean is part of it.
         """
-        concentration = []
+        n_batches = max(LEAST_BATCHES, math.ceil(LEAST_DRAWS / n_draws))
+        size = math.ceil(max(n_draws, LEAST_DRAWS) / n_batches)
+        parts = []
         with torch.inference_mode():
-            for _, _, draws, log_ratio in self._weighed(x, n_draws):
-                concentration.append(torch.softmax(draws.log_likelihood + log_ratio, 0).square().sum(0))
-        squares: NDArray[np.float64] = torch.cat(concentration).double().cpu().numpy()
-        return np.sqrt(np.maximum(squares - 1.0 / n_draws, 0.0)), 1.0 / squares
+            for _, rows, draws, log_ratio in self._weighed(x, self._points(n_batches * size)):
+                parts.append(_sampling_error(draws.log_likelihood + log_ratio, n_batches, n_draws, rows))
+        return SamplingError(*(torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True)))
 
     def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The parts of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,).
@@ -97,7 +126,7 @@ class ScoringEngine(Engine):
         """
         columns, latent = [], []
         with torch.inference_mode():
-            for model, rows, draws, log_ratio in self._weighed(x, n_draws):
+            for model, rows, draws, log_ratio in self._weighed(x, self._points(n_draws)):
                 log_w = torch.log_softmax(draws.log_likelihood + log_ratio, 0)  # (S, b)
                 w = log_w.exp()
                 cells = model.columns.log_prob(model.decode(draws.z), rows.x)  # (S, b, p)

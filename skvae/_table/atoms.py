@@ -37,10 +37,13 @@ def _nearby(mass: FloatArray) -> FloatArray:
     return median
 
 
-def part_of(values: FloatArray, atoms: tuple[float, ...]) -> FloatArray:
-    """0 where a value is no atom, i + 1 where it is the i-th, NaN where it is missing."""
+def part_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0) -> FloatArray:
+    """0 where a value is no atom, i + 1 where it is the i-th, NaN where it is missing.
+
+    A value is an atom if it differs from it by at most the share `rounding` of it.
+    """
     table = np.asarray(atoms)
-    place = np.minimum(np.searchsorted(table, values), len(table) - 1)
-    part: FloatArray = np.where(table[place] == values, place + 1.0, 0.0)
+    place = np.searchsorted(0.5 * table[1:] + 0.5 * table[:-1], values)  # the nearest one
+    part: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
     part[np.isnan(values)] = np.nan
     return part

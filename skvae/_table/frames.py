@@ -135,6 +135,16 @@ def all_single(dtypes: Sequence[str]) -> bool:
     return bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
 
 
+def rounding(dtype: str) -> float:
+    """By which share of itself a number may differ from what it was, for having been held in this dtype."""
+    family, own = dtype.split(":", 1)
+    if family != "float":
+        return 0.0
+    if "16" in own or "half" in own:
+        return float(np.finfo(np.float16).eps)
+    return float(np.finfo(np.float32).eps) if "32" in own or own.startswith("float[") else 1e-12
+
+
 # -- reading a column --------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,22 @@ class Levels(NamedTuple):
         out: FloatArray = lookup[codes]
         return out
 
+    def log_share(self, codes: NDArray[np.integer], values: Sequence[Any], *, pool_unknown: bool = False) -> FloatArray:
+        """Log of each value's share of its code: 0 but for pooled ones, of which an unknown one is as the rarest."""
+        shares = dict(zip(self.pooled, self.shares, strict=True))
+        shares = dict.fromkeys(values, min(self.shares, default=1.0) if pool_unknown else 1.0) | shares
+        shares |= dict.fromkeys(self.values, 1.0)
+        lookup = np.log([shares[value] for value in values] + [1.0])
+        out: FloatArray = lookup[codes]
+        return out
+
+    def is_unknown(self, codes: NDArray[np.integer], values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Which rows hold a value that no level stands for."""
+        known = self.code_of()
+        lookup = np.array([value not in known for value in values] + [False])
+        out: NDArray[np.bool_] = lookup[codes]
+        return out
+
     def unknown(self, codes: NDArray[np.integer], values: Sequence[Any]) -> list[Any]:
         """The values in use that no level stands for."""
         known = self.code_of()

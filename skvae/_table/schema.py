@@ -71,6 +71,37 @@ class Column:
         mapped = kind.is_log or kind.is_coded or bool(self.atoms) or self.normal_scores is not None
         return self.constant is None and not mapped
 
+    @property
+    def log_unit(self) -> float:
+        """Logarithm of the column's own unit, by which densities do not depend on that of the data.
+
+        It is the standard deviation; where the logarithm is standardised, the geometric mean.
+        """
+        return self.location if KINDS[self.kind].is_log else math.log(self.scale)
+
+    def part_of(self, values: FloatArray, dtype: str) -> FloatArray:
+        """Which atom each value is (see `atoms.part_of`), as exactly as the dtypes of fit and of the values can say."""
+        return part_of(values.astype(np.float64), self.atoms, max(map(frames.rounding, (self.dtype, dtype))))
+
+    def rounded(self, values: FloatArray) -> FloatArray:
+        """The nearest multiples of `step`; where that is an atom, which has a probability of its own, one beside it."""
+        assert self.step is not None, "only a column with a step is rounded"
+        nearest = to_multiples(values, self.step)
+        for atom in self.atoms:
+            there = nearest == atom
+            beside = self._beside(atom, self.step)
+            if len(beside) and there.any():
+                distance = np.abs(values[there, np.newaxis] - beside)
+                nearest[there] = beside[distance.argmin(axis=1)]
+        return nearest
+
+    def _beside(self, atom: float, step: float) -> FloatArray:
+        """The multiples of `step` next to an atom on either side that are no atoms themselves, within the bounds."""
+        ways = np.arange(1, len(self.atoms) + 1) * step  # one of so many is no atom
+        sides = [to_multiples(atom + way, step) for way in (-ways, ways)]
+        free = [side[~np.isin(side, self.atoms)][:1] for side in sides]
+        return np.concatenate([side[(side >= self.low) & (side <= self.high)] for side in free])
+
     def decode(self, cells: FloatArray) -> FloatArray:
         """From encoded units to data units (codes stay codes), atoms left aside, within the bounds."""
         if self.normal_scores is not None:
@@ -153,8 +184,8 @@ class TableSchema:
         table : Table
         dtype : numpy dtype
             Of the result; the arithmetic is in float64.
-        unknown : {"missing", "error", "infrequent_if_exist"}
-            What a level is that fit did not see.
+        unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
+            What a level is that fit did not see; in the cells it is missing with both of the first two.
 
         Returns
         -------
@@ -175,7 +206,7 @@ class TableSchema:
         for i, cell in enumerate(self.cells):
             column = self.columns[cell.column]
             if cell.is_part:
-                out[:, i] = part_of(table.numbers(cell.column).astype(np.float64), column.atoms)
+                out[:, i] = column.part_of(table.numbers(cell.column), table.dtypes[cell.column])
             elif column.levels is not None:
                 out[:, i] = self._codes(table, cell.column, unknown)
             elif not column.is_plain:
@@ -216,7 +247,10 @@ class TableSchema:
         """Raise ValueError where a value lies outside the support of its column's likelihood."""
         for j in self._bounded_support:
             column = self.columns[j]
-            accept(table.numbers(j), column.kind, column.name, column.atoms)
+            values = table.numbers(j)
+            if column.atoms:
+                values = np.where(column.part_of(values, table.dtypes[j]) > 0, np.nan, values)
+            accept(values, column.kind, column.name)
 
     @cached_property
     def _bounded_support(self) -> list[int]:
@@ -225,10 +259,38 @@ class TableSchema:
         asked = [column.constant is None and not KINDS[column.kind].is_coded for column in self.columns]
         return [j for j, column in enumerate(self.columns) if asked[j] and KINDS[column.kind].accept is not free]
 
-    def log_jacobian(self, encoded: FloatArray) -> FloatArray:
-        """Log |d encoded / dx| of each cell, shape (n, n_cells), in nats; 0 where it is missing, a code or an atom."""
+    def log_correction(
+        self, table: Table, encoded: FloatArray, *, unknown: str = "unlikely", relative: bool = False
+    ) -> FloatArray:
+        """What turns log-densities of encoded cells into those of the rows, summed by column, shape (n, p), in nats.
+
+        The log-Jacobian, the log-share of a pooled level among those that share its code, and minus `surprise` for
+        what fit did not see.
+
+        Parameters
+        ----------
+        table : Table
+        encoded : ndarray of shape (n, n_cells)
+            The same rows, from `encode`.
+        unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
+        relative : bool
+            Whether columns are taken in their own units (`Column.log_unit`), so that rows compare in the same way
+            whatever the units of X: also those with different cells missing, or with atoms.
+        """
+        out = self.by_column(self.log_jacobian(encoded, relative=relative))
+        for j, column in enumerate(self.columns):
+            if column.levels is not None and column.levels.pooled:
+                codes, values, _ = table.labels(j)
+                out[:, j] += column.levels.log_share(codes, values, pool_unknown=unknown == "infrequent_if_exist")
+        return out - self.surprise * self.surprises(table, unknown=unknown)
+
+    def log_jacobian(self, encoded: FloatArray, *, relative: bool = False) -> FloatArray:
+        """Log |d encoded / dx| of each cell, shape (n, n_cells), in nats; 0 where it is missing, a code or an atom.
+
+        Where `relative`, x is in the columns' own units.
+        """
         out = np.zeros(encoded.shape)
-        out -= np.log(self.of_cells("scale", 1.0))
+        out -= np.log(self.of_cells("scale", 1.0)) - (self.of_cells("log_unit", 0.0) if relative else 0.0)
         for i, cell in enumerate(self.cells):
             column = self.columns[cell.column]
             if not cell.is_part and column.normal_scores is not None:
@@ -240,19 +302,44 @@ class TableSchema:
         out[np.isnan(encoded)] = 0.0
         return out
 
-    def surprises(self, table: Table) -> NDArray[np.bool_]:
-        """Which cells of constant columns are observed and differ from the constant, shape (n, p)."""
+    def surprises(self, table: Table, *, unknown: str = "unlikely") -> NDArray[np.bool_]:
+        """Which cells hold what has no density, shape (n, p): in constant columns another number, elsewhere a level.
+
+        A level that fit did not see is none where `unknown` takes it for missing or for a rare one. Columns in which
+        fit saw no value surprise nobody.
+        """
         out = np.zeros((len(table), len(self.columns)), dtype=bool)
         for j, column in enumerate(self.columns):
-            if column.constant is not None and not np.isnan(column.constant) and column.levels is None:
+            if column.levels is not None:
+                out[:, j] = self._unlikely_levels(table, j, unknown)
+            elif column.constant is not None and not np.isnan(column.constant):
                 value = table.numbers(j)
                 slack = 0.0 if column.dtype.startswith("integer") else 1e-6 * abs(column.constant)
                 out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
         return out
 
+    def _unlikely_levels(self, table: Table, j: int, unknown: str) -> NDArray[np.bool_] | bool:
+        levels = self.columns[j].levels
+        assert levels is not None, "only a coded column has levels"
+        rare = unknown == "infrequent_if_exist" and bool(levels.pooled)
+        if unknown == "missing" or rare or not levels.n_codes:
+            return False
+        codes, values, _ = table.labels(j)
+        return levels.is_unknown(codes, values)
+
+    def mostly_unknown(self, table: Table) -> dict[Hashable, list[Any]]:
+        """Columns more than half of whose observed cells hold levels that fit did not see, and these levels."""
+        found = {}
+        for j, column in enumerate(self.columns):
+            if column.levels is not None and column.levels.n_codes:
+                codes, values, _ = table.labels(j)
+                if column.levels.is_unknown(codes, values).sum() > 0.5 * (codes >= 0).sum():
+                    found[column.name] = column.levels.unknown(codes, values)
+        return found
+
     @property
     def surprise(self) -> float:
-        """Nats that a differing cell of a constant column costs: log(n + 2).
+        """Nats that a cell costs which holds what fit did not see: log(n + 2).
 
         By Laplace's rule of succession a value not seen in n rows has probability 1 / (n + 2).
         """
@@ -267,7 +354,7 @@ class TableSchema:
             column = self.columns[cell.column]
             if not cell.is_part:
                 values = column.decode(cells[:, i])
-                out[:, cell.column] = values if column.step is None else to_multiples(values, column.step)
+                out[:, cell.column] = values if column.step is None else column.rounded(values)
                 if column.atoms:
                     part = cells[:, i - 1].astype(np.intp)
                     atoms = np.array((np.nan, *column.atoms))
@@ -354,11 +441,9 @@ def to_multiples(values: FloatArray, step: float) -> FloatArray:
     return nearest
 
 
-def accept(values: FloatArray, kind: str, name: Hashable, atoms: tuple[float, ...]) -> None:
+def accept(values: FloatArray, kind: str, name: Hashable, atoms: tuple[float, ...] = ()) -> None:
     """Raise ValueError where an observed value that is no atom lies outside the support of the kind."""
-    there = ~np.isnan(values)
-    if atoms:
-        there &= ~np.isin(values, atoms)
+    there = ~(np.isnan(values) | np.isin(values, atoms))
     KINDS[kind].accept(values[there], name)
 
 

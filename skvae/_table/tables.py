@@ -67,9 +67,14 @@ class Table:
         rows = index if self.index is None else np.arange(self.X.shape[0])[self.index][index]
         return replace(self, index=rows)
 
-    def slices(self) -> Iterator[Table]:
-        """The rows in consecutive parts."""
-        size = max(1, SLICE_CELLS // max(len(self.names), 1))
+    def evenly(self, most: int) -> Table:
+        """At most that many rows, evenly spaced."""
+        step = -(-len(self) // most)
+        return self if step == 1 else self.take(slice(None, None, step))
+
+    def slices(self, cells: int | None = None) -> Iterator[Table]:
+        """The rows in consecutive parts of at most so many cells, SLICE_CELLS where not given."""
+        size = max(1, (cells or SLICE_CELLS) // max(len(self.names), 1))
         if len(self) <= size:
             yield self
             return

@@ -222,10 +222,11 @@ class VAE(Autoencoder):
         z = mean + torch.exp(log_std) * eps  # (S, b, k)
         return Draws(mean, log_std, eps, z, self.log_likelihood(x, observed, z))
 
-    def log_prior_over_posterior(self, draws: Draws) -> Tensor:
-        """Log p(z) - log q(z|x), shape (S, b)."""
+    def log_prior_over_posterior(self, draws: Draws, *, trained_on: bool = False) -> Tensor:
+        """Log p(z) - log q(z|x), shape (S, b); for rows that the prior was `trained_on`, p is that of the others."""
         log_q = -0.5 * draws.eps.square().sum(-1) - (draws.log_std + 0.5 * LOG_2PI).sum(-1)
-        return self.prior.log_prob(draws.z) - log_q
+        log_p = self.prior.log_prob_of_others(draws.z, draws.mean) if trained_on else self.prior.log_prob(draws.z)
+        return log_p - log_q
 
     def kl(self, draws: Draws) -> Tensor:
         """KL(q(z|x) || p(z)) in nats, shape (b,): closed, or estimated from the draws."""

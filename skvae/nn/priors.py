@@ -13,6 +13,8 @@ from skvae.nn.noise import LOG_2PI, normal
 
 PriorFactory = Callable[[int], "Prior"]
 
+SAME = 1e-3  # distance, as a share of a posterior mean's norm (and 1), within which it is the same row's
+
 
 class Prior(nn.Module):
     """What every prior over k latent components offers."""
@@ -45,6 +47,13 @@ class Prior(nn.Module):
 
     def unsettle(self) -> None:
         """Training begins (again): back to what `settle` found."""
+
+    def log_prob_of_others(self, z: Tensor, mean: Tensor) -> Tensor:
+        """Log-density of z (..., b, k) without what training rows with these posterior means (b, k) put into the prior.
+
+        For most priors the density itself: they remember no rows.
+        """
+        return self.log_prob(z)
 
     @property
     def n_modes(self) -> int:
@@ -166,6 +175,18 @@ class AggregatedPosterior(Mixture):
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor | None:
         return None if self.settled else kl_to_standard_normal(mean, log_std)
+
+    def log_prob_of_others(self, z: Tensor, mean: Tensor) -> Tensor:
+        # A row's own mode lies where its posterior does, up to the precision of the two passes through the encoder.
+        distance, own = torch.cdist(mean, self.means).min(-1)  # (b,)
+        is_own = distance <= SAME * (1.0 + mean.norm(dim=-1))
+        if self.n_modes == 1 or not is_own.any():
+            return self.log_prob(z)
+        hidden = torch.where(is_own, -torch.inf, 0.0).to(z).expand(z.shape[:-1]).unsqueeze(-1)  # (..., b, 1)
+        modes = self.log_modes(z)
+        modes.scatter_add_(-1, own.expand(z.shape[:-1]).unsqueeze(-1), hidden)
+        rest = torch.log1p(-torch.softmax(self.logits, 0)[own] * is_own)  # the share of the other modes
+        return torch.logsumexp(modes, -1) - rest
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Take as many modes as were saved."""

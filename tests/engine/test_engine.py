@@ -9,6 +9,7 @@ import torch
 from skvae._engine.batches import Rows
 from skvae._engine.build import CORRUPTIONS, ModelSpec, build_autoencoder, build_vae, kinds_of
 from skvae._engine.engine import AutoencoderEngine
+from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
 from skvae.nn.likelihoods import Gaussian, StudentT
@@ -387,7 +388,7 @@ def test_a_columns_part_is_its_mean_log_density_under_the_posterior():
     train(one, x, 20)
     columns, _ = one.explain(x[:5], 64)
     with torch.inference_mode():
-        ((model, rows, draws, log_ratio),) = list(one._weighed(x[:5], 64))
+        ((model, rows, draws, log_ratio),) = list(one._weighed(x[:5], one._points(64)))
         w = torch.softmax(draws.log_likelihood + log_ratio, 0).numpy()
         cells = model.columns.log_prob(model.decode(draws.z), rows.x).numpy()
     np.testing.assert_allclose(columns, np.einsum("sn,snp->np", w, cells))
@@ -404,19 +405,32 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
         np.testing.assert_allclose(mine, other, atol=1e-7)  # the root of a rounding error
 
 
-def test_sampling_error_follows_from_the_weights():
+@pytest.mark.parametrize(("n_draws", "batch"), [(16, 16), (64, 32), (512, 64)])
+def test_sampling_error_follows_from_the_scores_of_batches(n_draws, batch):
     x = table()
     one = engine()
     train(one, x)
-    error, size = one.sampling_error(x, 16)
+    error, size, k = one.sampling_error(x, n_draws)
     with torch.inference_mode():
-        ((_, _, draws, log_ratio),) = list(one._weighed(x, 16))
-        w = torch.exp(draws.log_likelihood + log_ratio).numpy()
-    np.testing.assert_allclose(error, w.std(0) / w.mean(0) / np.sqrt(16), rtol=1e-6)
+        ((_, _, draws, log_ratio),) = list(one._weighed(x, one._points(max(256, n_draws))))
+    log_w = (draws.log_likelihood + log_ratio).numpy()
+    scores = np.log(np.exp(log_w).reshape(-1, batch, len(x)).mean(1))
+    expected = np.sqrt(np.square(scores - np.log(np.exp(log_w).mean(0))).mean(0) * batch / n_draws)
+    known = np.isfinite(error)
+    np.testing.assert_allclose(error[known], expected[known], rtol=1e-5)
+    np.testing.assert_array_equal(known, k <= trusted_below(len(log_w)))
+    w = np.exp(log_w[:n_draws])
     np.testing.assert_allclose(size, w.sum(0) ** 2 / (w**2).sum(0))
-    error, size = one.sampling_error(x, 1)
-    np.testing.assert_array_equal(error, 0.0)
-    np.testing.assert_array_equal(size, 1.0)
+    np.testing.assert_allclose(k, pareto_k(torch.tensor(log_w)).numpy())
+
+
+def test_a_row_without_an_observed_cell_has_no_error():
+    x = holed(table())
+    one = engine(with_mask=True)
+    train(one, x)
+    x[3] = np.nan
+    error, _, k = one.sampling_error(x, 16)
+    assert error[3] == k[3] == 0.0
 
 
 def test_expectation_of_a_linear_model_is_the_conditional_mean():

@@ -207,6 +207,27 @@ def test_aggregated_is_the_mean_of_the_posteriors():
     np.testing.assert_allclose(prior.log_prob(z), np.log(density), rtol=1e-9)
 
 
+def test_density_of_the_others_is_that_of_the_rest_of_the_rows():
+    """A row's own posterior is left out; a row that is no exemplar has none."""
+    k, prior, draws = 3, AggregatedPosterior(3), stream(4)
+    mean, log_std = torch.randn(6, k, generator=draws), 0.3 * torch.randn(6, k, generator=draws)
+    log_weight = torch.randn(6, generator=draws)
+    prior.settle(mean, log_std, log_weight)
+    z = torch.randn(4, 3, k, generator=draws)
+    asked = torch.stack([mean[2], mean[5], mean[0] + 1.0])
+    got = prior.log_prob_of_others(z, asked)
+    for i, kept in enumerate(([0, 1, 3, 4, 5], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])):
+        rest = AggregatedPosterior(k)
+        rest.settle(mean[kept], log_std[kept], log_weight[kept])
+        torch.testing.assert_close(got[:, i], rest.log_prob(z[:, i]))
+
+
+@pytest.mark.parametrize("name", ["standard_normal", "mixture"])
+def test_priors_that_remember_no_rows_are_the_same_without_any(name):
+    prior, z = build(name, 3), torch.randn(4, 5, 3, generator=stream(4)).double()
+    torch.testing.assert_close(prior.log_prob_of_others(z, z[0]), prior.log_prob(z))
+
+
 def test_aggregated_keeps_its_own_copy_of_the_posteriors():
     means = torch.randn(4, 2, generator=stream(6))
     prior = AggregatedPosterior(2)
