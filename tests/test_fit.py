@@ -74,6 +74,30 @@ def test_early_stopping_gives_back_the_best_score(light_autoencoder, X, unrelate
     assert model.score(unrelated) == pytest.approx(max(scores), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"likelihood": "log_normal"}, {"marginals": "normal", "likelihood": "gaussian"}, {}, {"atoms": [0]}],
+    ids=["log_normal", "normal scores", "missing cells", "atoms"],
+)
+def test_validation_scores_are_in_the_units_of_the_rows_set_aside(options):
+    """The Jacobian differs by row: that of the training rows would do for no other table."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(500, 1))
+    X, V = (np.exp(part + 0.5 * rng.normal(size=(len(part), 3))) for part in (z, z[:200] + 1.0))
+    if not options:
+        X, V = X * 1e3, np.where(rng.random(V.shape) < 0.3, np.nan, V * 1e3)
+    if "atoms" in options:
+        X[:100, 0], V[:5, 0] = 1.0, 1.0
+    model = VAETransformer(
+        1, hidden_layer_sizes=(), n_train_samples=64, max_iter=12, bounds=None, random_state=0, tol=0.0, **options
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, X_val=V)
+    assert max(model.validation_scores_) == pytest.approx(model.score(V), abs=0.2)
+    assert model.lower_bound_ == pytest.approx(model.score(X), abs=0.2)
+
+
 def test_the_best_weights_are_those_of_the_best_epoch(light, X, unrelated):
     model = light(**ENDURING, max_iter=40).fit(X, X_val=unrelated)
     best = int(np.argmax(model.validation_scores_))

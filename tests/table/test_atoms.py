@@ -35,6 +35,15 @@ def test_an_atom_has_its_share_and_its_rows(n, count, is_atom):
     assert find_atoms(values, np.ones(n)) == ((7.0,) if is_atom else ())
 
 
+def test_values_are_atoms_up_to_their_rounding_and_no_further():
+    atoms = (-0.1, 0.0, 0.3)
+    single = np.array([-0.1, 0.0, 0.3, 0.2999999, 1e-30, 7.0, np.nan], dtype=np.float32).astype(np.float64)
+    eps = float(np.finfo(np.float32).eps)
+    np.testing.assert_array_equal(part_of(single, atoms, eps), [1, 2, 3, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(part_of(single, atoms), [0, 2, 0, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(part_of(np.array([0.1 * 3, 0.3 + 1e-9]), atoms, 1e-12), [3, 0])
+
+
 def test_atoms_are_ascending_and_plain_numbers():
     values = np.random.default_rng(0).permutation(column(1000, n9=100, n0=500, n5=30))
     atoms = find_atoms(values, np.ones(1000))
