@@ -46,8 +46,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     contamination : "auto" or float, default="auto"
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
         calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
-        (0, 0.5] is the share of the training rows to flag. `set_contamination` changes it after fit (after "auto",
-        the share is read off 20,000 training rows, evenly spaced, where there are more).
+        (0, 0.5] is the share of the training rows to flag, or with ``novelty=True`` about the share of new normal rows:
+        the threshold is then the lower of two quantiles, of the training rows, each scored without its own part in the
+        prior, and of the rows kept out of training. `set_contamination` changes it after fit (after "auto" the share is
+        read off 20,000 training rows, evenly spaced, where there are more).
 
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
@@ -73,7 +75,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         The fitted models.
 
     offset_ : float
-        The threshold, in nats: ``decision_function(X) = score_samples(X) - offset_``.
+        The threshold, in nats, in the units of `score_samples`: ``decision_function(X) = score_samples(X) - offset_``.
 
     calibration_scores_ : ndarray of shape (n_calibration,)
         Scores of the rows set aside, ascending; empty if there are none.
@@ -278,7 +280,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     # -- scores ----------------------------------------------------------------------------------------------------
 
     def score_samples(self, X):
-        """Log-likelihood of each row: the mean over the models.
+        """Log-likelihood of each row, its columns in units of their own: the mean over the models.
+
+        A number is taken in units of its column's standard deviation in training (gross errors aside), or where the
+        likelihood is log-normal of its geometric mean. So rows compare in the same way whatever the units of X, also
+        where cells are missing or are atoms.
 
         Parameters
         ----------
@@ -295,6 +301,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError
             If X does not have the columns of fit or holds infinity.
+
+        Warns
+        -----
+        UserWarning
+            If a column that was constant in training holds another value, or most cells of a column hold levels that
+            fit did not see.
         """
         return self._score_rows(self._table(X))
 
