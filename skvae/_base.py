@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
@@ -37,6 +36,7 @@ from skvae._table.inference import Rules, infer_schema
 from skvae._table.kinds import KINDS, SPARSE_KINDS
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+from skvae._warnings import warn
 
 MAX_SEED = 2**31 - 1
 
@@ -489,9 +489,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
 def _warn_of_version(saved: str) -> None:
     if saved != __version__:
-        warnings.warn(
+        warn(
             f"The model was saved by skvae {saved} and is loaded by {__version__}: its answers may differ. Fit it "
             f"again with this version, or load it with that one.",
-            UserWarning,
-            stacklevel=3,
         )

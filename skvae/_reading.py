@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+from skvae._warnings import warn
 
 DRIFT = 5.0  # standard deviations by which a later chunk's column mean may differ before partial_fit warns
 
@@ -139,9 +139,7 @@ def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
     shift = np.where(observed.any(axis=0) & standardised, np.abs(means - schema.of_cells("mean", 0.0)), 0.0)
     drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT).tolist()]
     if drifted:
-        warnings.warn(
+        warn(
             f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "
             f"from that of the first chunk, which froze location and scale. If this lasts, fit a new model.",
-            UserWarning,
-            stacklevel=5,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from skvae._fitting import Shown
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.schema import TableSchema
 from skvae._table.tables import SLICE_CELLS, Table
+from skvae._warnings import warn
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 
@@ -476,11 +476,9 @@ class VAETransformer(BaseAutoencoder):
             scores.append(density - schema.surprise * surprises.sum(axis=1))
         if surprising.any():
             names = [str(schema.columns[j].name) for j in np.flatnonzero(surprising)]
-            warnings.warn(
+            warn(
                 f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
                 f"log(n + 2) = {schema.surprise:.2f} nats.",
-                UserWarning,
-                stacklevel=3,
             )
         return np.concatenate(scores)
 
@@ -686,11 +684,10 @@ class VAETransformer(BaseAutoencoder):
             and n_active == 0
             and bound <= engine.marginal_log_likelihood(encoded, weight) + self.tol
         ):
-            warnings.warn(
+            warn(
                 "Every latent component is inactive and the model is no better than independent columns. If columns "
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         engine.settle(encoded, weight, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
