@@ -17,6 +17,7 @@ FLOORS = {
     "skvae.nn": 1,
     "skvae._engine": 2,
     "skvae._sklearn": 3,
+    "skvae._typing": 4,
     "skvae._auto": 4,
     "skvae._reading": 4,
     "skvae._completing": 4,
