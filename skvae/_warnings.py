@@ -15,7 +15,7 @@ BETWEEN |= sys.stdlib_module_names - {"__main__"}
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of something at the line through which the user's code entered the package.
 
-    In a worker of scikit-learn or joblib no line is the user's; the line that entered the package is named then.
+    In a worker thread or process no line is the user's; the outermost one is named then.
     """
     frame = _users_frame(sys._getframe(1))
     module = frame.f_globals.get("__name__") or "<string>"
@@ -24,13 +24,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _users_frame(innermost: FrameType) -> FrameType:
-    """The first frame of the user's, or of anyone outside this package."""
-    frames = [innermost]
-    while (outer := frames[-1].f_back) is not None:
-        frames.append(outer)
-    outside = [frame for frame in frames if _package(frame) != "skvae"]
-    users = (frame for frame in outside if _package(frame) not in BETWEEN)
-    return next(users, outside[0] if outside else frames[-1])
+    frame = innermost
+    while _package(frame) in BETWEEN and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
 
 
 def _package(frame: FrameType) -> str:
