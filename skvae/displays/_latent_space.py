@@ -142,7 +142,8 @@ class LatentSpaceDisplay:
         """
         self.ax_ = axes_of(ax, self, figsize=(6.4, 5.0))
         self.figure_ = self.ax_.figure
-        self.legend_ = self.colorbar_ = None
+        self.legend_: Any = None
+        self.colorbar_: Any = None
         style = {"s": 18, "alpha": 0.8, "edgecolors": "none"} | scatter_kwargs
         if self.y is None:
             self.scatter_ = self.ax_.scatter(*self.codes.T, **({"color": COLOURS[0]} | style))
