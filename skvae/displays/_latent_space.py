@@ -161,7 +161,11 @@ class LatentSpaceDisplay:
         colour_of = dict(zip(classes, _class_colours(len(classes)), strict=True))
         colours = [colour_of.get(value, NO_VALUE) for value in values]
         self.scatter_ = self.ax_.scatter(*self.codes.T, **({"c": _rgba(colours)} | style))
-        self._plot_legend([str(label) for label in classes], list(colour_of.values()), values)
+        self._plot_legend(
+            [f"{label:.0f}" if isinstance(label, float) else str(label) for label in classes],
+            list(colour_of.values()),
+            values,
+        )
 
     def _plot_scale(self, values: list[Any], style: dict[str, Any]) -> None:
         from matplotlib import colormaps, rcParams

@@ -218,24 +218,23 @@ def _plot_pairs(panel: Any, x: FloatArray, y: FloatArray, levels: Sequence[Any],
 
 def _coded(X: Any, decoded: Any) -> tuple[FloatArray, FloatArray, list[list[Any] | None]]:
     """Rows and their reconstructions as numbers and codes of levels, and the levels of each column."""
-    of_levels = [False] * X.shape[1] if hasattr(X, "shape") else []
+    pairs = list(zip(columns_of(X), columns_of(decoded), strict=True))
+    declared: list[list[Any] | None] = [None] * len(pairs)
     if frames.container_of(X) != frames.NUMPY:
-        of_levels = [dtype.split(":", 1)[0] in LEVELS for dtype in frames.dtypes_of(X)]
-    columns = list(zip(columns_of(X), columns_of(decoded), strict=True))
-    each = [_levels(*pair, asked) for pair, asked in zip(columns, of_levels or [False] * len(columns), strict=True)]
-    observed, reconstructed = (
-        np.column_stack([_codes(pair[side], levels) for pair, levels in zip(columns, each, strict=True)])
-        for side in (0, 1)
-    )
-    return observed, reconstructed, each
+        families = [dtype.split(":", 1)[0] for dtype in frames.dtypes_of(X)]
+        declared = [frames.labels(X, j)[1] if family in LEVELS else None for j, family in enumerate(families)]
+    levels = [_levels({*pair[0], *pair[1]} - {None}, known) for pair, known in zip(pairs, declared, strict=True)]
+    observed = [_codes(pair[0], own) for pair, own in zip(pairs, levels, strict=True)]
+    reconstructed = [_codes(pair[1], own) for pair, own in zip(pairs, levels, strict=True)]
+    return np.column_stack(observed), np.column_stack(reconstructed), levels
 
 
-def _levels(observed: list[Any], reconstructed: list[Any], asked: bool) -> list[Any] | None:
-    """The levels of a column, or None where it holds numbers."""
-    values = {value for value in (*observed, *reconstructed) if value is not None}
-    if not asked and all(map(is_number, values)):
+def _levels(values: set[Any], declared: list[Any] | None) -> list[Any] | None:
+    """Those levels of a column that occur, in the order of the dtype; None where it holds numbers."""
+    if declared is None and all(map(is_number, values)):
         return None
-    return sorted(values) if all(map(is_number, values)) else sorted(values, key=str)
+    known = [level for level in declared or [] if level in values]
+    return known + sorted(values.difference(known), key=str)
 
 
 def _codes(values: list[Any], levels: list[Any] | None) -> FloatArray:
