@@ -1,25 +1,40 @@
 """Variational autoencoders as scikit-learn estimators."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderTransformer": "skvae._autoencoder",
+    "Explanation": "skvae._explaining",
     "VAEImputer": "skvae._imputer",
     "VAEOutlierDetector": "skvae._outlier",
     "VAETransformer": "skvae._vae",
 }
 
-__all__ = ["AutoencoderTransformer", "VAEImputer", "VAEOutlierDetector", "VAETransformer", "__version__"]
+__all__ = [
+    "AutoencoderTransformer",
+    "Explanation",
+    "VAEImputer",
+    "VAEOutlierDetector",
+    "VAETransformer",
+    "__version__",
+]
 
+if TYPE_CHECKING:
+    from skvae._autoencoder import AutoencoderTransformer
+    from skvae._explaining import Explanation
+    from skvae._imputer import VAEImputer
+    from skvae._outlier import VAEOutlierDetector
+    from skvae._vae import VAETransformer
+else:
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that ``import skvae`` does not wait for torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'skvae' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        """Import a public name on first use, so that ``import skvae`` does not wait for torch."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'skvae' has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

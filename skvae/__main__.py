@@ -150,7 +150,7 @@ def digits_pipelines(training: dict[str, Any]) -> dict[str, Pipeline]:
 
 def digits_vae(n_components: int, training: dict[str, Any], **parameters: Any) -> Pipeline:
     """A VAE of the pixels, trained on the plain bound: quicker than the default's, and good for codes and pictures."""
-    plain = {"likelihood": "bernoulli", "objective": "elbo", "n_train_samples": 1}
+    plain: dict[str, Any] = {"likelihood": "bernoulli", "objective": "elbo", "n_train_samples": 1}
     plain |= {"max_iter": 200, "batch_size": 128}
     return make_pipeline(VarianceThreshold(), VAETransformer(n_components, **(plain | parameters | training)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from skvae._base import BaseAutoencoder
 from skvae._engine.engine import AutoencoderEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.tables import Table
+from skvae._typing import Activation, Floats, LayerSizes, NetworkFactory, Seed
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -180,29 +181,29 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes=(128, 64),
-        activation="silu",
-        loss="squared_error",
-        corruption=None,
-        corruption_level=0.2,
-        learning_rate="one_cycle",
-        learning_rate_init=1e-2,
-        batch_size="auto",
-        max_iter="auto",
-        early_stopping="auto",
-        validation_fraction=0.1,
-        n_iter_no_change="auto",
-        tol=1e-2,
-        alpha=0.2,
-        warm_start=False,
-        encoder=None,
-        decoder=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_layer_sizes: LayerSizes = (128, 64),
+        activation: Activation = "silu",
+        loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+        corruption: Literal["masking", "gaussian"] | None = None,
+        corruption_level: float = 0.2,
+        learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
+        learning_rate_init: float = 1e-2,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int | Literal["auto"] = "auto",
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | Literal["auto"] = "auto",
+        tol: float = 1e-2,
+        alpha: float = 0.2,
+        warm_start: bool = False,
+        encoder: NetworkFactory | None = None,
+        decoder: NetworkFactory | None = None,
+        device: str = "auto",
+        random_state: Seed = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -225,7 +226,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> Floats:
         """Score each row by minus its reconstruction error, which is no density.
 
         Parameters

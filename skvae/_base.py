@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from numpy.typing import NDArray
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae import __version__
@@ -31,12 +30,24 @@ from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, Shown, fit_epochs, unchanged_on_error
 from skvae._reading import Weighted, read, split, warn_of_drift, warn_of_unknown, weighted
-from skvae._sklearn import CallbackSupportMixin, Epochs, Interval, StrOptions, validated_fit
+from skvae._sklearn import (
+    BaseEstimator,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    Epochs,
+    Interval,
+    StrOptions,
+    TransformerMixin,
+    check_random_state,
+    validated_fit,
+)
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
 from skvae._table.kinds import KINDS, SPARSE_KINDS
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+from skvae._typing import ArrayLike
+from skvae._warnings import warn
 
 MAX_SEED = 2**31 - 1
 
@@ -47,6 +58,36 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _engine_class: type[Engine]
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
+    _engine: Any
+
+    # Parameters; the constructors say what is accepted of each.
+    n_components: Any
+    hidden_layer_sizes: Any
+    activation: Any
+    learning_rate: Any
+    learning_rate_init: float
+    batch_size: Any
+    max_iter: Any
+    early_stopping: Any
+    validation_fraction: float
+    n_iter_no_change: Any
+    tol: float
+    alpha: float
+    warm_start: bool
+    encoder: Any
+    decoder: Any
+    device: str
+    random_state: Any
+    verbose: int
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    n_components_: int
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    converged_: bool
+    schema_: TableSchema
 
     # What a model that draws nothing has in place of these parameters.
     prior: Any = None
@@ -79,6 +120,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    score_samples: Callable[[Any], NDArray[np.float64]]
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 
@@ -312,7 +355,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     # -- methods both offer --------------------------------------------------------------------------------------------
 
     @validated_fit
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Any = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model to rows.
 
         A fit that fails leaves the estimator as it was. Ctrl-C ends training with a warning and keeps the best weights
@@ -358,7 +409,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         return self
 
     @validated_fit
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Take one pass over a chunk of rows.
 
         The first chunk fixes the number of components and each column's location, scale, levels, atoms, bounds and
@@ -470,7 +521,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         decoded = self._answer(self._table(X), lambda encoded: self._decoded(self._engine.encode(encoded)))
         return frames.with_index_of(X, self.schema_.restore(decoded))
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples` over rows.
 
         This is what ``cross_val_score`` and ``GridSearchCV`` maximise if nothing else is asked for.
@@ -492,9 +543,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
 def _warn_of_version(saved: str) -> None:
     if saved != __version__:
-        warnings.warn(
+        warn(
             f"The model was saved by skvae {saved} and is loaded by {__version__}: its answers may differ. Fit it "
             f"again with this version, or load it with that one.",
-            UserWarning,
-            stacklevel=3,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from skvae._table import frames
 from skvae._table.kinds import KINDS
 from skvae._table.schema import Column, TableSchema
+from skvae._warnings import warn
 
 OUT_OF_REACH = 10.0  # effective draws below which a warning says so
 
@@ -103,9 +103,7 @@ def read_given(given: Any, schema: TableSchema) -> Given:
             f"given names column(s) {unknown!r} that fit did not see. The columns are {list(place)[:10]!r}"
             f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
         )
-    read = {}
-    for name, values in columns.items():  # a comprehension would be a frame of its own, which warnings count
-        read[place[name]] = _checked(values, schema, place[name])
+    read = {place[name]: _checked(values, schema, place[name]) for name, values in columns.items()}
     return Given(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
 
 
@@ -147,11 +145,9 @@ def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> N
         raise ValueError(f"given asks for {broken[0]:g} in column {column.name!r}, which is of dtype {kind}.")
     outside = dense[(dense < column.low) | (dense > column.high)]
     if len(outside):
-        warnings.warn(
+        warn(
             f"given asks for {outside[0]:g} in column {column.name!r}, which is out of the reach of the training rows "
             f"({column.low:g} to {column.high:g}): what is drawn beside it rests on no row like that.",
-            UserWarning,
-            stacklevel=6,
         )
 
 
@@ -170,10 +166,8 @@ def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:
     low = np.flatnonzero(sizes < OUT_OF_REACH)
     if len(low):
         which = "" if len(sizes) == 1 else f" {low[0]} (and {len(low) - 1} more)" if len(low) > 1 else f" {low[0]}"
-        warnings.warn(
+        warn(
             f"Condition{which} is nearly out of the model's reach: the effective sample size is {sizes[low[0]]:.1f} of "
             f"{n_draws} draws, so that rows drawn under it resemble one another or do not fit it well. Give fewer "
             f"columns, or values that are nearer to those of the training rows.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -16,7 +16,9 @@ EXPECTED_ROWS = 512  # draws from the model that say what a column contributes o
 
 
 class Explanation(NamedTuple):
-    """The parts of each row's log-likelihood, in nats: ``shares.sum(axis=1) + latent`` is the score.
+    """The parts of each row's log-likelihood, as `VAEOutlierDetector.explain` gives them.
+
+    All are in nats, and ``shares.sum(axis=1) + latent`` is the score of each row. It unpacks as a tuple.
 
     Parameters
     ----------
@@ -28,6 +30,21 @@ class Explanation(NamedTuple):
         The rest: the columns' averages and the log-ratio of prior and posterior of the code.
     expected_score : float
         The mean score of rows drawn from the model, where a waterfall of the shares begins.
+
+    See Also
+    --------
+    VAEOutlierDetector : Its method `explain` makes one.
+    skvae.displays.ExplanationDisplay : Draws that of one row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import VAEOutlierDetector
+    >>> X = np.random.default_rng(0).normal(size=(100, 3))
+    >>> X[0, 1] = 9.0
+    >>> explanation = VAEOutlierDetector(random_state=0).fit(X).explain(X[:1])
+    >>> explanation.shares[0].argmin()
+    np.int64(1)
     """
 
     shares: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.training import EpochRecord, Patience
+from skvae._warnings import warn
 
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
 
@@ -124,7 +124,7 @@ def fit_epochs(
     except KeyboardInterrupt:
         if not history.loss_curve:
             raise
-        warnings.warn("Training interrupted: the best weights so far are kept.", UserWarning, stacklevel=5)
+        warn("Training interrupted: the best weights so far are kept.")
         history.converged = False
     if not kept:
         engine.keep()
@@ -141,16 +141,15 @@ def _give_up(failures: int, has_weights: bool, column: Any) -> bool:
     )
     if not has_weights:
         raise ValueError(message)
-    warnings.warn(f"{message} The best weights so far are kept.", ConvergenceWarning, stacklevel=6)
+    warn(f"{message} The best weights so far are kept.", ConvergenceWarning)
     return False
 
 
 def _warn_of_rising(max_iter: int) -> None:
-    warnings.warn(
+    warn(
         f"Early stopping did not end the fit within max_iter={max_iter} epochs, and the score of the held-out rows was "
         f"still rising. Raise max_iter, or learning_rate_init; early_stopping=False trains for max_iter epochs as is.",
         ConvergenceWarning,
-        stacklevel=6,
     )
 
 

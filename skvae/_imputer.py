@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from numpy.typing import NDArray
 from sklearn.impute import MissingIndicator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
@@ -18,9 +17,18 @@ from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
 from skvae._reading import read, warn_of_unknown
-from skvae._sklearn import Interval, check_feature_names_in, check_parameters, validated_fit
+from skvae._sklearn import (
+    BaseEstimator,
+    Interval,
+    TransformerMixin,
+    check_feature_names_in,
+    check_parameters,
+    check_random_state,
+    validated_fit,
+)
 from skvae._table import frames
 from skvae._table.tables import Table
+from skvae._typing import Seed
 from skvae._vae import VAETransformer
 
 
@@ -123,7 +131,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     True
     """
 
-    _doc_link_module = "skvae"
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    estimators_: list[VAETransformer]
+    indicator_: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [VAETransformer, list, None],
@@ -139,17 +150,17 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: VAETransformer | list[VAETransformer] | None = None,
         *,
-        missing_values=np.nan,
-        sample_posterior=False,
-        keep_empty_features=False,
-        add_indicator=False,
-        n_importance_samples=400,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        missing_values: float | str | None = np.nan,
+        sample_posterior: bool = False,
+        keep_empty_features: bool = False,
+        add_indicator: bool = False,
+        n_importance_samples: int = 400,
+        device: str = "auto",
+        random_state: Seed = None,
+        verbose: int = 0,
+    ) -> None:
         self.estimator = estimator
         self.missing_values = missing_values
         self.sample_posterior = sample_posterior
@@ -161,7 +172,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @validated_fit
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the models to the observed cells.
 
         Parameters
@@ -192,7 +203,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         table = read(self, X, reset=True)
         missing = table.missing()
         self._empty = missing.all(axis=0)
-        self.indicator_: Any = self._fitted_indicator(missing) if self.add_indicator else None
+        self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
         self.estimators_ = fitted(self._models(table), X, model_seeds(check_random_state(self.random_state)))
 
     def _models(self, table: Table) -> list[VAETransformer]:
@@ -211,7 +222,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Fill the missing cells.
 
         Parameters
@@ -236,7 +247,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             return self._finished(X, table, self._drawn(table, 1, self.random_state)[0])
         return self._finished(X, table, self._expected(table))
 
-    def draw(self, X, n_draws=5, *, random_state=None):
+    def draw(self, X: Any, n_draws: int = 5, *, random_state: Seed = None) -> list[Any]:
         """Complete the rows several times by draws, for multiple imputation.
 
         What is computed on each completion and then averaged has the uncertainty of the missing cells in it: the
@@ -330,7 +341,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Output column names.
 
         Parameters

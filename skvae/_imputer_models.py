@@ -17,8 +17,9 @@ STEPS = (1_000, 2_000)  # of the small network; of the large one, from the first
 STEPS_PER_BATCH = 100  # ... so many for each batch that the rows make
 COMPONENTS = (10, 20)  # from here to there as many as columns
 FEW = 1_000  # rows below which the small network helps
-LARGE = {"hidden_layer_sizes": (128, 64), "activation": "relu", "n_train_samples": 20, "alpha": 0.02}
-SMALL = {"hidden_layer_sizes": (64,), "activation": "silu", "n_train_samples": 10, "alpha": 0.05}  # errs in other ways
+LARGE: dict[str, Any] = {"hidden_layer_sizes": (128, 64), "activation": "relu", "n_train_samples": 20, "alpha": 0.02}
+# It errs in other ways.
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (64,), "activation": "silu", "n_train_samples": 10, "alpha": 0.05}
 COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": BATCH_SIZE, "early_stopping": False}
 
 smooth = partial(Gaussian, scale="column", min_scale=0.1)
@@ -29,7 +30,7 @@ def default_models(table: Table, **options: Any) -> list[VAETransformer]:
     p, n_batches = len(table.names), math.ceil(len(table) / BATCH_SIZE)
     families = [dtype.split(":", 1)[0] for dtype in table.dtypes]
     numbers = [name for name, family in zip(table.names, families, strict=True) if family in ("float", "integer")]
-    shared = {
+    shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *COMPONENTS)),
         "likelihood": dict.fromkeys(numbers, smooth),
         **COMMON,

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._completing import expectations
 from skvae._ensemble import fitted, given_models, model_seeds
-from skvae._explaining import explain
+from skvae._explaining import Explanation, explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
 from skvae._reading import read, warn_of_unknown
-from skvae._sklearn import Interval, StrOptions, _safe_indexing, check_parameters, validated_fit
+from skvae._sklearn import (
+    BaseEstimator,
+    Interval,
+    OutlierMixin,
+    StrOptions,
+    _safe_indexing,
+    check_parameters,
+    check_random_state,
+    validated_fit,
+)
 from skvae._table import frames
 from skvae._table.tables import Table
+from skvae._typing import Flags, Floats, Integers, Seed
 from skvae._vae import VAETransformer
 
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
@@ -127,7 +136,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     np.int64(0)
     """
 
-    _doc_link_module = "skvae"
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    estimators_: list[VAETransformer]
+    offset_: float
+    calibration_scores_: Floats
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "novelty": ["boolean"],
@@ -142,14 +155,14 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        novelty=False,
-        contamination="auto",
-        calibration_fraction="auto",
-        estimator=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        novelty: bool = False,
+        contamination: float | Literal["auto"] = "auto",
+        calibration_fraction: float | Literal["auto"] = "auto",
+        estimator: VAETransformer | list[VAETransformer] | None = None,
+        device: str = "auto",
+        random_state: Seed = None,
+        verbose: int = 0,
+    ) -> None:
         self.novelty = novelty
         self.contamination = contamination
         self.calibration_fraction = calibration_fraction
@@ -159,7 +172,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         self.verbose = verbose
 
     @validated_fit
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Fit the models and the threshold.
 
         Parameters
@@ -240,7 +253,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     # -- the threshold ---------------------------------------------------------------------------------------------
 
-    def set_contamination(self, contamination):
+    def set_contamination(self, contamination: float | Literal["auto"]) -> Self:
         """Move the threshold of a fitted detector; the models stay as they are.
 
         Parameters
@@ -279,7 +292,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     # -- scores ----------------------------------------------------------------------------------------------------
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> Floats:
         """Log-likelihood of each row, its columns in units of their own: the mean over the models.
 
         A number is taken in units of its column's standard deviation in training (gross errors aside), or where the
@@ -322,7 +335,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         scores: np.ndarray = np.mean(each, axis=0)
         return scores
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> Floats:
         """Score above the threshold: ``score_samples(X) - offset_``.
 
         Parameters
@@ -337,7 +350,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Integers:
         """Label rows.
 
         Parameters
@@ -352,7 +365,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0.0, -1, 1)
 
-    def score_uncertainty(self, X, *, return_pareto_k=False):
+    def score_uncertainty(self, X: Any, *, return_pareto_k: bool = False) -> tuple[Floats, ...]:
         """How well `n_importance_samples` draws determine each score.
 
         Parameters
@@ -381,7 +394,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     # -- p-values --------------------------------------------------------------------------------------------------
 
-    def p_values(self, X):
+    def p_values(self, X: Any) -> Floats:
         """Conformal p-values of new rows.
 
         Parameters
@@ -408,7 +421,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             )
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 
-    def select_outliers(self, X, *, fdr=0.1):
+    def select_outliers(self, X: Any, *, fdr: float = 0.1) -> Flags:
         """Name the rows that are outliers, such that few of those named are not.
 
         The procedure of Benjamini and Hochberg (1995) on the conformal p-values; Bates et al. (2023, theorem 2) show
@@ -438,7 +451,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     # -- reasons ---------------------------------------------------------------------------------------------------
 
-    def explain(self, X):
+    def explain(self, X: Any) -> Explanation:
         r"""Say what each cell adds to the score of its row.
 
         With normalised importance weights w over S draws z ~ q(z|x),
@@ -463,7 +476,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         explanation = explain(self.estimators_, table, seed=0)
         return explanation._replace(shares=frames.like(X, explanation.shares))
 
-    def complete(self, X, *, n_cells=1):
+    def complete(self, X: Any, *, n_cells: int = 1) -> Any:
         """Say what the models expected in place of the oddest cells.
 
         Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+from skvae._warnings import warn
 
 LOOKED_AT = 20_000  # rows, evenly spaced, that say whether most levels are unknown
 UNKNOWN = {  # what becomes of a level that fit did not see, by `handle_unknown`
@@ -142,12 +142,10 @@ def warn_of_unknown(table: Table, schema: TableSchema, rule: str) -> None:
         return
     for name, levels in schema.mostly_unknown(table.evenly(LOOKED_AT)).items():
         known = next(column.levels.values for column in schema.columns if column.name == name and column.levels)
-        warnings.warn(
+        warn(
             f"Most cells of column {name!r} hold levels that fit did not see, such as {levels[0]!r}; it saw "
             f"{', '.join(map(repr, known[:3]))}{', ...' if len(known) > 3 else ''}. They count as "
             f"{UNKNOWN[rule]}: check how the column is spelt and encoded, or fit on rows that have them.",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -161,9 +159,7 @@ def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
     shift = np.where(observed.any(axis=0) & standardised, np.abs(means - schema.of_cells("mean", 0.0)), 0.0)
     drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT).tolist()]
     if drifted:
-        warnings.warn(
+        warn(
             f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "
             f"from that of the first chunk, which froze location and scale. If this lasts, fit a new model.",
-            UserWarning,
-            stacklevel=5,
         )

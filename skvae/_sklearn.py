@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
+from sklearn.utils import check_random_state as _check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight
 
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9 has no callbacks
+if TYPE_CHECKING:
+    from skvae._sklearn_bases import (
+        BaseEstimator,
+        CallbackSupportMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        OutlierMixin,
+        TransformerMixin,
+    )
+else:
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for scikit-learn's mixin where there are no callbacks."""
+    try:
+        from sklearn.callback import CallbackSupportMixin
+    except ImportError:  # scikit-learn < 1.9 has no callbacks
+
+        class CallbackSupportMixin:
+            """Stands in for scikit-learn's mixin where there are no callbacks."""
 
 
 __all__ = [
+    "BaseEstimator",
     "CallbackSupportMixin",
+    "ClassNamePrefixFeaturesOutMixin",
     "Epochs",
     "Interval",
+    "OutlierMixin",
     "StrOptions",
+    "TransformerMixin",
     "_safe_indexing",
     "check_feature_names_in",
     "check_parameters",
+    "check_random_state",
     "check_weights",
     "is_sparse",
     "validated_fit",
 ]
 
-validated_fit = _fit_context(prefer_skip_nested_validation=True)
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def validated_fit(fit: Method) -> Method:
+    """A method that first checks the estimator's parameters."""
+    checked: Method = _fit_context(prefer_skip_nested_validation=True)(fit)
+    return checked
 
 
 def check_parameters(estimator: Any) -> None:
     """Raise scikit-learn's InvalidParameterError (a ValueError) for a parameter that is out of its range."""
     estimator._validate_params()
+
+
+def check_random_state(seed: Any) -> np.random.RandomState:
+    """The stream that a `random_state` stands for."""
+    stream: np.random.RandomState = _check_random_state(seed)
+    return stream
 
 
 def is_sparse(X: Any) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
@@ -18,9 +17,20 @@ from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
 from skvae._fitting import Shown
 from skvae._reading import Weighted
-from skvae._sklearn import Interval, StrOptions
+from skvae._sklearn import Interval, StrOptions, check_random_state
 from skvae._table.schema import Column, TableSchema
 from skvae._table.tables import Table
+from skvae._typing import (
+    Activation,
+    Codes,
+    Floats,
+    LayerSizes,
+    Likelihoods,
+    NetworkFactory,
+    PriorFactory,
+    Seed,
+)
+from skvae._warnings import warn
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
@@ -30,11 +40,9 @@ CONDITION_DRAWS = 4_096  # latent draws that a condition is resampled from, at l
 def _warn_of_constants(surprising: list[Column], cost: float) -> None:
     names = [str(column.name) for column in surprising if column.constant is not None]
     if names:
-        warnings.warn(
+        warn(
             f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
             f"log(n + 2) = {cost:.2f} nats.",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -322,6 +330,12 @@ class VAETransformer(BaseAutoencoder):
     (3, 30)
     """
 
+    reconstruction_curve_: list[float]
+    kl_curve_: list[float]
+    kl_per_component_: Floats
+    n_active_components_: int
+    lower_bound_: float
+
     _engine_class = VAEEngine
     _curves = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
     _likelihood_option = "likelihood"
@@ -346,39 +360,39 @@ class VAETransformer(BaseAutoencoder):
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes=(128, 64),
-        activation="silu",
-        likelihood="auto",
-        prior="mixture",
-        marginals="linear",
-        atoms="auto",
-        bounds="training",
-        handle_unknown="unlikely",
-        objective="iwae",
-        beta=1.0,
-        kl_warmup=0.0,
-        free_bits=0.0,
-        trim=0.0,
-        n_train_samples=5,
-        n_importance_samples=64,
-        learning_rate="one_cycle",
-        learning_rate_init=1e-2,
-        batch_size="auto",
-        max_iter="auto",
-        early_stopping="auto",
-        validation_fraction=0.1,
-        n_iter_no_change="auto",
-        tol=1e-2,
-        alpha=0.2,
-        warm_start=False,
-        encoder=None,
-        decoder=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_layer_sizes: LayerSizes = (128, 64),
+        activation: Activation = "silu",
+        likelihood: Likelihoods = "auto",
+        prior: Literal["standard_normal", "mixture", "aggregated"] | PriorFactory = "mixture",
+        marginals: Literal["linear", "normal"] = "linear",
+        atoms: Literal["auto"] | list[Any] | tuple[Any, ...] | None = "auto",
+        bounds: Literal["training"] | None = "training",
+        handle_unknown: Literal["unlikely", "missing", "error", "infrequent_if_exist"] = "unlikely",
+        objective: Literal["elbo", "iwae", "dreg"] = "iwae",
+        beta: float = 1.0,
+        kl_warmup: float = 0.0,
+        free_bits: float = 0.0,
+        trim: float = 0.0,
+        n_train_samples: int = 5,
+        n_importance_samples: int = 64,
+        learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
+        learning_rate_init: float = 1e-2,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int | Literal["auto"] = "auto",
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | Literal["auto"] = "auto",
+        tol: float = 1e-2,
+        alpha: float = 0.2,
+        warm_start: bool = False,
+        encoder: NetworkFactory | None = None,
+        decoder: NetworkFactory | None = None,
+        device: str = "auto",
+        random_state: Seed = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -416,7 +430,7 @@ class VAETransformer(BaseAutoencoder):
         self._warns_of_collapse = False
         return self
 
-    def posterior(self, X):
+    def posterior(self, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and standard deviation of the approximate posterior q(z|x).
 
         Parameters
@@ -434,7 +448,7 @@ class VAETransformer(BaseAutoencoder):
         means, stds = zip(*parts, strict=True)
         return np.concatenate(means), np.concatenate(stds)
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> Floats:
         r"""Log-likelihood of each row.
 
         The importance-weighted estimate of log p(x) from S = `n_importance_samples` draws of z from q(z|x),
@@ -495,7 +509,7 @@ class VAETransformer(BaseAutoencoder):
         _warn_of_constants([schema.columns[j] for j in np.flatnonzero(surprising)], schema.surprise)
         return np.concatenate(scores)
 
-    def score_uncertainty(self, X, *, return_pareto_k=False):
+    def score_uncertainty(self, X: Any, *, return_pareto_k: bool = False) -> tuple[Floats, ...]:
         """How well `n_importance_samples` draws determine each score.
 
         Each row is scored anew by batches of its draws, and by more draws where these are fewer than 256.
@@ -537,15 +551,15 @@ class VAETransformer(BaseAutoencoder):
 
     def sample(
         self,
-        n_samples=1,
+        n_samples: int = 1,
         *,
-        given=None,
-        codes="auto",
-        noise=True,
-        missing=True,
-        return_ess=False,
-        random_state=None,
-    ):
+        given: Any = None,
+        codes: Codes = "auto",
+        noise: bool = True,
+        missing: bool = True,
+        return_ess: bool = False,
+        random_state: Seed = None,
+    ) -> Any:
         """Draw new rows from the model.
 
         Parameters
@@ -633,7 +647,7 @@ class VAETransformer(BaseAutoencoder):
         warn_if_out_of_reach(np.array(sizes), n_draws)
         return np.concatenate(z), np.array(sizes)
 
-    def sample_latent(self, n_samples=1, *, codes="auto", random_state=None):
+    def sample_latent(self, n_samples: int = 1, *, codes: Codes = "auto", random_state: Seed = None) -> Floats:
         """Draw codes.
 
         Parameters
@@ -706,11 +720,10 @@ class VAETransformer(BaseAutoencoder):
             and n_active == 0
             and bound <= engine.marginal_log_likelihood(encoded, weight) + self.tol
         ):
-            warnings.warn(
+            warn(
                 "Every latent component is inactive and the model is no better than independent columns. If columns "
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
         engine.settle(encoded, weight, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}

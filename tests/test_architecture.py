@@ -12,10 +12,12 @@ PACKAGE = ROOT / "skvae"
 
 # A module imports its own floor and those below.
 FLOORS = {
+    "skvae._warnings": -1,
     "skvae._table": 0,
     "skvae.nn": 1,
     "skvae._engine": 2,
     "skvae._sklearn": 3,
+    "skvae._typing": 4,
     "skvae._auto": 4,
     "skvae._reading": 4,
     "skvae._completing": 4,
@@ -59,6 +61,7 @@ FORBIDDEN = {
     "torch.randn_like": "takes no generator",
     "torch.rand_like": "takes no generator",
     "torch.compile": "costs more than a small fit",
+    "warnings.warn": "blames the line that calls it: skvae._warnings.warn finds the user's",
     "warnings.simplefilter": "silences the user's warnings",
     "warnings.filterwarnings": "silences the user's warnings",
     "logging.basicConfig": "logging is the user's",
@@ -248,6 +251,7 @@ def test_a_strayed_import_is_seen(module, source):
         "torch.set_num_threads(1)",
         "try:\n    f()\nexcept Exception:\n    pass",
         "raise NotImplementedError()",
+        "warnings.warn('careful', stacklevel=2)",
     ],
 )
 def test_a_bad_habit_is_seen(source):

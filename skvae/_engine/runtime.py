@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -11,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+from skvae._warnings import warn
 
 GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
 SHARED_PRODUCTS = 100_000_000  # multiplications per pass through a network from which a second thread pays
@@ -46,10 +47,8 @@ def device_or_cpu(device: str) -> str:
     try:
         resolve_device(device)
     except ValueError:
-        warnings.warn(
+        warn(
             f"The model was saved on device {device!r}, which is not there; it is loaded on the CPU.",
-            UserWarning,
-            stacklevel=5,
         )
         return "cpu"
     return device

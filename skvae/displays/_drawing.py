@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
+
+from skvae._table import frames
 
 FloatArray = NDArray[np.floating]
 
@@ -16,6 +19,7 @@ COLOURS = (
     "#332288", "#CC6677", "#44AA99", "#DDCC77", "#88CCEE", "#882255", "#117733", "#999933", "#AA4499", "#777777",
 )  # fmt: skip
 
+NO_VALUE = "#C4C4C4"  # of rows without a value, where others have a colour by theirs
 GAP = 0.12  # between the images of a grid, as a share of their height
 
 
@@ -46,6 +50,23 @@ def title_of(name: str | None, model: Any) -> str:
 def numbers(X: Any) -> FloatArray:
     """Rows of an array or frame as floats, NaN where missing."""
     return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+
+
+def columns_of(X: Any) -> list[list[Any]]:
+    """The columns of an array or frame as lists of plain Python values, None where missing."""
+    if frames.container_of(X) != frames.NUMPY:
+        return list(frames.values_of(X).values())
+    return [[frames.none_if_missing(value) for value in column] for column in np.asarray(X).T]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a plain value is a number (True and False are levels)."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text with an ellipsis where it is too long."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def signed(value: float, plus: str = "") -> str:

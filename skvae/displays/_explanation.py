@@ -12,7 +12,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._sklearn import _safe_indexing
-from skvae.displays._drawing import COLOURS, FloatArray, axes_of, last_step, numbers, signed, title_of
+from skvae.displays._drawing import (
+    COLOURS,
+    FloatArray,
+    axes_of,
+    columns_of,
+    is_number,
+    last_step,
+    numbers,
+    shortened,
+    signed,
+    title_of,
+)
 
 LONGEST_LABEL = 40
 ROOM = 0.19  # inches per character, in axes that are yet to make room for their labels
@@ -27,8 +38,8 @@ class ExplanationDisplay:
 
     Parameters
     ----------
-    values : ndarray of shape (n_features,)
-        The row in data units; NaN marks a missing cell.
+    values : sequence of shape (n_features,)
+        The row: numbers in data units, and levels; None or NaN marks a missing cell.
     shares : ndarray of shape (n_features,)
         What each cell adds to the score, in nats.
     latent : float
@@ -66,7 +77,7 @@ class ExplanationDisplay:
     'sepal width (cm) = 9'
     """
 
-    values: FloatArray
+    values: Sequence[Any]
     shares: FloatArray
     latent: float
     expected_score: float
@@ -133,7 +144,7 @@ class ExplanationDisplay:
         shares, latent, expected_score = model.explain(rows)
         names = _names(model, rows, feature_names)
         title = title_of(name, model) if name is not None else f"{title_of(None, model)}, row {row}"
-        own = (numbers(rows)[0], numbers(shares)[0], float(latent[0]), expected_score)
+        own = ([value for (value,) in columns_of(rows)], numbers(shares)[0], float(latent[0]), expected_score)
         return cls(*own, names, model.offset_, title).plot(ax, max_display=max_display, **bar_kwargs)
 
     def plot(self, ax: Any = None, *, max_display: int = 10, name: str | None = None, **bar_kwargs: Any) -> Self:
@@ -163,7 +174,7 @@ class ExplanationDisplay:
         bottom = len(ends)
         margin = self._room() * (np.ptp(ends) or 1.0)
         self.ax_.set(xlim=(ends.min() - margin, ends.max() + margin), ylim=(bottom + 0.8, -0.8))
-        self.ax_.set_yticks(range(bottom + 1), ["expected score", *labels, "score"])
+        self.ax_.set_yticks(range(bottom + 1), ["expected score", *labels, "score"], parse_math=False)
         self.ax_.set(xlabel="log-likelihood (nats)", title=name or self.name)
         self.ax_.tick_params(axis="y", length=0)
         self.ax_.grid(axis="x", alpha=0.25)
@@ -187,10 +198,10 @@ class ExplanationDisplay:
         """Labels and sizes of the bars, from top to bottom."""
         if not isinstance(max_display, Integral) or max_display < 1:
             raise ValueError(f"max_display must be an integer of 1 or more. Got {max_display!r} instead.")
-        observed = np.flatnonzero(~np.isnan(self.values))
+        observed = np.flatnonzero([value is not None and value == value for value in self.values])
         order = observed[np.argsort(-np.abs(self.shares[observed]), kind="stable")]
         shown, others = order[:max_display], order[max_display:]
-        labels = [f"{_shortened(self.feature_names[j])} = {_value(self.values[j])}" for j in shown]
+        labels = [f"{shortened(self.feature_names[j], LONGEST_LABEL)} = {_value(self.values[j])}" for j in shown]
         steps = list(self.shares[shown])
         if len(others):
             labels.append(f"{len(others)} other column{'s' * (len(others) > 1)}")
@@ -235,10 +246,8 @@ def _names(model: Any, rows: Any, names: Sequence[str] | None) -> list[str]:
     return [str(name) for name in names]
 
 
-def _value(value: float) -> str:
+def _value(value: Any) -> str:
+    if not is_number(value):
+        return shortened(str(value), LONGEST_LABEL)
     digits = ".0f" if 1e4 <= abs(value) < 1e9 else ".4g"
     return f"{value:{digits}}".replace("-", "\N{MINUS SIGN}")
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}\N{HORIZONTAL ELLIPSIS}"

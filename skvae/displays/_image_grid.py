@@ -117,7 +117,7 @@ class ImageGridDisplay:
             raise ValueError(f"kind must be 'prior' or 'manifold'. Got {kind!r} instead.")
         cell_labels: dict[str, Any] = {}
         if kind == "prior":
-            codes = model.sample_latent(grid_shape[0] * grid_shape[1], random_state=random_state)
+            codes = model.sample_latent(grid_shape[0] * grid_shape[1], codes="prior", random_state=random_state)
         else:
             codes, cell_labels = _manifold(model, grid_shape)
         images = as_images(numbers(estimator.inverse_transform(codes)), image_shape)

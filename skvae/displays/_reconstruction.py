@@ -9,23 +9,45 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.displays._drawing import COLOURS, FloatArray, as_images, axes_of, last_step, numbers, show_grid, title_of
+from skvae._table import frames
+from skvae.displays._drawing import (
+    COLOURS,
+    FloatArray,
+    as_images,
+    axes_of,
+    columns_of,
+    is_number,
+    last_step,
+    numbers,
+    shortened,
+    show_grid,
+    title_of,
+)
+
+LEVELS = ("category", "ordered", "text", "bool")  # families of dtypes whose values have places, not sizes
+MOST_TICKS, LONGEST_TICK, LONGEST_TITLE = 12, 12, 30
+LARGEST_MARK = 60.0  # points from side to side, over the number of levels
 
 
 @dataclass(eq=False, repr=False)
 class ReconstructionDisplay:
     """Rows beside their reconstructions: as images, or as one scatter per column.
 
+    The scatter of a column of levels has a mark for each pair of an observed and a reconstructed level, whose area is
+    their number.
+
     Parameters
     ----------
     observed : ndarray of shape (n_samples, n_features)
-        Rows in data units; NaN marks a missing cell.
+        Rows in data units, and the codes of levels; NaN marks a missing cell.
     reconstructed : ndarray of shape (n_samples, n_features)
         The same rows after encoding and decoding.
     image_shape : tuple of int, default=None
         Height and width (and 3 for RGB) of the image that a row is; None draws scatters.
     feature_names : sequence of str, default=None
         Titles of the scatters.
+    levels : sequence, default=None
+        For each column None, or its levels in the order of their codes.
     name : str, default=None
         Title of the picture; scatters have room for one only in a figure of their own.
 
@@ -56,6 +78,7 @@ class ReconstructionDisplay:
     reconstructed: FloatArray
     image_shape: tuple[int, ...] | None = None
     feature_names: Sequence[str] | None = None
+    levels: Sequence[Sequence[Any] | None] | None = None
     name: str | None = None
 
     @classmethod
@@ -97,13 +120,17 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If `image_shape` does not fit the rows.
+            If `image_shape` does not fit the rows, or asks for an image of levels.
         """
         check_is_fitted(estimator)
         decoded = estimator.inverse_transform(np.asarray(estimator.transform(X)))
         names = [str(column) for column in getattr(X, "columns", ())] or None
         title = title_of(name, last_step(estimator))
-        display = cls(numbers(X), numbers(decoded), image_shape, names, title)
+        if image_shape is None:
+            observed, reconstructed, levels = _coded(X, decoded)
+        else:
+            observed, reconstructed, levels = numbers(X), numbers(decoded), None
+        display = cls(observed, reconstructed, image_shape, names, levels, title)
         return display.plot(ax, max_panels=max_panels, **artist_kwargs)
 
     def plot(self, ax: Any = None, *, max_panels: int = 12, name: str | None = None, **artist_kwargs: Any) -> Self:
@@ -162,11 +189,58 @@ class ReconstructionDisplay:
             panel.set_ylabel("reconstructed" if j % shape[1] == 0 else None)
 
     def _plot_scatter(self, panel: Any, j: int, style: dict[str, Any]) -> Any:
-        middle = np.nanmean(self.reconstructed[:, j])  # somewhere inside the picture
-        panel.axline((middle, middle), slope=1.0, color="0.6", linewidth=1.0)
-        style = {"s": 8, "alpha": 0.5, "edgecolors": "none", "color": COLOURS[0]} | style
-        panel.set_title(f"column {j}" if self.feature_names is None else self.feature_names[j], fontsize="medium")
-        return panel.scatter(self.observed[:, j], self.reconstructed[:, j], **style)
+        title = f"column {j}" if self.feature_names is None else shortened(self.feature_names[j], LONGEST_TITLE)
+        panel.set_title(title, fontsize="medium", parse_math=False)
+        style = {"alpha": 0.5, "edgecolors": "none", "color": COLOURS[0]} | style
+        x, y, levels = self.observed[:, j], self.reconstructed[:, j], None if self.levels is None else self.levels[j]
+        if levels is not None:
+            return _plot_pairs(panel, x, y, levels, style)
+        if not np.isnan(y).all():
+            middle = np.nanmean(y)  # somewhere inside the picture
+            panel.axline((middle, middle), slope=1.0, color="0.6", linewidth=1.0)
+        return panel.scatter(x, y, **({"s": 8} | style))
+
+
+def _plot_pairs(panel: Any, x: FloatArray, y: FloatArray, levels: Sequence[Any], style: dict[str, Any]) -> Any:
+    """A mark for each pair of levels, whose area is the number of rows that have it."""
+    known = ~(np.isnan(x) | np.isnan(y))
+    pairs, counts = np.unique(np.column_stack([x[known], y[known]]), axis=0, return_counts=True)
+    n = len(levels)
+    panel.set(xlim=(-0.5, n - 0.5), ylim=(-0.5, n - 0.5))
+    panel.axline((0.0, 0.0), slope=1.0, color="0.6", linewidth=1.0)
+    shown = levels if n <= MOST_TICKS else ()
+    labels = [shortened(str(level), LONGEST_TICK) for level in shown]
+    panel.set_xticks(range(len(shown)), labels, parse_math=False, rotation=90 if n > 3 else 0, fontsize="small")
+    panel.set_yticks(range(len(shown)), labels, parse_math=False, fontsize="small")
+    size = (LARGEST_MARK / max(n, 3)) ** 2
+    return panel.scatter(*pairs.T, **({"s": size * counts / counts.max(initial=1)} | style))
+
+
+def _coded(X: Any, decoded: Any) -> tuple[FloatArray, FloatArray, list[list[Any] | None]]:
+    """Rows and their reconstructions as numbers and codes of levels, and the levels of each column."""
+    pairs = list(zip(columns_of(X), columns_of(decoded), strict=True))
+    declared: list[list[Any] | None] = [None] * len(pairs)
+    if frames.container_of(X) != frames.NUMPY:
+        families = [dtype.split(":", 1)[0] for dtype in frames.dtypes_of(X)]
+        declared = [frames.labels(X, j)[1] if family in LEVELS else None for j, family in enumerate(families)]
+    levels = [_levels({*pair[0], *pair[1]} - {None}, known) for pair, known in zip(pairs, declared, strict=True)]
+    observed = [_codes(pair[0], own) for pair, own in zip(pairs, levels, strict=True)]
+    reconstructed = [_codes(pair[1], own) for pair, own in zip(pairs, levels, strict=True)]
+    return np.column_stack(observed), np.column_stack(reconstructed), levels
+
+
+def _levels(values: set[Any], declared: list[Any] | None) -> list[Any] | None:
+    """Those levels of a column that occur, in the order of the dtype; None where it holds numbers."""
+    if declared is None and all(map(is_number, values)):
+        return None
+    known = [level for level in declared or [] if level in values]
+    return known + sorted(values.difference(known), key=str)
+
+
+def _codes(values: list[Any], levels: list[Any] | None) -> FloatArray:
+    code_of = {level: code for code, level in enumerate(levels or [])}
+    codes = [np.nan if value is None else value if levels is None else code_of[value] for value in values]
+    return np.array(codes, dtype=np.float64)
 
 
 def _place(ax: Any) -> Any:

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 
 from skvae.nn.noise import LOG_2PI, normal
 
-PriorFactory = Callable[[int], "Prior"]
-
 SAME = 1e-3  # distance, as a share of a posterior mean's norm (and 1), within which it is the same row's
 
 
@@ -64,6 +62,9 @@ class Prior(nn.Module):
 def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(mean, std) || N(0, 1)) per component (Kingma and Welling 2013, appendix B)."""
     return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 1.0) - log_std
+
+
+PriorFactory = Callable[[int], Prior]
 
 
 class StandardNormal(Prior):

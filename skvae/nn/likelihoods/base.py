@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LikelihoodFactory = Callable[..., "Likelihood"]  # called as factory(n_columns), or factory(n_columns, frequencies=...)
-
 
 class Likelihood(nn.Module):
     """What every likelihood of a block of p columns offers."""
@@ -47,6 +45,9 @@ class Likelihood(nn.Module):
     def start(self, mean: Tensor) -> Tensor:
         """The decoder outputs, shape (n_outputs,), that are the marginals' best guess, given the columns' means."""
         raise NotImplementedError("a likelihood defines start(mean)")
+
+
+LikelihoodFactory = Callable[..., Likelihood]  # called as factory(n_columns), or factory(n_columns, frequencies=...)
 
 
 class StraightThroughClamp(torch.autograd.Function):

@@ -1,0 +1,55 @@
+"""Types of the estimators' parameters.
+
+Rows have no type in common (arrays, sparse matrices, the frames of two libraries), so that X is Any, and so is what
+comes back in the container of X or as `set_output` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from skvae.nn.likelihoods import LikelihoodFactory
+from skvae.nn.networks import NetworkFactory
+from skvae.nn.priors import PriorFactory
+
+__all__ = [
+    "Activation",
+    "ArrayLike",
+    "Codes",
+    "Flags",
+    "Floats",
+    "Integers",
+    "LayerSizes",
+    "LikelihoodFactory",
+    "Likelihoods",
+    "NetworkFactory",
+    "PriorFactory",
+    "Seed",
+]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+Seed = int | np.integer[Any] | np.random.RandomState | None
+LayerSizes = int | Sequence[int] | NDArray[np.integer[Any]]
+Activation = Literal["relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"]
+Codes = Literal["auto", "aggregated", "prior"]
+LikelihoodName = Literal[
+    "auto",
+    "gaussian",
+    "student_t",
+    "log_normal",
+    "bernoulli",
+    "poisson",
+    "negative_binomial",
+    "zero_inflated_poisson",
+    "zero_inflated_negative_binomial",
+    "categorical",
+    "ordinal",
+]
+Likelihoods = LikelihoodName | LikelihoodFactory | Mapping[Any, Any]
