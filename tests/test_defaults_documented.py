@@ -103,7 +103,7 @@ def test_rows_of_the_aggregated_prior_are_stated():
 
 def test_rules_of_tables_are_stated():
     doc = {e.name: written(e) for e in NumpyDocString(inspect.getdoc(skvae.VAETransformer))["Parameters"]}
-    assert f"Beyond {levels.MOST_LEVELS} levels without order the rarest share one" in doc["likelihood"]
+    assert f"Beyond {levels.MOST_LEVELS} levels without order the rarest share a code" in doc["likelihood"]
     assert f"more than {levels.MOST_LEVELS} levels" in doc["handle_unknown"]
     assert f"at least {atoms.SHARE:.0%}".replace("%", " %") in doc["atoms"]
     assert f"that have one, {atoms.ROWS} rows" in doc["atoms"]
