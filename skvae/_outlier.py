@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._completing import expectations
+from skvae._completing import expectations, filled
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._explaining import explain
 from skvae._fitting import unchanged_on_error
@@ -300,7 +300,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _table(self, X: Any) -> Table:
         """Rows in data units; the models read these, so that X is validated once."""
         check_is_fitted(self)
-        return read(self, X, reset=False)
+        return read(self, X, reset=False, schema=self.estimators_[0].schema_)
 
     def _score_rows(self, table: Table) -> np.ndarray:
         scores: np.ndarray = np.mean([model._score_rows(table) for model in self.estimators_], axis=0)
@@ -471,6 +471,4 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
         values = expectations(self.estimators_, table, COMPLETION_DRAWS, blank)
-        if not table.is_frame:
-            return np.where(blank, values, table.X)
-        return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)
+        return filled(X, table, self.estimators_[0].schema_, values, blank)
