@@ -19,7 +19,7 @@ from skvae._table.tables import Table
 
 STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
 FIRST = 64  # values that rule most steps out
-WIDEST = 1e300  # of the absolute values of a column that varies: what is computed of them stays within float64
+WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
 EXACT = 2.0**53  # integers beyond are not all floats
 WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
 
@@ -136,7 +136,8 @@ def _step(values: FloatArray) -> float | None:
 
 
 def _are_multiples(values: FloatArray, step: float) -> bool:
-    return np.array_equal(to_multiples(values, step), values)
+    with np.errstate(over="ignore"):
+        return np.array_equal(to_multiples(values, step), values)
 
 
 def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) -> tuple[float, ...]:

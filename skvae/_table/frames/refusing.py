@@ -16,7 +16,7 @@ SHOWN_ROWS = 1_000  # that say whether text reads as numbers
 
 # Ways out; what stands in braces is filled in by `_sentence`.
 DATES = "turn {it} into numbers first, for example days since a fixed date"
-ONE_TYPE = "make {it} one type, for example with .astype(str).astype('category')"
+ONE_TYPE = "make them one type, for example with .astype(str).astype('category')"
 AS_LEVELS = "choose the likelihood 'categorical' or 'ordinal' for {it}, or leave {it} to 'auto'"
 AS_IN_FIT = "fit saw categories in {it}: pass these"
 TO_NUMERIC = "convert {it} with pd.to_numeric, or encode {it} first"
@@ -86,7 +86,7 @@ def _sentence(reason: Reason, names: list[Hashable], has_likelihood: bool) -> st
 
 def _reason(frame: Any, j: int, family: str, own: str, fit: str | None) -> Reason:
     column, is_polars = column_at(frame, j), container_of(frame) == POLARS
-    came = own if family in ("text", "unreadable") else family
+    came = str(column.dtype) if family in ("text", "unreadable") else family
     if own == "object" and family == "unreadable":
         return _reason_of_objects(column, fit)
     if fit == "categories":
