@@ -43,7 +43,7 @@ def read(
     if container == frames.NUMPY:
         family, X = _array_family(X), frames.unmasked(X)
         sparse = accept_sparse and is_sparse(X)
-        with _text_explained():
+        with _text_explained(), np.errstate(over="ignore", invalid="ignore"):  # it adds all cells up
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
         if sparse:
             X = _summed(X)

@@ -255,7 +255,8 @@ class TableSchema:
             if column.constant is not None and not np.isnan(column.constant) and column.levels is None:
                 value = table.numbers(j)
                 slack = 0.0 if column.dtype.startswith("integer") else 1e-6 * abs(column.constant)
-                out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
+                with np.errstate(over="ignore"):
+                    out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
         return out
 
     @property
@@ -345,7 +346,7 @@ class TableSchema:
     def format(self, j: int, container: str) -> frames.Format:
         """How column j is written into a frame of this container, that of fit or another."""
         column = self.columns[j]
-        dtype = column.dtype if container == self.container else frames.plain_dtype(column.dtype, container)
+        dtype = column.dtype if container == self.container else frames.plain_dtype(column.dtype.split(":", 1)[0], container)
         exact = [bound if isinstance(bound, int) else None for bound in (column.low, column.high)]
         return frames.Format(column.name, dtype, column.levels, *exact)
 

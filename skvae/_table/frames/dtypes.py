@@ -62,9 +62,8 @@ def all_single(dtypes: Sequence[str]) -> bool:
     return bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
 
 
-def plain_dtype(dtype: str, container: str) -> str:
-    """The usual dtype of the same family in another container than that of fit."""
-    family = dtype.split(":", 1)[0]
+def plain_dtype(family: str, container: str) -> str:
+    """The usual dtype of a family."""
     return f"{family}:{_PLAIN[container][family]}"
 
 

@@ -24,6 +24,7 @@ from skvae._table.frames.dtypes import (
     is_object,
     largest_float,
     pandas_dtype,
+    plain_dtype,
     polars_dtype,
 )
 from skvae._table.frames.reading import Header, column_at, unmasked
@@ -200,32 +201,44 @@ def filled(X: Any, patches: Mapping[int, Patch]) -> Any:
 def _patched(column: Any, patch: Patch) -> Any:
     """A column with new cells."""
     fmt = _format_beside(column, patch)
-    index = np.arange(len(column))
-    index[patch.where] = len(column) + np.arange(int(patch.where.sum()))
     if isinstance(column, pd.Series):
-        new = _pandas(patch.values, fmt)
-        if patch.where.all():
-            return new
-        old = (
-            pd.Series(pd.Categorical(column, dtype=new.dtype)) if isinstance(new.dtype, pd.CategoricalDtype) else column
-        )
-        return pd.concat([old, new], ignore_index=True).take(index)
+        return _patched_pandas(column, patch, fmt)
     polars, new = sys.modules["polars"], _polars(patch.values, fmt)
     if fmt.family in CATEGORIES:  # not every version lets the categories of two columns mix
-        both = polars.concat([part.cast(polars.String) for part in (column, new)])
-        return both.gather(index).cast(new.dtype)
-    return polars.concat([column.cast(new.dtype), new]).gather(index)
+        both = [part.cast(polars.String) for part in (column, new)]
+    else:
+        both = [column.cast(new.dtype), new]
+    return polars.concat(both).gather(_places(patch)).cast(new.dtype)
+
+
+def _patched_pandas(column: Any, patch: Patch, fmt: Format) -> Any:
+    if isinstance(column.dtype, pd.CategoricalDtype):  # whose levels may be more than they were
+        cells = objects(column.to_list())
+        cells[patch.where] = objects(patch.values)
+        return _pandas(cells, fmt)
+    new = _pandas(patch.values, fmt)
+    return new if patch.where.all() else pd.concat([column, new], ignore_index=True).take(_places(patch))
+
+
+def _places(patch: Patch) -> NDArray[np.intp]:
+    """Where each cell is found once the new ones stand behind the old."""
+    places = np.arange(len(patch.where))
+    places[patch.where] = len(patch.where) + np.arange(int(patch.where.sum()))
+    return places
 
 
 def _format_beside(column: Any, patch: Patch) -> Format:
     """How new cells are written that are to stand beside those of a column."""
     own = patch.fmt._replace(dtype=dtype_of(column))
     if own.family in CATEGORIES:
-        return _widened(own, column, patch)
+        categories = _categories_of(column)
+        return own if categories is None else _widened(own, categories, patch)
     if own.own not in EMPTY and _held_by(own.family, patch.values):
         return own
-    text = "text:object" if isinstance(column, pd.Series) else "text:String"
-    return patch.fmt if patch.where.all() else own._replace(dtype=text)
+    container = PANDAS if isinstance(column, pd.Series) else POLARS
+    if not patch.where.all():
+        return own._replace(dtype=plain_dtype("text", container))
+    return patch.fmt if patch.fmt.own not in EMPTY else own._replace(dtype=plain_dtype("float", container))
 
 
 def _held_by(family: str, values: Any) -> bool:
@@ -236,9 +249,8 @@ def _held_by(family: str, values: Any) -> bool:
     return all(value is None or isinstance(value, kinds) for value in values)
 
 
-def _widened(own: Format, column: Any, patch: Patch) -> Format:
+def _widened(own: Format, known: list[Any], patch: Patch) -> Format:
     """A column's categories and those of the new cells that it lacks, each before the next one in the order of fit."""
-    known = _categories_of(column)
     values = dict.fromkeys(value for value in patch.values if value is not None)
     lacking = [value for value in values if value not in known]
     if not known and patch.fmt.family in CATEGORIES:
@@ -252,11 +264,11 @@ def _widened(own: Format, column: Any, patch: Patch) -> Format:
     return own._replace(levels=Levels((), categories=tuple(known)))
 
 
-def _categories_of(column: Any) -> list[Any]:
-    """The categories that the dtype of a column names; empty where it leaves them open."""
+def _categories_of(column: Any) -> list[Any] | None:
+    """The categories that the dtype of a column names; None where it leaves them open."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return list(column.cat.categories)
-    return column.dtype.categories.to_list() if str(column.dtype).startswith("Enum") else []
+    return column.dtype.categories.to_list() if str(column.dtype).startswith("Enum") else None
 
 
 # -- other doors -------------------------------------------------------------------------------------------------------
