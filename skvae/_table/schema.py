@@ -346,7 +346,8 @@ class TableSchema:
     def format(self, j: int, container: str) -> frames.Format:
         """How column j is written into a frame of this container, that of fit or another."""
         column = self.columns[j]
-        dtype = column.dtype if container == self.container else frames.plain_dtype(column.dtype.split(":", 1)[0], container)
+        family = column.dtype.split(":", 1)[0]
+        dtype = column.dtype if container == self.container else frames.plain_dtype(family, container)
         exact = [bound if isinstance(bound, int) else None for bound in (column.low, column.high)]
         return frames.Format(column.name, dtype, column.levels, *exact)
 

@@ -45,11 +45,10 @@ def test_the_spellings_of_earlier_versions_are_read(earlier, dtype):
     assert dtypes.pandas_dtype(earlier) == dtype
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [pl.Int8, pl.UInt64, pl.Float32, pl.Boolean, pl.String, pl.Null, pl.Categorical, pl.Decimal(12, 3)],
-    ids=str,
-)
+POLARS = [pl.Int8, pl.UInt64, pl.Float32, pl.Boolean, pl.String, pl.Null, pl.Categorical, pl.Decimal(12, 3)]
+
+
+@pytest.mark.parametrize("dtype", POLARS, ids=str)
 def test_a_spelling_rebuilds_its_polars_dtype(dtype):
     assert dtypes.polars_dtype(str(dtype), None) == dtype
     assert dtypes.polars_dtype(str(pl.Enum(["b", "a"])), ["b", "a"]) == pl.Enum(["b", "a"])
