@@ -25,7 +25,8 @@ LIKELIHOODS = {  # by the family of the dtype
     "bool": "bernoulli",
     "category": "categorical",
     "ordered": "ordinal",
-    "text": "student_t",  # which reading refuses, with the way out
+    "text": "student_t",  # which fit refuses, with the way out
+    "unreadable": "student_t",  # likewise
 }
 CODED = ("category", "ordered")  # families that a likelihood given for all columns does not touch ...
 FOR_CODES = ("categorical", "ordinal")  # ... unless it is one of these

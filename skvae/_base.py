@@ -146,7 +146,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _table(self, X: Any) -> Table:
         """Rows in data units."""
         check_is_fitted(self)
-        table = read(self, X, reset=False, accept_sparse=self._reads_sparse())
+        table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
         warn_of_unknown(table, self.schema_, self.handle_unknown)
         return table
 
@@ -177,7 +177,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
-        table = read(self, X, reset=not warm, accept_sparse=self._reads_sparse())
+        known = self.schema_ if warm else None
+        table = read(self, X, reset=not warm, schema=known, accept_sparse=self._reads_sparse())
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
         train = weighted(table, sample_weight)
@@ -191,10 +192,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         offsets = [self._offset(schema, train, encoded)]
         judged = None
         if held_out is not None:  # a rare level of X may stand only in the rows set aside, which is no one's error
+            schema.refuse_unreadable(held_out.table)
             unknown = self.handle_unknown if X_val is not None else "missing"
             judged = self._encoded_for_training(schema, held_out.table, unknown), held_out.weight
             offsets.append(self._offset(schema, held_out, judged[0]))
-        shown = Shown.of(encoded, train.weight, is_all=True)
+        shown = Shown.of(encoded, train, is_all=True)
         plan = self._plan(train.table)
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
@@ -214,7 +216,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
-        table = read(self, X, reset=first, accept_sparse=self._reads_sparse())
+        known = None if first else self.schema_
+        table = read(self, X, reset=first, schema=known, accept_sparse=self._reads_sparse())
         train = weighted(table, sample_weight)
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
@@ -222,7 +225,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         encoded = self._encoded_for_training(schema, train.table)
-        shown = Shown.of(encoded, train.weight, is_all=first)
+        shown = Shown.of(encoded, train, is_all=first)
         offset = self._offset(schema, train, encoded)
         warn_of_drift(encoded, schema)
         plan = replace(self._plan(train.table), max_iter=1, learning_rate="constant")
@@ -266,7 +269,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         table = train.table
         likelihoods = self._column_likelihoods(table)
         rules = Rules(self.marginals, columns_with_atoms(self.atoms, table.names), self.bounds == "training")
-        schema = infer_schema(table, train.weight, kinds_of(likelihoods, self._likelihood_option), rules)
+        kinds = kinds_of(likelihoods, self._likelihood_option)
+        if table.is_frame:
+            levels, named = [KINDS[kind].is_coded for kind in kinds], self._likelihood_option == "likelihood"
+            frames.refuse_unreadable(table.X, levels, [None] * len(kinds), has_likelihood=named)
+        schema = infer_schema(table, train.weight, kinds, rules)
         if not schema.cells:
             raise ValueError(
                 f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
@@ -346,8 +353,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_engine"), dict):
-            saved = state["_engine"]
             state = dict(state, schema_=TableSchema.from_dict(state["schema_"]))
+            saved = _by_column(state["_engine"], state["schema_"])
             _warn_of_version(state.pop("_skvae_version", "an unknown one"))
             state["_engine"] = self._engine_class.from_state(saved, device_or_cpu(saved["device"]))
         super().__setstate__(state)
@@ -539,6 +546,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             Higher is better.
         """
         return float(np.mean(self.score_samples(X)))
+
+
+def _by_column(saved: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
+    """An engine's state with missing cells by column, where it comes from a version that kept them by cell."""
+    if saved.get("holes") is None:
+        return saved
+    posteriors, missing = saved["holes"]
+    return saved | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
 
 
 def _warn_of_version(saved: str) -> None:

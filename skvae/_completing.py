@@ -1,4 +1,4 @@
-"""Cells that were not observed: what models expect in them, and draws of them."""
+"""Cells that were not observed: what models expect in them, draws of them, and how either gets into the user's rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skvae._table import frames
+from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
@@ -48,6 +50,28 @@ def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
                 drawn[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, own))
         values.append(drawn)
     return np.concatenate(values)
+
+
+def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: NDArray[np.bool_]) -> Any:
+    """The user's rows with the cells `where` (n, p) taken from values and codes (n, p); all else stays, bit for bit.
+
+    X is what `table` was read from, but for the marks of missing cells. A frame keeps its index and dtypes; only a
+    dtype of categories is given the levels that it lacks.
+    """
+    new = {j: _cells(schema, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
+    if table.is_frame:
+        formats = {j: schema.format(j, table.container) for j in new}
+        return frames.filled(X, {j: frames.Patch(where[:, j], cells, formats[j]) for j, cells in new.items()})
+    out = np.array(table.X)
+    for j, cells in new.items():
+        out[where[:, j], j] = np.array(cells, dtype=out.dtype)
+    return out
+
+
+def _cells(schema: TableSchema, values: Numbers, j: int) -> Any:
+    """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
+    whole = schema.columns[j].dtype.startswith("integer")
+    return schema.values(np.rint(values) if whole and schema.columns[j].levels is None else values, j)
 
 
 def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:

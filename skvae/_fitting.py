@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.training import EpochRecord, Patience
+from skvae._reading import Weighted
 from skvae._warnings import warn
 
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
@@ -23,14 +24,17 @@ class Shown(NamedTuple):
 
     encoded: np.ndarray
     weight: np.ndarray | None
+    missing: np.ndarray | None  # (m, p), which cells of the table were missing; None where none was
     is_all: bool  # whether they stand for all rows that the model was trained on (else for the last chunk)
 
     @classmethod
-    def of(cls, encoded: np.ndarray, weight: np.ndarray | None, *, is_all: bool) -> Shown:
+    def of(cls, encoded: np.ndarray, train: Weighted, *, is_all: bool) -> Shown:
         """A copy of at most as many rows as the engine looks at."""
         part = evenly(encoded, SHOWN_ROWS)
         rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
-        return cls(rows, None if weight is None else weight[part], is_all)
+        missing = train.table.take(part).missing()
+        weight = None if train.weight is None else train.weight[part]
+        return cls(rows, weight, missing if missing.any() else None, is_all)
 
 
 @dataclass

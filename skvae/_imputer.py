@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -12,7 +11,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._completing import draws, expectations
+from skvae._completing import draws, expectations, filled
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
@@ -27,6 +26,7 @@ from skvae._sklearn import (
     validated_fit,
 )
 from skvae._table import frames
+from skvae._table.levels import objects
 from skvae._table.tables import Table
 from skvae._typing import Seed
 from skvae._vae import VAETransformer
@@ -47,8 +47,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         Model of the rows; with a list the models' expectations are averaged. None stands for the models described in
         Notes.
 
-    missing_values : int, float, str, None or NaN, default=numpy.nan
-        What marks a missing cell. In a frame, NaN, None and NA do so as well.
+    missing_values : int, float, str, None, NaN or NA, default=numpy.nan
+        What marks a missing cell. NaN, None and NA do so as well, and in a masked array the mask. In a frame a number
+        marks cells of numbers and of categories that are numbers, text those of text and of other categories.
 
     sample_posterior : bool, default=False
         Whether `transform` draws from the distribution of the missing cells in place of taking their expectation. Each
@@ -138,7 +139,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [VAETransformer, list, None],
-        "missing_values": [Real, str, None],
+        "missing_values": [Real, str, frames.MissingMark, None],
         "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
         "add_indicator": ["boolean"],
@@ -217,7 +218,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _marked(self, X: Any) -> Any:
         """X with NaN (or what a frame has for it) in place of `missing_values`."""
-        usual = self.missing_values is None or self.missing_values != self.missing_values  # None or NaN
+        usual = frames.none_if_missing(self.missing_values) is None
         return X if usual else frames.marked(X, self.missing_values)
 
     # -- answers -------------------------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         ValueError
             If X does not have the columns of fit or holds infinity.
         """
-        X, table = self._read(X)
+        table = self._read(X)
         if self.sample_posterior:
             return self._finished(X, table, self._drawn(table, 1, self.random_state)[0])
         return self._finished(X, table, self._expected(table))
@@ -274,16 +275,16 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         """
         if not isinstance(n_draws, Integral) or isinstance(n_draws, bool) or n_draws < 1:
             raise ValueError(f"n_draws must be a positive integer. Got {n_draws!r} instead.")
-        X, table = self._read(X)
+        table = self._read(X)
         return [self._finished(X, table, values) for values in self._drawn(table, int(n_draws), random_state)]
 
-    def _read(self, X: Any) -> tuple[Any, Table]:
+    def _read(self, X: Any) -> Table:
         check_is_fitted(self)
         check_parameters(self)  # some may have been set after fit
-        X = self._marked(X)
-        table = read(self, X, reset=False)
-        warn_of_unknown(table, self.estimators_[0].schema_, self.estimators_[0].handle_unknown)
-        return X, table
+        model = self.estimators_[0]
+        table = read(self, self._marked(X), reset=False, schema=model.schema_)
+        warn_of_unknown(table, model.schema_, model.handle_unknown)
+        return table
 
     def _expected(self, table: Table) -> np.ndarray:
         """Values and codes of all cells, of rows with missing ones as expected; shape (n, p)."""
@@ -310,33 +311,18 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def _finished(self, X: Any, table: Table, values: np.ndarray) -> Any:
         """X with its missing cells from `values`; empty columns and indicators as asked for."""
         missing: Any = table.missing()
-        kept: Any = np.ones(len(table.names), dtype=bool)
-        if self.keep_empty_features:
-            numeric = np.array([column.levels is None for column in self.estimators_[0].schema_.columns])
-            values[:, self._empty & numeric] = 0.0
-        else:
-            kept = ~self._empty
-        where, restored = missing if table.is_frame else missing & kept, self._restored(values, table)
-        if table.is_frame:
-            out = frames.replaced(X, restored, where)
-        else:
-            out = np.where(where, restored, table.X).astype(table.dtype, copy=False)
+        schema = self.estimators_[0].schema_
+        kept: Any = np.ones(len(table.names), dtype=bool) if self.keep_empty_features else ~self._empty
+        numeric = np.array([column.levels is None for column in schema.columns])
+        values[:, self._empty & numeric] = 0.0
+        out = filled(X, table, schema, values, missing & kept)
         out = out if kept.all() else frames.columns_of(out, kept)
         if self.indicator_ is None:
             return out
         flags = self.indicator_.transform(np.where(missing, np.nan, 0.0))
-        return frames.beside(out, flags, self._indicator_names(np.array([str(name) for name in table.names])))
+        return frames.beside(out, flags, self._indicator_names(table.names))
 
-    def _restored(self, values: np.ndarray, table: Table) -> Any:
-        """Values and codes in the container of the table, which need not be that of fit."""
-        schema = self.estimators_[0].schema_
-        if table.container == schema.container:
-            return schema.restore(values)
-        told = zip(schema.columns, table.names, table.dtypes, strict=True)
-        columns = tuple(replace(column, name=name, dtype=dtype) for column, name, dtype in told)
-        return replace(schema, container=table.container, columns=columns).restore(values)
-
-    def _indicator_names(self, names: np.ndarray) -> list[str]:
+    def _indicator_names(self, names: Any) -> list[str]:
         return [f"missingindicator_{names[j]}" for j in self.indicator_.features_]
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------
@@ -351,15 +337,23 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of str
-            Those of the columns that are kept, then ``missingindicator_<name>`` for each indicator.
+        ndarray of object
+            Those of the columns that are kept, as they are, then ``missingindicator_<name>`` for each indicator. The
+            columns of an array are x0, x1, ...
         """
         check_is_fitted(self)
-        names = check_feature_names_in(self, input_features)
+        names = self._names_in() if input_features is None else check_feature_names_in(self, input_features)
         out = names if self.keep_empty_features else names[~self._empty]
         if self.indicator_ is None:
             return out
         return np.concatenate([out, np.asarray(self._indicator_names(names), dtype=object)])
+
+    def _names_in(self) -> np.ndarray:
+        """Names of the columns of fit, also of a frame's that are not all text; x0, x1, ... for an array."""
+        schema = self.estimators_[0].schema_
+        if schema.container == frames.NUMPY:
+            return check_feature_names_in(self)
+        return objects([column.name for column in schema.columns])
 
     def __sklearn_is_fitted__(self) -> bool:
         return "estimators_" in self.__dict__

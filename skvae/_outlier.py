@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._completing import expectations
+from skvae._completing import expectations, filled
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._explaining import Explanation, explain
 from skvae._fitting import unchanged_on_error
@@ -326,8 +326,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _table(self, X: Any) -> Table:
         """Rows in data units; the models read these, so that X is validated once."""
         check_is_fitted(self)
-        table = read(self, X, reset=False)
-        warn_of_unknown(table, self.estimators_[0].schema_, self.estimators_[0].handle_unknown)
+        model = self.estimators_[0]
+        table = read(self, X, reset=False, schema=model.schema_)
+        warn_of_unknown(table, model.schema_, model.handle_unknown)
         return table
 
     def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:
@@ -507,6 +508,4 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
         values = expectations(self.estimators_, table, COMPLETION_DRAWS, blank)
-        if not table.is_frame:
-            return np.where(blank, values, table.X)
-        return frames.replaced(X, self.estimators_[0].schema_.restore(values), blank)
+        return filled(X, table, self.estimators_[0].schema_, values, blank)

@@ -36,15 +36,20 @@ class Weighted(NamedTuple):
         return Weighted(self.table.take(index), None if self.weight is None else self.weight[index])
 
 
-def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) -> Table:
-    """Validate rows; with `reset` the estimator takes its columns from them."""
+def read(
+    estimator: Any, X: Any, *, reset: bool, schema: TableSchema | None = None, accept_sparse: bool = False
+) -> Table:
+    """Validate rows.
+
+    With `reset` the estimator takes its columns from them; with a `schema` they must be readable as those of fit.
+    """
     least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
     least |= {"dtype": [np.float64, np.float32]}
     container = frames.container_of(X)
     if container == frames.NUMPY:
-        family = _array_family(X)
+        family, X = _array_family(X), frames.unmasked(X)
         sparse = accept_sparse and is_sparse(X)
-        with _text_explained():
+        with _text_explained(), np.errstate(over="ignore", invalid="ignore"):  # it adds all cells up
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
         if sparse:
             X = _summed(X)
@@ -55,7 +60,10 @@ def read(estimator: Any, X: Any, *, reset: bool, accept_sparse: bool = False) ->
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, input_name="X", **least)  # the counts alone
     dtype = np.float32 if frames.all_single(dtypes) else np.float64
-    return Table(X, container, names, dtypes, np.dtype(dtype))
+    table = Table(X, container, names, dtypes, np.dtype(dtype))
+    if schema is not None:
+        schema.refuse_unreadable(table)
+    return table
 
 
 def _summed(X: Any) -> Any:

@@ -619,8 +619,8 @@ class VAETransformer(BaseAutoencoder):
             z, sizes = self._conditioned(condition, codes, random_state)
         values = self._drawn(z, noise, random_state, condition)
         if missing and noise:
-            holes = self.schema_.columns_of(self._engine.missing_like(z, int(random_state.randint(MAX_SEED))))
-            values[holes if condition is None else holes & ~condition.fixed] = np.nan
+            holes = self._engine.missing_like(z, int(random_state.randint(MAX_SEED)))
+            values = np.where(holes if condition is None else holes & ~condition.fixed, np.nan, values)
         rows = self.schema_.restore(values, random_state if noise else None)
         return (rows, sizes) if return_ess else rows
 
@@ -725,7 +725,7 @@ class VAETransformer(BaseAutoencoder):
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
             )
-        engine.settle(encoded, weight, keep_codes=shown.is_all)
+        engine.settle(encoded, weight, shown.missing, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 
     def __sklearn_tags__(self) -> Any:

@@ -290,7 +290,7 @@ FAULTS = (
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(encoded, weight, keep_codes=shown.is_all)",
+        "engine.settle(encoded, weight, shown.missing, keep_codes=shown.is_all)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),
@@ -511,23 +511,24 @@ FAULTS = (
     ),
     Fault(
         "categories come back in alphabetical order",
-        "_table/frames.py",
-        "categories = pd.Index(list(fmt.levels.categories), dtype=own)",
-        "categories = pd.Index(sorted(fmt.levels.categories), dtype=own)",
+        "_table/frames/writing.py",
+        "index = pd.Index(levels, dtype=dtype, tupleize_cols=False)",
+        "index = pd.Index(sorted(levels), dtype=dtype, tupleize_cols=False)",
         (FRAMES,),
     ),
     Fault(
         "ordered categories come back without their order",
-        "_table/frames.py",
-        "categories=categories, ordered=fmt.levels.ordered",
-        "categories=categories, ordered=False",
+        "_table/frames/writing.py",
+        'ordered=fmt.family == "ordered"',
+        "ordered=False",
         (FRAMES,),
     ),
     Fault(
         "completion goes through floats",
-        "_table/frames.py",
-        "return series.where(~where, new)",
-        "return series.astype(float, errors='ignore').where(~where, new).astype(series.dtype)",
+        "_table/frames/writing.py",
+        "pd.concat([column, new], ignore_index=True).take(_places(patch))",
+        "pd.concat([column.astype(float, errors='ignore'), new], ignore_index=True).take(_places(patch)).astype("
+        "column.dtype)",
         (FRAMES,),
     ),
     Fault(

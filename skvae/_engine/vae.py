@@ -36,10 +36,15 @@ class VAEEngine(ScoringEngine):
     """A variational autoencoder: it scores, draws and completes."""
 
     codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
-    holes: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which of their cells were missing
+    gaps: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which columns they had missing
 
-    def settle(self, x: FloatArray, weight: FloatArray | None, *, keep_codes: bool) -> None:
-        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all."""
+    def settle(
+        self, x: FloatArray, weight: FloatArray | None, missing: NDArray[np.bool_] | None = None, *, keep_codes: bool
+    ) -> None:
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
+
+        `missing` says which columns of the table the rows have missing, (n, p), those without a cell in x among them.
+        """
         rows = Rows.from_numpy(x, weight, device=self.device)
         log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
         with torch.no_grad():
@@ -49,20 +54,20 @@ class VAEEngine(ScoringEngine):
         own = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors))
         self.codes = own if keep_codes else None
         few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
-        self.holes = None if rows.observed is None else (few, np.isnan(x[part]))
+        self.gaps = None if missing is None else (few, missing[part])
         self._precise = None
 
     def state(self) -> dict[str, Any]:
-        holes = self.holes and (tuple(self.holes[0]), self.holes[1])
-        return super().state() | {"codes": self.codes and tuple(self.codes), "holes": holes}
+        gaps = self.gaps and (tuple(self.gaps[0]), self.gaps[1])
+        return super().state() | {"codes": self.codes and tuple(self.codes), "gaps": gaps}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: str) -> Self:
         engine = super().from_state(state, device)
         engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
-        if state["holes"] is not None:
-            posteriors, missing = state["holes"]
-            engine.holes = Posteriors(*map(np.array, posteriors)), np.array(missing)
+        if state.get("gaps") is not None:
+            posteriors, missing = state["gaps"]
+            engine.gaps = Posteriors(*map(np.array, posteriors)), np.array(missing)
         return engine
 
     def expectation(self, x: FloatArray, n_draws: int) -> FloatArray:
@@ -167,13 +172,14 @@ class VAEEngine(ScoringEngine):
         return self._outward(z)
 
     def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
-        """Cells to be missing in rows with these codes, (n, n_cells): those of a training row that each may come from.
+        """Columns to be missing in rows with these codes, (n, p): those of a training row that each may come from.
 
-        The row is drawn with probability q(z|x_i) / sum_j q(z|x_j).
+        Shape (n, 1), all False, where none was missing in training. The row is drawn with probability
+        q(z|x_i) / sum_j q(z|x_j).
         """
-        if self.holes is None:
-            return np.zeros((len(z), len(self.spec.centre)), dtype=bool)
-        posteriors, missing = self.holes
+        if self.gaps is None:
+            return np.zeros((len(z), 1), dtype=bool)
+        posteriors, missing = self.gaps
         density = self._mixture(posteriors)
         stream, drawn = generator(seed, self.device), []
         with torch.inference_mode():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from skvae._table import frames
 from skvae._table.atoms import find_atoms
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
@@ -17,6 +19,8 @@ from skvae._table.tables import Table
 
 STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
 FIRST = 64  # values that rule most steps out
+WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
+EXACT = 2.0**53  # integers beyond are not all floats
 WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
 
 
@@ -56,7 +60,8 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
         _coded(table, j, weight, kind) if KINDS[kind].is_coded else _number(table, j, weight, kind, rules)
         for j, kind in enumerate(kinds)
     )
-    return TableSchema(table.container, columns, int(np.count_nonzero(weight)))
+    header = frames.header_of(table.X)
+    return TableSchema(table.container, columns, int(np.count_nonzero(weight)), header)
 
 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
@@ -86,9 +91,11 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     if len(values) == 0:
         accept(values, kind, table.names[j], ())
         return Column(**told, constant=float("nan"))
-    if np.ptp(values) <= (0.0 if table.dtypes[j].startswith("integer") else ROUNDING * np.abs(values).max()):
+    exact = _exact_extent(table, j, used, values)
+    if _is_constant(values, table.dtypes[j]):
         accept(values, kind, table.names[j], ())
-        return Column(**told, constant=float(values[0]))
+        return Column(**told | exact, constant=float(values[0]))
+    _refuse_wide(values, table.names[j])
     atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and kind in WITH_ATOMS else ()
     accept(values, kind, table.names[j], atoms)
     if atoms:
@@ -96,9 +103,31 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     if rules.bounded:
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
-        told |= {"low": float(rest.min()), "high": float(rest.max())}
+        told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
         told |= {"step": _step(thinned(values)) if kind in WITH_ATOMS else None}
     return _scaled(values, weight, told, rules.marginals)
+
+
+def _is_constant(values: FloatArray, dtype: str) -> bool:
+    noise = 0.0 if dtype.startswith("integer") else ROUNDING * np.abs(values).max()
+    return bool(values.max() / 2.0 - values.min() / 2.0 <= noise / 2.0)  # halved: the range itself may overflow
+
+
+def _refuse_wide(values: FloatArray, name: Hashable) -> None:
+    """Raise ValueError where differences and multiples of values would overflow."""
+    if max(-values.min(), values.max()) > WIDEST:
+        raise ValueError(
+            f"Column {name!r} ranges from {values.min():g} to {values.max():g}. The values of a column that varies "
+            f"must not exceed {WIDEST:g} in size: divide it by a constant, or mark broken cells as missing."
+        )
+
+
+def _exact_extent(table: Table, j: int, used: NDArray[np.bool_], values: FloatArray) -> dict[str, int]:
+    """The range of a frame's integers that floats cannot tell apart."""
+    if not table.dtypes[j].startswith("integer") or np.abs(values).max() < EXACT:
+        return {}
+    low, high = table.extent(j, np.flatnonzero(used))
+    return {"low": low, "high": high}
 
 
 def _step(values: FloatArray) -> float | None:
@@ -107,7 +136,8 @@ def _step(values: FloatArray) -> float | None:
 
 
 def _are_multiples(values: FloatArray, step: float) -> bool:
-    return np.array_equal(to_multiples(values, step), values)
+    with np.errstate(over="ignore"):
+        return np.array_equal(to_multiples(values, step), values)
 
 
 def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) -> tuple[float, ...]:

@@ -50,7 +50,7 @@ class Continuous:
             values = np.clip(values, low - FAR * (high - low), high + FAR * (high - low))
         unit = float(np.abs(values).max()) or 1.0  # squares of 1e200 would overflow, those of 1e-200 vanish
         mean, std = _moments(values / unit, weight)
-        return Scaling(mean * unit, std * unit, 0.0, 1.0)
+        return Scaling(mean * unit, std * unit or 1.0, 0.0, 1.0)  # 0 where only atoms make the column vary
 
     @staticmethod
     def seen(encoded: FloatArray) -> FloatArray:
@@ -163,8 +163,8 @@ def robust_scaling(values: FloatArray, weight: FloatArray, spread: float) -> tup
     """Median and interquartile range (in normal standard deviations) of the observed values, in data units.
 
     Where more than half of the column is one value the interquartile range is 0 or nearly so; `spread`, the standard
-    deviation, takes its place then.
+    deviation, takes its place then, or 1 where all values are the same.
     """
     lower, median, upper = weighted_quantiles(thinned(values), thinned(weight), (0.25, 0.5, 0.75))
     width = (upper - lower) / NORMAL_IQR
-    return float(median), float(width if width > 1e-2 * spread else spread)
+    return float(median), float(width if width > 1e-2 * spread else spread or 1.0)

@@ -73,20 +73,23 @@ class Levels(NamedTuple):
 
     def decode(self, codes: FloatArray, random_state: np.random.RandomState | None) -> list[Any]:
         """One value per code, None where it is NaN; a pooled one is drawn, or the most frequent where nothing draws."""
-        table = np.empty(self.n_codes + len(self.pooled) + 1, dtype=object)
-        table[: len(self.values)] = self.values
-        table[self.n_codes : -1] = self.pooled
-        table[-1] = None
+        table = objects([*self.values, *[None] * bool(self.pooled), *self.pooled, None])
         index = np.where(np.isnan(codes), len(table) - 1, codes).astype(np.intp)
         out = table[index]
         if self.pooled:
             rare = np.flatnonzero(index == len(self.values))
-            values = np.empty(len(self.pooled), dtype=object)
-            values[:] = self.pooled
             most = np.full(len(rare), int(np.argmax(self.shares)))
-            drawn = most if random_state is None else random_state.choice(len(values), len(rare), p=self.shares)
-            out[rare] = values[drawn]
+            drawn = most if random_state is None else random_state.choice(len(self.pooled), len(rare), p=self.shares)
+            out[rare] = objects(self.pooled)[drawn]
         return list(out)
+
+
+def objects(values: Sequence[Any]) -> NDArray[Any]:
+    """A one-dimensional array of objects, of which NumPy would unpack tuples."""
+    out = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        out[i] = value
+    return out
 
 
 def infer_levels(

@@ -43,8 +43,8 @@ class Column:
     units) are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value
     is mapped through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values
     that a number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers
-    are kept from `low` to `high`; draws are multiples of `step`. A constant column stands outside the model:
-    `constant` is its value or code, NaN if no value was ever observed.
+    are kept from `low` to `high` (integers beyond 2**53 as such, exactly); draws are multiples of `step`. A constant
+    column stands outside the model: `constant` is its value or code, NaN if no value was ever observed.
     """
 
     name: Hashable
@@ -104,22 +104,30 @@ class Column:
 
     def decode(self, cells: FloatArray) -> FloatArray:
         """From encoded units to data units (codes stay codes), atoms left aside, within the bounds."""
-        if self.normal_scores is not None:
-            cells = self.normal_scores.decode(cells)
         with np.errstate(over="ignore"):
+            cells = _standardised(cells, self)
             values = cells * self.scale + self.location
             values = np.exp(values) if KINDS[self.kind].is_log else values
-        within: FloatArray = np.clip(values, self.low, self.high)
+        most = float(np.finfo(values.dtype).max)
+        within: FloatArray = np.clip(values, max(float(self.low), -most), min(float(self.high), most))
         return within
+
+    @property
+    def in_fit(self) -> str | None:
+        """What the column was in fit: "numbers", "categories", or None where fit saw no value."""
+        if self.levels is not None:
+            return "categories"
+        return None if self.constant is not None and np.isnan(self.constant) else "numbers"
 
 
 @dataclass(frozen=True)
 class TableSchema:
-    """All columns of a table, its container, and the number of training rows."""
+    """All columns of a table, its container, the number of training rows, and what `frames.header_of` says."""
 
     container: str
     columns: tuple[Column, ...]
     n_rows: int
+    header: frames.Header | None = None
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
@@ -315,7 +323,8 @@ class TableSchema:
             elif column.constant is not None and not np.isnan(column.constant):
                 value = table.numbers(j)
                 slack = 0.0 if column.dtype.startswith("integer") else 1e-6 * abs(column.constant)
-                out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
+                with np.errstate(over="ignore"):
+                    out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
         return out
 
     def _unlikely_levels(self, table: Table, j: int, unknown: str) -> NDArray[np.bool_] | bool:
@@ -408,16 +417,32 @@ class TableSchema:
 
         `random_state` draws among levels that share a code; without it the most frequent is taken.
         """
-        columns: list[Any] = [
-            X[:, j] if column.levels is None else column.levels.decode(X[:, j], random_state)
-            for j, column in enumerate(self.columns)
-        ]
+        columns = [self.values(X[:, j], j, random_state) for j in range(len(self.columns))]
         if self.container != frames.NUMPY:
-            formats = [frames.Format(column.name, column.dtype, column.levels) for column in self.columns]
-            return frames.to_frame(columns, self.container, formats)
+            formats = [self.format(j, self.container) for j in range(len(self.columns))]
+            return frames.to_frame(columns, self.container, formats, self.header)
         if any(column.levels is not None for column in self.columns):
             return np.column_stack([np.array(column, dtype=X.dtype) for column in columns])
         return X
+
+    def values(self, cells: FloatArray, j: int, random_state: np.random.RandomState | None = None) -> Any:
+        """Values of column j: numbers as they are, codes as a list of levels."""
+        levels = self.columns[j].levels
+        return cells if levels is None else levels.decode(cells, random_state)
+
+    def format(self, j: int, container: str) -> frames.Format:
+        """How column j is written into a frame of this container, that of fit or another."""
+        column = self.columns[j]
+        family = column.dtype.split(":", 1)[0]
+        dtype = column.dtype if container == self.container else frames.plain_dtype(family, container)
+        exact = [bound if isinstance(bound, int) else None for bound in (column.low, column.high)]
+        return frames.Format(column.name, dtype, column.levels, *exact)
+
+    def refuse_unreadable(self, table: Table) -> None:
+        """Raise TypeError where columns of a table cannot be read as they were in fit."""
+        if table.is_frame:
+            before = [column.in_fit for column in self.columns]
+            frames.refuse_unreadable(table.X, [kind != "numbers" for kind in before], before)
 
     # -- persistence ---------------------------------------------------------------------------------------------------
 
@@ -427,12 +452,16 @@ class TableSchema:
             "container": self.container,
             "columns": [_plain(column) for column in self.columns],
             "n_rows": self.n_rows,
+            "header": self.header,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
-        return cls(data["container"], tuple(_column(**column) for column in data["columns"]), data["n_rows"])
+        columns = tuple(_column(**column) for column in data["columns"])
+        return cls(
+            data["container"], columns, data["n_rows"], _tuples(data.get("header"))
+        )  # earlier versions have none
 
 
 def to_multiples(values: FloatArray, step: float) -> FloatArray:
@@ -453,7 +482,7 @@ def _encoded(values: FloatArray, column: Column) -> FloatArray:
         if KINDS[column.kind].is_log:  # an atom at 0 becomes any number: it does not count
             values = np.where(values <= 0.0, column.location, np.log(np.where(values > 0.0, values, np.nan)))
         values = (values - column.location) / column.scale
-    return values if column.normal_scores is None else column.normal_scores.encode(values)
+        return values if column.normal_scores is None else column.normal_scores.encode(values)
 
 
 def _standardised(encoded: FloatArray, column: Column) -> FloatArray:
@@ -472,8 +501,8 @@ def _plain(column: Column) -> dict[str, Any]:
 
 
 def _column(*, normal_scores: Any = None, levels: Any = None, **rest: Any) -> Column:
-    for name in ("atoms", "frequencies"):
-        rest[name] = tuple(rest[name])
+    for name in ("name", "atoms", "frequencies"):
+        rest[name] = _tuples(rest[name])
     return Column(
         **rest,
         normal_scores=None if normal_scores is None else NormalScores(*map(tuple, normal_scores)),

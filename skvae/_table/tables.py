@@ -24,7 +24,7 @@ class Table:
     Parameters
     ----------
     X : ndarray of shape (n, p), data frame, or CSR matrix
-        Validated; NaN (or what the frame has for it) marks the missing cells.
+        NaN (or what the frame has for it) marks the missing cells.
     container : str
         "numpy", "pandas" or "polars".
     names, dtypes : sequence
@@ -90,7 +90,6 @@ class Table:
         if not self.is_frame:
             column: FloatArray = self.X[:, j]
             return column
-        self._refuse_unless(j, ("bool", "integer", "float"))
         values = self._rows(frames.numbers(self.X, j))
         if np.isinf(values).any():
             raise ValueError(
@@ -109,17 +108,9 @@ class Table:
         column[self._by_columns.indices[stored]] = self._by_columns.data[stored]
         return column
 
-    def _refuse_unless(self, j: int, families: tuple[str, ...]) -> None:
-        family = self.dtypes[j].split(":", 1)[0]
-        if family not in families:
-            ways = {
-                "text": f"make it categorical with X.astype({{{self.names[j]!r}: 'category'}}), or say so by "
-                f"likelihood={{{self.names[j]!r}: 'categorical'}}",
-            }
-            way = ways.get(family, "choose the likelihood 'categorical' or 'ordinal' for it, or leave it to 'auto'")
-            raise frames.not_a_number(
-                self.names[j], self.dtypes[j].split(":", 1)[1] if family == "text" else family, way
-            )
+    def extent(self, j: int, rows: NDArray[np.intp]) -> tuple[int, int]:
+        """The least and the greatest integer of column j of a frame among some rows, exactly."""
+        return frames.extent(self.X, j, rows if self.index is None else np.arange(self.X.shape[0])[self.index][rows])
 
     def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
         """Column j as codes (-1 where missing) under a list of values, and whether its dtype declares that list."""

@@ -7,7 +7,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from skvae._table import frames
-from skvae._table.frames import Format
+from skvae._table.frames import Format, Patch
 from skvae._table.levels import Levels
 
 ABC = Levels(("a", "c"), categories=("c", "b", "a"))
@@ -126,7 +126,12 @@ def test_coded_numbers_come_back_as_numbers(values, dtype, expected):
         (floats(np.nan, 0.6), "bool:Boolean", None, pl.Series("x", [None, True], dtype=pl.Boolean)),
         (floats(np.nan, 1.2), "integer:Int32", None, pl.Series("x", [None, 1], dtype=pl.Int32)),
         (floats(0.5, 1.5), "float:Float32", None, pl.Series("x", [0.5, 1.5], dtype=pl.Float32)),
-        (floats(0.5, 1.5), "float:Decimal(precision=10, scale=2)", None, pl.Series("x", [0.5, 1.5])),
+        (
+            floats(0.5, np.nan),
+            "float:Decimal(precision=10, scale=2)",
+            None,
+            pl.Series("x", [0.5, None]).cast(pl.Decimal(10, 2)),
+        ),
         (floats(np.nan, np.nan), "float:Null", None, pl.Series("x", [None, None], dtype=pl.Null)),
         (["a", None], "text:String", Levels(("a",)), pl.Series("x", ["a", None])),
         (
@@ -169,26 +174,30 @@ def mixed():
     return frame
 
 
-def restored():
-    return pd.DataFrame(
-        {
-            "real": [9.0] * 3,
-            "whole": [9] * 3,
-            "gappy": pd.array([9] * 3, dtype="Int64"),
-            "truth": [True] * 3,
-            "kind": pd.Categorical(["b"] * 3, ["c", "b", "a"]),
-            "text": pd.array(["z"] * 3, dtype="string"),
-        }
-    )
+def patch(rows, values, dtype, levels=None, n=3):
+    where = np.zeros(n, dtype=bool)
+    where[rows] = True
+    return Patch(where, values, Format("x", dtype, levels))
 
 
-def test_replaced_cells_are_new_and_all_else_is_as_it_was():
+LETTERS = Levels(("a", "b"), categories=("c", "b", "a"))
+TEXT = Levels(("x", "z"))
+
+
+def test_filled_cells_are_new_and_all_else_is_as_it_was():
     X = mixed()
     before = X.copy()
-    where = np.zeros((3, 6), dtype=bool)
-    where[1] = True
-    where[:, 1] = [False, False, True]
-    out = frames.replaced(X, restored(), where)
+    out = frames.filled(
+        X,
+        {
+            0: patch([1], floats(9.0), "float:float64"),
+            1: patch([2], floats(8.7), "integer:int64"),
+            2: patch([1], floats(9.2), "integer:Int64"),
+            3: patch([1], floats(1.0), "bool:object"),
+            4: patch([1], ["b"], "category:object", LETTERS),
+            5: patch([1], ["z"], "text:string", TEXT),
+        },
+    )
     assert_frame_equal(X, before)
     assert dict(out.dtypes) == dict(X.dtypes)
     assert out.index.equals(X.index)
@@ -197,10 +206,10 @@ def test_replaced_cells_are_new_and_all_else_is_as_it_was():
     assert_frame_equal(out.iloc[[0]], X.iloc[[0]])
     assert out.iloc[2].tolist() == [2.5, 9, 3, False, "c", "y"]
     assert out["whole"].iloc[0] == 2**53 + 1  # a float would have lost it
-    assert_frame_equal(frames.replaced(X, restored(), np.zeros((3, 6), dtype=bool)), X)
+    assert_frame_equal(frames.filled(X, {}), X)
 
 
-def test_replaced_cells_of_polars_frames():
+def test_filled_cells_of_polars_frames():
     X = pl.DataFrame(
         {
             "real": [1.5, None],
@@ -209,10 +218,14 @@ def test_replaced_cells_of_polars_frames():
             "text": ["x", None],
         }
     )
-    new = pl.DataFrame(
-        {"real": [9.0] * 2, "whole": [9] * 2, "kind": pl.Series(["b"] * 2, dtype=pl.Enum("cba")), "text": ["z"] * 2}
+    out = frames.filled(
+        X,
+        {
+            0: patch([1], floats(9.0), "float:Float64", n=2),
+            2: patch([1], ["b"], "category:Enum", LETTERS, n=2),
+            3: patch([1], ["z"], "text:String", TEXT, n=2),
+        },
     )
-    out = frames.replaced(X, new, np.array([[False] * 4, [True, False, True, True]]))
     assert out.schema == X.schema
     assert out.rows() == [(1.5, 2**53 + 1, "a", "x"), (9.0, 2, "b", "z")]
 
@@ -230,7 +243,7 @@ def test_numbers_of_the_shape_of_a_frame_have_its_names(made):
 
 
 def test_index_and_attrs_follow_the_rows():
-    out = frames.with_index_of(mixed(), restored())
+    out = frames.with_index_of(mixed(), pd.DataFrame({"a": [1, 2, 3]}))
     assert out.index.tolist() == [7, 7, 5]
     assert out.attrs == {"source": "census"}
 

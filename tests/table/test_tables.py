@@ -134,21 +134,72 @@ def test_family_of_a_column_is_read_off_its_dtype(series, family):
 )
 def test_objects_that_are_neither_truth_nor_text_are_refused_by_name(values, message):
     with pytest.raises(TypeError, match=message):
-        one(pd.Series(values, dtype=object))
+        refuse(pd.Series(values, dtype=object))
+
+
+def refuse(*series, coded=False, fit=None, **options):
+    names = [f"c{j}" if j else "c" for j in range(len(series))]
+    make = pd.DataFrame if isinstance(series[0], pd.Series) else pl.DataFrame
+    frame = make(dict(zip(names, series, strict=True)))
+    frames.refuse_unreadable(frame, [coded] * len(series), [fit] * len(series), **options)
+
+
+WORDS = ["x", "y"]
+IS = r"Column 'c' has dtype \w+(\[\w+\])?: "
 
 
 @pytest.mark.parametrize(
-    ("series", "message"),
+    ("series", "options", "message"),
     [
-        (pd.Series(["x", "y"]), r"make it categorical with X.astype\(\{'c': 'category'\}\), or say so by likelihood="),
-        (pd.Series(["x", "y"], dtype="category"), "choose the likelihood 'categorical' or 'ordinal' for it"),
-        (pl.Series(["x", "y"]), r"likelihood=\{'c': 'categorical'\}"),
-        (pl.Series(["x", "y"], dtype=pl.Categorical), "leave it to 'auto'"),
+        (pd.Series(WORDS), {}, r"make it categorical with X.astype\(\{'c': 'category'\}\)\.$"),
+        (
+            pd.Series(WORDS),
+            {"has_likelihood": True},
+            r".*'category'\}\), or use VAETransformer\(likelihood=\{'c': 'cat",
+        ),
+        (pd.Series(WORDS), {"fit": "numbers"}, r"fit saw numbers in it: .*X\['c'\] = pd.to_numeric\(X\['c'\], err"),
+        (pd.Series(["1", "2.5", "n/a"]), {}, "the text reads as numbers: .*pd.to_numeric"),
+        (pd.Series(WORDS, dtype="category"), {}, "choose the likelihood 'categorical' or 'ordinal' for it"),
+        (pd.Series(WORDS, dtype="category"), {"fit": "numbers"}, "fit saw numbers in it: .*pd.to_numeric"),
+        (pl.Series(WORDS), {}, r"make it categorical with X.with_columns\(pl.col\('c'\).cast\(pl.Categorical\)\)\.$"),
+        (pl.Series(WORDS), {"has_likelihood": True}, r".*or use VAETransformer\(likelihood=\{'c': 'categorical'\}\)"),
+        (
+            pl.Series(["1", None, "2"]),
+            {},
+            r"the text reads as numbers: .*pl.col\('c'\).*cast\(pl.Float64, strict=False\)",
+        ),
+        (pl.Series(WORDS, dtype=pl.Categorical), {}, ".*leave it to 'auto'"),
+        (pl.Series(WORDS, dtype=pl.Categorical), {"fit": "numbers"}, "fit saw numbers in it: .*strict=False"),
     ],
 )
-def test_what_is_no_number_is_not_read_as_one(series, message):
-    with pytest.raises(TypeError, match=f"Column 'c' has dtype .*{message}"):
-        one(series).numbers(0)
+def test_what_is_no_number_is_refused_with_advice_that_fits(series, options, message):
+    with pytest.raises(TypeError, match=IS + message) as caught:
+        refuse(series, **options)
+    if isinstance(series, pl.Series):
+        assert "astype" not in str(caught.value)
+
+
+def test_all_columns_that_cannot_be_read_are_named_in_one_error():
+    day = pd.Series(pd.to_datetime(["2020-01-01", None]))
+    with pytest.raises(TypeError) as caught:
+        refuse(pd.Series(WORDS), pd.Series([1.0, 2.0]), day, pd.Series(WORDS), pd.Series(["1", "2"]))
+    message = str(caught.value)
+    assert "Columns 'c', 'c3' have dtype" in message
+    assert "make them categorical with X.astype({'c': 'category', 'c3': 'category'})" in message
+    assert "Column 'c2' has dtype datetime64" in message
+    assert "Column 'c4' has dtype" in message
+    assert "c1" not in message
+
+
+def test_what_is_read_as_levels_may_be_anything_but_dates_and_mixtures():
+    refuse(pd.Series(WORDS), pd.Series([1, 2]), pd.Series(WORDS, dtype="category"), coded=True)
+    with pytest.raises(TypeError, match=r"Column 'c' has dtype datetime64.*fit saw categories in it: pass these"):
+        refuse(pd.Series(pd.to_datetime(["2020-01-01", None])), coded=True, fit="categories")
+
+
+def test_a_long_list_of_names_is_cut_and_counted():
+    with pytest.raises(TypeError, match="'c29' and 5 more have dtype"):
+        refuse(*[pd.Series(WORDS)] * 35)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,226 @@
+"""What a dtype says: the family of a column, and a spelling from which the dtype is rebuilt exactly.
+
+A schema is plain data, so it keeps a dtype as text: ``family:spelling``. For most dtypes the spelling is what pandas
+and polars call them; where that name is not enough (storage of strings, sparse columns, some Arrow types), it is one of
+our own.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+NUMPY, PANDAS, POLARS = "numpy", "pandas", "polars"
+
+MissingMark = type(pd.NA)
+
+NUMBERS = ("bool", "integer", "float")  # families that are read as numbers
+CATEGORIES = ("category", "ordered")
+DECIMAL = re.compile(r"decimal\w*\(\D*(\d+), \D*?(-?\d+)\)", re.IGNORECASE)  # precision and scale, of either library
+
+
+def container_of(X: Any) -> str:
+    """Which container X is: "pandas", "polars" or (everything else) "numpy"."""
+    if isinstance(X, pd.DataFrame):
+        return PANDAS
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(X, polars.DataFrame):
+        return POLARS
+    if polars is not None and isinstance(X, polars.LazyFrame):
+        raise TypeError("X must be an array or a data frame. Got a polars LazyFrame: collect() it first.")
+    return NUMPY
+
+
+def dtypes_of(frame: Any) -> list[str]:
+    """``family:spelling`` of each column.
+
+    The families are "bool", "integer", "float", "category", "ordered", "text", and "unreadable" for dates, columns of
+    several types, and all else that `refuse_unreadable` has to explain.
+    """
+    if container_of(frame) == POLARS:
+        return [f"{_polars_family(dtype)}:{dtype}" for dtype in frame.schema.values()]
+    return [dtype_of(frame.iloc[:, j]) for j in range(frame.shape[1])]
+
+
+def dtype_of(column: Any) -> str:
+    """``family:spelling`` of a column; of a category the spelling is that of its categories."""
+    if not isinstance(column, pd.Series):
+        return f"{_polars_family(column.dtype)}:{column.dtype}"
+    dtype = column.dtype
+    own = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
+    return f"{_pandas_family(column)}:{spelled(own)}"
+
+
+def all_single(dtypes: Sequence[str]) -> bool:
+    """Whether every column is a float of single precision."""
+    return bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
+
+
+def rounding(dtype: str) -> float:
+    """By which share of itself a number may differ from what it was, for having been held in this dtype."""
+    family, own = dtype.split(":", 1)
+    if family != "float":
+        return 0.0
+    if "16" in own or "half" in own:
+        return float(np.finfo(np.float16).eps)
+    return float(np.finfo(np.float32).eps) if "32" in own or own.startswith("float[") else 1e-12
+
+
+def plain_dtype(family: str, container: str) -> str:
+    """The usual dtype of a family."""
+    return f"{family}:{_PLAIN[container][family]}"
+
+
+_PLAIN = {
+    PANDAS: {"bool": "boolean", "integer": "Int64", "float": "float64"}
+    | dict.fromkeys(("text", *CATEGORIES), "object"),
+    POLARS: {"bool": "Boolean", "integer": "Int64", "float": "Float64", "text": "String"}
+    | dict.fromkeys(CATEGORIES, "Categorical"),
+}
+
+
+# -- families ----------------------------------------------------------------------------------------------------------
+
+
+def _pandas_family(column: Any) -> str:
+    types, dtype = pd.api.types, column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "ordered" if dtype.ordered else "category"
+    if is_dictionary(dtype):
+        return "ordered" if dtype.pyarrow_dtype.ordered else "category"
+    if types.is_bool_dtype(dtype):
+        return "bool"
+    if types.is_integer_dtype(dtype):
+        return "integer"
+    if types.is_float_dtype(dtype) or DECIMAL.match(str(dtype)) or str(dtype) == "null[pyarrow]":
+        return "float"
+    if is_object(dtype):
+        return {"boolean": "bool", "string": "text", "empty": "float"}.get(object_type(column), "unreadable")
+    return "text" if types.is_string_dtype(dtype) or str(dtype) == "string_view[pyarrow]" else "unreadable"
+
+
+def is_object(dtype: Any) -> bool:
+    """Whether a pandas dtype is that of Python objects."""
+    return bool(pd.api.types.is_object_dtype(dtype)) and isinstance(dtype, np.dtype)
+
+
+def object_type(column: Any) -> str:
+    """What the Python objects of a column are, as pandas names it."""
+    return pd.api.types.infer_dtype(column, skipna=True)
+
+
+def is_dictionary(dtype: Any) -> bool:
+    """Whether a pandas dtype is Arrow's for categories."""
+    return isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("dictionary<")
+
+
+def _polars_family(dtype: Any) -> str:
+    family = str(dtype).split("(")[0]
+    known = {"Boolean": "bool", "Categorical": "category", "Enum": "category", "String": "text", "Null": "float"}
+    if family in known:
+        return known[family]
+    if dtype.is_integer():
+        return "integer"
+    return "float" if dtype.is_numeric() else "unreadable"
+
+
+# -- spellings ---------------------------------------------------------------------------------------------------------
+
+
+def spelled(dtype: Any) -> str:
+    """The name of a pandas dtype, from which `pandas_dtype` rebuilds it."""
+    if isinstance(dtype, pd.StringDtype):
+        return f"{'string' if dtype.na_value is pd.NA else 'str'}[{dtype.storage}]"
+    if isinstance(dtype, pd.SparseDtype):
+        return f"Sparse[{dtype.subtype}, {dtype.fill_value!s}]"
+    if isinstance(dtype, pd.ArrowDtype) and str(dtype) == "string[pyarrow]":
+        return "utf8[pyarrow]"  # the other name is taken by pandas' own strings in Arrow's storage
+    return str(dtype)
+
+
+def pandas_dtype(spelling: str) -> Any:
+    """Inverse of `spelled`."""
+    for pattern, build in _SPELLINGS:
+        found = re.fullmatch(pattern, spelling)
+        if found:
+            return build(*found.groups())
+    return pd.api.types.pandas_dtype(spelling)
+
+
+def _string(kind: str, storage: str) -> Any:
+    if kind == "string" or storage.endswith("_numpy"):  # the second is how pandas 2.1 says that NaN marks the missing
+        return pd.StringDtype(storage)
+    return pd.StringDtype(storage, na_value=np.nan)
+
+
+def _sparse(subtype: str, fill_value: str) -> Any:
+    dtype: np.dtype[Any] = np.dtype(subtype)
+    fill = fill_value == "True" if dtype.kind == "b" else int(fill_value) if dtype.kind in "iu" else float(fill_value)
+    return pd.SparseDtype(dtype, fill)
+
+
+def _decimal(name: str, precision: str, scale: str) -> Any:
+    return pd.ArrowDtype(getattr(import_module("pyarrow"), name)(int(precision), int(scale)))
+
+
+def _dictionary(values: str, indices: str, ordered: str) -> Any:
+    pyarrow = import_module("pyarrow")
+    types = pyarrow.type_for_alias(indices), pyarrow.type_for_alias(values)
+    return pd.ArrowDtype(pyarrow.dictionary(*types, ordered=ordered == "1"))
+
+
+_SPELLINGS: tuple[tuple[str, Any], ...] = (
+    (r"(string|str)\[(\w+)\]", _string),
+    (r"Sparse\[(.+), (.+)\]", _sparse),
+    (r"(decimal\d+)\((\d+), (-?\d+)\)\[pyarrow\]", _decimal),
+    (r"dictionary<values=(.+), indices=(\w+), ordered=(\d)>\[pyarrow\]", _dictionary),
+)
+
+
+def polars_dtype(spelling: str, categories: Sequence[Any] | None) -> Any:
+    """The polars dtype of this name; an Enum's categories are not read off it."""
+    polars = sys.modules["polars"]
+    family, named = spelling.split("(")[0], re.fullmatch(r'Categorical\(Categories\("(.+)"\)\)', spelling)
+    if family == "Enum":
+        return polars.Enum(list(categories or ()))
+    if family == "Decimal":
+        return polars.Decimal(*map(int, _digits(spelling)))
+    return polars.Categorical(polars.Categories(named[1])) if named else getattr(polars, family)
+
+
+def _digits(spelling: str) -> tuple[str, str]:
+    found = DECIMAL.match(spelling)
+    assert found is not None, "a decimal has a precision and a scale"
+    return found[1], found[2]
+
+
+# -- what numbers a dtype holds ----------------------------------------------------------------------------------------
+
+
+def decimals(spelling: str) -> int | None:
+    """Digits after the point, None where the dtype is no decimal."""
+    return int(_digits(spelling)[1]) if DECIMAL.match(spelling) else None
+
+
+def largest_float(spelling: str) -> float:
+    """The largest number that a dtype of floats or decimals holds."""
+    if DECIMAL.match(spelling):
+        precision, scale = map(int, _digits(spelling))
+        return 10.0 ** (precision - scale) * (1.0 - 1e-12) - 10.0**-scale
+    if re.search("half|float16", spelling.lower()):
+        return float(np.finfo(np.float16).max)
+    single = "float32" in spelling.lower() or spelling == "float[pyarrow]"
+    return float(np.finfo(np.float32 if single else np.float64).max)
+
+
+def integer_type(spelling: str) -> np.dtype[Any]:
+    """The NumPy dtype of the same integers."""
+    found = re.search(r"(u?)int(\d+)", spelling.lower())
+    sign, bits = (found[1], min(int(found[2]), 64)) if found else ("", 64)
+    return np.dtype(f"{sign}int{bits}")
