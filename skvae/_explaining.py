@@ -46,7 +46,7 @@ def parts(vae: Any, table: Table) -> Parts:
     schema, columns, latent = vae.schema_, [], []
     for rows in table.slices():
         encoded = vae._encode(rows)
-        cells, rest = vae._engine.explain(encoded, vae.n_importance_samples)
+        cells, rest = vae._engine.explain(encoded, vae._checked_draws())
         columns.append(
             schema.by_column(cells + schema.log_jacobian(encoded)) - schema.surprise * schema.surprises(rows)
         )

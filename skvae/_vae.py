@@ -15,8 +15,8 @@ from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._conditioning import Condition, warn_if_out_of_reach
 from skvae._engine.vae import VAEEngine
-from skvae._fitting import Shown
-from skvae._sklearn import Interval, StrOptions
+from skvae._fitting import Shown, informative
+from skvae._sklearn import Interval, StrOptions, check_parameters
 from skvae._table.schema import TableSchema
 from skvae._table.tables import SLICE_CELLS, Table
 
@@ -514,8 +514,7 @@ class VAETransformer(BaseAutoencoder):
         return np.concatenate(errors), np.concatenate(sizes)
 
     def _checked_draws(self) -> int:
-        if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
-            raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
+        check_parameters(self, "n_importance_samples")  # it may have been set after fit
         return self.n_importance_samples
 
     def sample(
@@ -675,7 +674,7 @@ class VAETransformer(BaseAutoencoder):
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
 
     def _fitted_attributes(self, engine: VAEEngine, shown: Shown, offset: float) -> dict[str, Any]:
-        encoded, weight = shown.encoded, shown.weight
+        encoded, weight = informative(shown.encoded, shown.weight)
         kl = engine.kl_per_component(encoded, weight)
         engine.align(encoded, kl)
         kl = np.sort(kl)[::-1]
@@ -692,7 +691,7 @@ class VAETransformer(BaseAutoencoder):
                 ConvergenceWarning,
                 stacklevel=6,
             )
-        engine.settle(encoded, weight, keep_codes=shown.is_all)
+        engine.settle(shown.encoded, shown.weight, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 
     def __sklearn_tags__(self) -> Any:

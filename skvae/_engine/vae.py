@@ -39,18 +39,30 @@ class VAEEngine(ScoringEngine):
     holes: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which of their cells were missing
 
     def settle(self, x: FloatArray, weight: FloatArray | None, *, keep_codes: bool) -> None:
-        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all."""
-        rows = Rows.from_numpy(x, weight, device=self.device)
-        log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
-        with torch.no_grad():
-            posteriors = (*self.model.posterior(rows.x, rows.observed), log_weight)
-        part = evenly(x, EXEMPLARS)
-        self.model.prior.settle(*(tensor[part] for tensor in posteriors))
-        own = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors))
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
+
+        A row without an observed cell says nothing of where codes lie, only which cells are missing.
+        """
+        empty = np.isnan(x).all(axis=1)
+        own = self._posteriors(x[~empty], None if weight is None else weight[~empty])
+        exemplars = (torch.tensor(array[evenly(x[~empty], EXEMPLARS)], device=self.device) for array in own)
+        self.model.prior.settle(*exemplars)
         self.codes = own if keep_codes else None
-        few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
-        self.holes = None if rows.observed is None else (few, np.isnan(x[part]))
+        few = evenly(x, EXEMPLARS)
+        missing = np.isnan(x[few])
+        self.holes = None
+        if missing.any():
+            self.holes = self._posteriors(x[few], None if weight is None else weight[few]), missing
         self._precise = None
+
+    def _posteriors(self, x: FloatArray, weight: FloatArray | None) -> Posteriors:
+        """Of rows, in float32."""
+        rows = Rows.from_numpy(x, device=self.device)
+        with torch.no_grad():
+            mean, log_std = (tensor.cpu().numpy() for tensor in self.model.posterior(rows.x, rows.observed))
+        # The logarithm is taken in float64, in which small weights are not 0.
+        log_weight = np.zeros(len(x)) if weight is None else np.log(weight / weight.mean())
+        return Posteriors(mean, log_std, log_weight.astype(np.float32))
 
     def state(self) -> dict[str, Any]:
         holes = self.holes and (tuple(self.holes[0]), self.holes[1])

@@ -17,6 +17,8 @@ PriorFactory = Callable[[int], "Prior"]
 class Prior(nn.Module):
     """What every prior over k latent components offers."""
 
+    needs_generator: bool = False  # whether it is built with a stream that its start values are drawn from
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (..., k) in nats, shape (...)."""
         raise NotImplementedError("a prior defines log_prob(z)")
@@ -91,12 +93,16 @@ class Mixture(Prior):
         Latent components k.
     n_components : int, default=8
         Gaussians in the mixture; their means start at random.
+    generator : torch.Generator, optional
+        Of these; torch's global stream where it is not given.
     """
 
-    def __init__(self, n_latent: int, *, n_components: int = 8) -> None:
+    needs_generator = True
+
+    def __init__(self, n_latent: int, *, n_components: int = 8, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(n_components))
-        self.means = nn.Parameter(0.5 * torch.randn(n_components, n_latent))
+        self.means = nn.Parameter(0.5 * torch.randn(n_components, n_latent, generator=generator))
         self.log_stds = nn.Parameter(torch.zeros(n_components, n_latent))
 
     @property
@@ -141,6 +147,7 @@ class AggregatedPosterior(Mixture):
     the manifold that the decoder has learned.
     """
 
+    needs_generator = False
     logits: Tensor  # type: ignore[assignment]
     means: Tensor  # type: ignore[assignment]
     log_stds: Tensor  # type: ignore[assignment]
