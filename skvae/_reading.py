@@ -151,14 +151,15 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
 def warn_of_drift(encoded: np.ndarray, weight: np.ndarray | None, schema: TableSchema) -> None:
     """Warn where the median of a standardised column in a later chunk is far from where the first had its mean.
 
-    What is compared are the values that location and scale were taken of: no atoms, no missing cells. A median, unlike a
-    mean, stays where it was in chunks of a heavy-tailed column, and is never more than one standard deviation from the
-    mean; of a few values neither says much.
+    What is compared are the values that location and scale were taken of: no atoms, no missing cells. A median, unlike
+    a mean, stays where it was in chunks of a heavy-tailed column, and is never more than one standard deviation from
+    the mean; of a few values neither says much.
     """
     if not isinstance(encoded, np.ndarray):  # bits and counts, which are not standardised
         return
     weight = np.ones(len(encoded)) if weight is None else weight
-    drifted = [str(schema.name_of_cell(i)) for i in range(len(schema.cells)) if _shift(encoded, weight, schema, i) > DRIFT]
+    moved = [i for i in range(len(schema.cells)) if _shift(encoded, weight, schema, i) > DRIFT]
+    drifted = [str(schema.name_of_cell(i)) for i in moved]
     if drifted:
         warnings.warn(
             f"The median of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard "
@@ -167,7 +168,6 @@ def warn_of_drift(encoded: np.ndarray, weight: np.ndarray | None, schema: TableS
             UserWarning,
             stacklevel=5,
         )
-
 
 
 def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int) -> float:
@@ -179,7 +179,7 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
     counted = ~np.isnan(values)
     if column.atoms:
         counted &= encoded[:, i - 1] == 0.0
-    if min(np.count_nonzero(counted), column.n_values) < FEWEST:
+    if min(int(counted.sum()), column.n_values) < FEWEST:
         return 0.0
     median = weighted_quantiles(thinned(values[counted]), thinned(weight[counted]), (0.5,))
     scores = column.normal_scores

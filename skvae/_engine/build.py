@@ -70,7 +70,6 @@ class ModelSpec:
         """Shares of the codes of some columns."""
         return [None if self.frequencies is None else self.frequencies[j] for j in columns]
 
-
     @property
     def has_foreign_parts(self) -> bool:
         """Whether some part is built by a factory of the user's own, which may draw from the global streams."""
@@ -93,7 +92,9 @@ def _is_foreign(factory: Any) -> bool:
 
 def known_kind(likelihood: Any, option: str) -> str | None:
     """The kind of column that a likelihood serves, as its class says; None for a callable that hides its class."""
-    kind = getattr(class_of(_known(option).get(likelihood) if isinstance(likelihood, str) else likelihood), "kind", None)
+    kind = getattr(
+        class_of(_known(option).get(likelihood) if isinstance(likelihood, str) else likelihood), "kind", None
+    )
     return kind if isinstance(kind, str) else None
 
 
@@ -117,7 +118,9 @@ class Kinds:
                 kind = _likelihood(likelihood, 1, self.option).kind
             self._called.append((likelihood, kind))
         if kind not in KINDS:
-            raise ValueError(f"A likelihood's kind must be one of {sorted(KINDS)}. {likelihood!r} has {kind!r} instead.")
+            raise ValueError(
+                f"A likelihood's kind must be one of {sorted(KINDS)}. {likelihood!r} has {kind!r} instead."
+            )
         return kind
 
 

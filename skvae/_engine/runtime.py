@@ -113,8 +113,9 @@ _FLOAT32 = _DefaultDtype()
 def own_torch_state() -> Iterator[None]:
     """Torch as it is after import, whatever was set around the call; given back as it was.
 
-    The user's default dtype and device, no_grad, inference_mode, autocast and flushing of denormal numbers stay outside.
-    Settings that change no result (deterministic algorithms, anomaly detection, precision of products) stay as they are.
+    The user's default dtype and device, no_grad, inference_mode, autocast and flushing of denormal numbers stay
+    outside. Settings that are about how torch works (deterministic algorithms, anomaly detection, the precision of
+    products) stay as they are.
     """
     with ExitStack() as stack:
         stack.enter_context(_FLOAT32)
