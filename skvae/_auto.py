@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from skvae._alike import alike
+
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 3  # its least number of epochs
 WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
@@ -64,7 +66,7 @@ def patience(n_iter_no_change: str | int, max_iter: int) -> int:
 
 
 def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[str]) -> list[Any]:
-    """One likelihood (a name or a factory) per column.
+    """One likelihood (a name or a factory) per column; factories that are alike are one object.
 
     Raises
     ------
@@ -77,7 +79,9 @@ def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[s
         return [own if likelihood == "auto" or spare else likelihood for own, spare in zip(auto, spared, strict=True)]
     refuse_unknown_columns("likelihood", likelihood, names)
     asked = [likelihood.get(name, "auto") for name in names]
-    return [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
+    each = [own if want == "auto" else want for want, own in zip(asked, auto, strict=True)]
+    first = {j: likelihood for likelihood, columns in blocks_of(each) for j in columns}
+    return [first[j] for j in range(len(each))]
 
 
 def columns_with_atoms(atoms: Any, names: Sequence[Any]) -> list[bool]:
@@ -106,12 +110,14 @@ def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
 
 
 def blocks_of(likelihoods: list[Any]) -> tuple[tuple[Any, tuple[int, ...]], ...]:
-    """Columns grouped by their likelihood, in order of first appearance."""
+    """Columns grouped by their likelihood, those of equal value too, in order of first appearance."""
     groups: list[tuple[Any, list[int]]] = []
+    of_object: dict[int, list[int]] = {}
     for j, likelihood in enumerate(likelihoods):
-        home = next((columns for known, columns in groups if known is likelihood or known == likelihood), None)
-        if home is None:
-            groups.append((likelihood, [j]))
-        else:
-            home.append(j)
+        if id(likelihood) not in of_object:
+            home = next((columns for known, columns in groups if alike(known, likelihood)), None)
+            if home is None:
+                groups.append((likelihood, home := []))
+            of_object[id(likelihood)] = home
+        of_object[id(likelihood)].append(j)
     return tuple((likelihood, tuple(columns)) for likelihood, columns in groups)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,11 @@ from skvae._auto import (
     patience,
     stops_early,
 )
-from skvae._engine.build import ModelSpec, kinds_of
+from skvae._engine.build import Kinds, ModelSpec, known_kind
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
-from skvae._fitting import History, Shown, fit_epochs, unchanged_on_error
+from skvae._fitting import History, Shown, fit_epochs, informative, unchanged_on_error
 from skvae._reading import Weighted, read, split, warn_of_drift, warn_of_unknown, weighted
 from skvae._sklearn import (
     BaseEstimator,
@@ -38,6 +38,7 @@ from skvae._sklearn import (
     Interval,
     StrOptions,
     TransformerMixin,
+    check_parameters,
     check_random_state,
     validated_fit,
 )
@@ -50,6 +51,23 @@ from skvae._typing import ArrayLike
 from skvae._warnings import warn
 
 MAX_SEED = 2**31 - 1
+
+
+class Columns(NamedTuple):
+    """What the columns of a fit are, decided once: their likelihoods (none where training goes on) and their kinds."""
+
+    likelihoods: list[Any]
+    kinds: list[str]
+
+    @property
+    def have_levels(self) -> bool:
+        """Whether one of them is a column of levels."""
+        return any(KINDS[kind].is_coded for kind in self.kinds)
+
+    @property
+    def may_be_sparse(self) -> bool:
+        """Whether a zero needs no storing in any of them."""
+        return SPARSE_KINDS.issuperset(self.kinds)
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -150,21 +168,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         warn_of_unknown(table, self.schema_, self.handle_unknown)
         return table
 
-    def _has_levels(self, table: Table) -> bool:
-        """Whether a column is one of levels."""
-        kinds = kinds_of(self._column_likelihoods(table), self._likelihood_option)
-        return any(KINDS[kind].is_coded for kind in kinds)
-
     def _reads_sparse(self) -> bool:
-        """Whether the likelihood is one under which a zero needs no storing."""
-        asked = getattr(self, self._likelihood_option)
-        named = isinstance(asked, str) and asked not in ("auto", "cross_entropy")
-        if asked == "cross_entropy":
-            return True
-        return (named or callable(asked)) and kinds_of([asked], self._likelihood_option)[0] in SPARSE_KINDS
+        """Whether a zero needs no storing, as far as it can be known without calling a factory."""
+        if self.__sklearn_is_fitted__():
+            is_array = self.schema_.container == frames.NUMPY
+            return is_array and Columns([], [column.kind for column in self.schema_.columns]).may_be_sparse
+        return known_kind(getattr(self, self._likelihood_option), self._likelihood_option) in SPARSE_KINDS
 
     def _encode(self, table: Table) -> np.ndarray:
         """Rows in data units -> what the engine reads, in their own precision."""
+        check_parameters(self, "handle_unknown")  # it may have been set after fit
         return self.schema_.encode(table, table.dtype, unknown=self.handle_unknown)
 
     def _answer(self, table: Table, answer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -177,37 +190,38 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
         warm = self.warm_start and self.__sklearn_is_fitted__()
-        known = self.schema_ if warm else None
-        table = read(self, X, reset=not warm, schema=known, accept_sparse=self._reads_sparse())
+        table, columns = self._read_training(X, goes_on=warm)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(MAX_SEED))
-        train = weighted(table, sample_weight)
-        train, held_out = self._held_out(train, X_val, sample_weight_val, random_state)
+        rows = weighted(table, sample_weight)
+        train, held_out = self._held_out(rows, columns, X_val, sample_weight_val, random_state)
         if warm:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         else:
-            may_miss = any(part.table.has_missing() for part in (train, held_out) if part is not None)
-            schema, engine = self._start(train, seed, with_mask=may_miss)
+            may_miss = any(part.table.has_missing() for part in (rows, held_out) if part is not None)
+            schema, engine = self._start(rows, columns, seed, with_mask=may_miss)
         encoded = self._encoded_for_training(schema, train.table)
-        offsets = [self._offset(schema, train, encoded)]
-        judged = None
-        if held_out is not None:  # a rare level of X may stand only in the rows set aside, which is no one's error
-            schema.refuse_unreadable(held_out.table)
-            unknown = self.handle_unknown if X_val is not None else "missing"
-            judged = self._encoded_for_training(schema, held_out.table, unknown), held_out.weight
-            offsets.append(self._offset(schema, held_out, judged[0]))
         shown = Shown.of(encoded, train, is_all=True)
-        plan = self._plan(train.table)
+        offsets = [self._offset(schema, train, encoded)]
+        encoded, weight = informative(encoded, train.weight)
+        judged = None
+        if held_out is not None:
+            schema.refuse_unreadable(held_out.table)
+            cells = self._encoded_for_training(schema, held_out.table)
+            offsets.append(self._offset(schema, held_out, cells))
+            judged = informative(cells, held_out.weight)
+        _check_there_are_rows(encoded, judged)
+        plan = self._plan(encoded.shape[0], columns)
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
         history = fit_epochs(
             engine,
-            engine.train(encoded, train.weight, self._objective(), plan, validation=judged),
+            engine.train(encoded, weight, self._objective(), plan, validation=judged),
             max_iter=plan.max_iter,
             offsets=offsets,
             column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
-            patience=None if held_out is None else Patience(*waiting),
+            patience=None if judged is None else Patience(*waiting),
             verbose=self.verbose,
         )
         engine.forget_optimiser()
@@ -216,38 +230,56 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         first = not self.__sklearn_is_fitted__()
-        known = None if first else self.schema_
-        table = read(self, X, reset=first, schema=known, accept_sparse=self._reads_sparse())
+        table, columns = self._read_training(X, goes_on=not first)
         train = weighted(table, sample_weight)
         if first:
             seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-            schema, engine = self._start(train, seed, with_mask=True)  # a later chunk may have missing cells
+            schema, engine = self._start(train, columns, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
         encoded = self._encoded_for_training(schema, train.table)
         shown = Shown.of(encoded, train, is_all=first)
         offset = self._offset(schema, train, encoded)
-        warn_of_drift(encoded, schema)
-        plan = replace(self._plan(train.table), max_iter=1, learning_rate="constant")
+        encoded, weight = informative(encoded, train.weight)
+        _check_there_are_rows(encoded)
+        warn_of_drift(encoded, weight, schema)
+        plan = replace(self._plan(encoded.shape[0], columns), max_iter=1, learning_rate="constant")
         history = fit_epochs(
             engine,
-            engine.train(encoded, train.weight, self._objective(), plan, resume=True),
+            engine.train(encoded, weight, self._objective(), plan, resume=True),
             max_iter=1,
             offsets=[offset],
             column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
+            trained=not first,
         )
         if not first:
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
         self._publish(engine, schema, history, shown, offset)
 
-    def _encoded_for_training(self, schema: TableSchema, table: Table, unknown: str | None = None) -> np.ndarray:
+    def _read_training(self, X: Any, *, goes_on: bool) -> tuple[Table, Columns]:
+        """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
+        if goes_on:
+            table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
+            return table, Columns([], [column.kind for column in self.schema_.columns])
+        kinds, asked = Kinds(self._likelihood_option), getattr(self, self._likelihood_option)
+        of_all = None if asked == "auto" or isinstance(asked, Mapping) else kinds.of(asked)
+        table = read(self, X, reset=True, accept_sparse=of_all in SPARSE_KINDS)
+        likelihoods = self._column_likelihoods(table)
+        return table, Columns(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
+
+    def _encoded_for_training(self, schema: TableSchema, table: Table) -> np.ndarray:
         """Encoded rows in float32, which the engine may take over."""
         if table.is_sparse:
             return schema.encode_sparse(table)
-        return schema.encode(table, np.float32, unknown=unknown or self.handle_unknown)
+        return schema.encode(table, np.float32, unknown=self.handle_unknown)
 
     def _held_out(
-        self, train: Weighted, X_val: Any, sample_weight_val: Any, random_state: np.random.RandomState
+        self,
+        rows: Weighted,
+        columns: Columns,
+        X_val: Any,
+        sample_weight_val: Any,
+        random_state: np.random.RandomState,
     ) -> tuple[Weighted, Weighted | None]:
         """Training and validation rows: the user's own, a part split off, or none."""
         if X_val is not None:
@@ -256,24 +288,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                     "X_val is passed to fit while early_stopping is False. Set early_stopping to 'auto' or True, or "
                     "leave X_val out."
                 )
-            table = read(self, X_val, reset=False, accept_sparse=self._reads_sparse())
-            return train, weighted(table, sample_weight_val)
+            table = read(self, X_val, reset=False, accept_sparse=columns.may_be_sparse)
+            return rows, weighted(table, sample_weight_val)
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val holds the weights of X_val, but X_val is None. Pass X_val as well.")
-        if stops_early(self.early_stopping, len(train.table), has_levels=self._has_levels(train.table)):
-            return split(train, self.validation_fraction, random_state)
-        return train, None
+        if stops_early(self.early_stopping, len(rows.table), has_levels=columns.have_levels):
+            return split(rows, self.validation_fraction, random_state)
+        return rows, None
 
-    def _start(self, train: Weighted, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
-        """The schema that the training rows show, and an engine at its start values."""
-        table = train.table
-        likelihoods = self._column_likelihoods(table)
+    def _start(self, rows: Weighted, columns: Columns, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
+        """The schema that the rows of X show, also those set aside of them, and an engine at its start values."""
+        table, likelihoods = rows.table, columns.likelihoods
         rules = Rules(self.marginals, columns_with_atoms(self.atoms, table.names), self.bounds == "training")
-        kinds = kinds_of(likelihoods, self._likelihood_option)
         if table.is_frame:
-            levels, named = [KINDS[kind].is_coded for kind in kinds], self._likelihood_option == "likelihood"
-            frames.refuse_unreadable(table.X, levels, [None] * len(kinds), has_likelihood=named)
-        schema = infer_schema(table, train.weight, kinds, rules)
+            levels, named = [KINDS[kind].is_coded for kind in columns.kinds], self._likelihood_option == "likelihood"
+            frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
+        schema = infer_schema(table, rows.weight, columns.kinds, rules)
         if not schema.cells:
             raise ValueError(
                 f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
@@ -299,8 +329,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         )
         return schema, self._engine_class(spec, self.device, n_cells=len(table) * len(table.names))
 
-    def _plan(self, table: Table) -> Plan:
-        n, has_levels = len(table), self._has_levels(table)
+    def _plan(self, n: int, columns: Columns) -> Plan:
+        has_levels = columns.have_levels
         batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter, has_levels=has_levels)
         return Plan(
             batch_size=batch_size,
@@ -403,13 +433,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
             the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
-            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
+            negative or all zero; `X_val` comes with ``early_stopping=False``, or has no observed cell; or the loss is
+            never finite.
 
         Warns
         -----
         ConvergenceWarning
             If no component is active and the model is no better than independent columns, if early stopping did not
-            end the fit and the held-out score was still rising, or if the loss stopped being finite.
+            end the fit and the held-out score was still rising or never finite, or if the loss was not finite in the
+            last epochs.
         """
         with unchanged_on_error(self):
             self._fit(X, y, sample_weight, X_val, sample_weight_val)
@@ -442,12 +474,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         Raises
         ------
         TypeError, ValueError
-            As for `fit`, and if the columns are not those of the first chunk.
+            As for `fit`, and if the columns are not those of the first chunk. A loss that is not finite is an error in
+            the first chunk.
 
         Warns
         -----
         UserWarning
-            If the mean of a column is more than 5 standard deviations from that of the first chunk.
+            If the median of a column is more than 5 standard deviations from where the first chunk had it. Atoms and
+            missing cells do not count, and columns of which either chunk has fewer than 10 other values are not judged.
+        ConvergenceWarning
+            If the loss was not finite; the model is then what the earlier chunks made it.
         """
         with unchanged_on_error(self):
             self._partial_fit(X, sample_weight)
@@ -554,6 +590,16 @@ def _by_column(saved: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
         return saved
     posteriors, missing = saved["holes"]
     return saved | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
+
+
+def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | None = None) -> None:
+    """Refuse rows that can teach nothing, and held-out ones that can judge nothing."""
+    for rows, use in ((encoded, "train on"), (None if judged is None else judged[0], "judge by")):
+        if rows is not None and rows.shape[0] == 0:
+            raise ValueError(
+                f"None of the rows to {use} has an observed cell in a column that varied in training. Pass rows that "
+                f"have{', or set early_stopping=False' if judged is not None else ''}."
+            )
 
 
 def _warn_of_version(saved: str) -> None:

@@ -154,7 +154,7 @@ def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> N
 def _number(value: Any, name: Any) -> float:
     try:
         number = np.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):
         raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {name!r}.")

@@ -68,7 +68,7 @@ def parts(vae: Any, table: Table) -> Parts:
     schema, every = vae.schema_, []
     for rows in table.slices():
         encoded = vae._encode(rows)
-        cells, rest = vae._engine.explain(encoded, vae.n_importance_samples)
+        cells, rest = vae._engine.explain(encoded, vae._checked_draws())
         correction = schema.log_correction(rows, encoded, unknown=vae.handle_unknown, relative=True)
         counted = schema.surprises(rows, unknown=vae.handle_unknown)
         silent = (rows.missing() | schema.columns_of(np.isnan(encoded))) & ~counted

@@ -37,6 +37,17 @@ class Shown(NamedTuple):
         return cls(rows, weight, missing if missing.any() else None, is_all)
 
 
+def informative(encoded: Any, weight: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
+    """Encoded rows without those of which no cell is observed, and their weights: such rows can teach nothing."""
+    if not isinstance(encoded, np.ndarray):
+        return encoded, weight
+    maybe = np.flatnonzero(np.isnan(encoded[:, 0]))
+    empty = maybe[np.isnan(encoded[maybe]).all(axis=1)]
+    if not len(empty):
+        return encoded, weight
+    return np.delete(encoded, empty, axis=0), None if weight is None else np.delete(weight, empty)
+
+
 @dataclass
 class History:
     """What a fit went through, per epoch, in nats per row and data units."""
@@ -76,6 +87,7 @@ def fit_epochs(
     callbacks: Any = None,
     snapshot: Callable[[], dict[str, Any]] | None = None,
     patience: Patience | None = None,
+    trained: bool = False,
     verbose: int = 0,
 ) -> History:
     """Run the epochs and leave the best weights in the engine.
@@ -97,21 +109,23 @@ def fit_epochs(
         Fitted attributes of the model as it stands, for callbacks.
     patience : Patience, optional
         Judges validation scores; without it the last weights are kept.
+    trained : bool
+        Whether the engine has weights from earlier training, to fall back to.
     verbose : int
         Above 0, prints a line for each twentieth of the epochs; above 1, for each epoch.
     """
     history = History()
-    kept, failures = False, 0
+    kept, sound, failures = False, False, 0
     try:
         for epoch in range(max_iter):
             task = callbacks.begin() if callbacks else None
             record = next(records)
             history.add(record, offsets)
-            failures = 0 if record.finite else failures + 1
-            if failures == min(MAX_FAILURES, max_iter):
-                history.converged = _give_up(failures, failures <= epoch, column_at_fault())
+            sound, failures = sound or record.finite, 0 if record.finite else failures + 1
+            if failures == MAX_FAILURES:
                 break
             if patience is not None and patience.is_best(record):
+                kept = False  # until it is through: what Ctrl-C cuts short is done again below
                 engine.keep()
                 kept = True
             if verbose and (verbose > 1 or epoch % max(1, max_iter // 20) == 0 or epoch == max_iter - 1):
@@ -122,14 +136,16 @@ def fit_epochs(
             if patience is not None and patience.exhausted:
                 break
         else:
-            history.converged = patience is None or not _still_rising(history.validation_scores, patience.tol)
-            if not history.converged:
-                _warn_of_rising(max_iter)
+            if patience is not None and not failures and not _has_settled(history.validation_scores, patience.tol):
+                history.converged = _warn_of_held_out(history.validation_scores, max_iter)
     except KeyboardInterrupt:
-        if not history.loss_curve:
+        if not sound:
             raise
         warn("Training interrupted: the best weights so far are kept.")
         history.converged = False
+        engine.recall()
+    if failures:
+        history.converged = _give_up(failures, sound or trained, column_at_fault())
     if not kept:
         engine.keep()
     if callbacks:
@@ -138,9 +154,9 @@ def fit_epochs(
 
 
 def _give_up(failures: int, has_weights: bool, column: Any) -> bool:
-    """The loss stayed non-finite although the learning rate was halved again and again."""
+    """The loss was not finite to the end, although the learning rate was halved again and again."""
     message = (
-        f"The loss was not finite in {failures} epoch(s) in a row, although the learning rate was halved after each. "
+        f"The loss was not finite in the last {failures} epoch(s), although the learning rate was halved after each. "
         f"The column that fits worst is {column!r}: look at its values, or lower learning_rate_init."
     )
     if not has_weights:
@@ -149,18 +165,27 @@ def _give_up(failures: int, has_weights: bool, column: Any) -> bool:
     return False
 
 
-def _warn_of_rising(max_iter: int) -> None:
+def _warn_of_held_out(scores: list[float], max_iter: int) -> bool:
+    """Early stopping came to no end: the held-out score was still rising, or is no number."""
+    seen = any(map(math.isfinite, scores))
     warn(
         f"Early stopping did not end the fit within max_iter={max_iter} epochs, and the score of the held-out rows was "
-        f"still rising. Raise max_iter, or learning_rate_init; early_stopping=False trains for max_iter epochs as is.",
+        f"still rising. Raise max_iter, or learning_rate_init; early_stopping=False trains for max_iter epochs as is."
+        if seen
+        else "The score of the held-out rows was never finite, so that early stopping had nothing to go by: the last "
+        "weights are kept. Look at the values of these rows, or set early_stopping=False.",
         ConvergenceWarning,
     )
+    return False
 
 
-def _still_rising(scores: list[float], tol: float) -> bool:
-    """Whether the best score of the last twentieth of the epochs is above the best before by more than `tol`."""
-    recent = math.ceil(len(scores) / 20)
-    return len(scores) > recent and max(scores[-recent:]) > max(scores[:-recent]) + tol
+def _has_settled(scores: list[float], tol: float) -> bool:
+    """Whether the best score of the last twentieth of the epochs is no more than `tol` above the best before."""
+    finite = [score if math.isfinite(score) else -math.inf for score in scores]
+    recent = math.ceil(len(finite) / 20)
+    if max(finite, default=0.0) == -math.inf:
+        return False
+    return len(finite) <= recent or max(finite[-recent:]) <= max(finite[:-recent]) + tol
 
 
 def _line(history: History, epoch: int, max_iter: int) -> str:
@@ -177,6 +202,5 @@ def unchanged_on_error(estimator: Any) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
+        estimator.__dict__ = before  # at once: Ctrl-C may come twice
         raise

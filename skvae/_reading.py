@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
+from skvae._table.kinds import thinned, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._warnings import warn
@@ -22,7 +23,9 @@ UNKNOWN = {  # what becomes of a level that fit did not see, by `handle_unknown`
     "missing": "missing",
     "infrequent_if_exist": "rare levels, or where there are none as values of probability 1 / (n + 2)",
 }
-DRIFT = 5.0  # standard deviations by which a later chunk's column mean may differ before partial_fit warns
+DRIFT = 5.0  # standard deviations by which a later chunk's column may have moved before partial_fit warns ...
+FEWEST = 10  # ... if there are so many values to say so, in it and in the first chunk
+FAINT = 1e-30  # of the largest weight: what is less would be 0 in float32, and adds to no sum
 
 
 class Weighted(NamedTuple):
@@ -123,11 +126,27 @@ def _text_explained() -> Iterator[None]:
 
 
 def weighted(table: Table, sample_weight: Any) -> Weighted:
-    """Rows with the user's weights; those of weight 0 are left out, so that zero weight is removal."""
+    """Rows with the user's weights.
+
+    Those of weight 0 are left out, so that zero weight is removal, and so are those without an observed cell, which say
+    nothing (unless there are no others).
+    """
     weight = check_weights(sample_weight, len(table))
-    if weight is None or (weight > 0.0).all():
-        return Weighted(table, weight)
-    return Weighted(table, weight).take(np.flatnonzero(weight > 0.0))
+    empty = table.empty_rows()
+    if empty.all():
+        empty = np.zeros(len(table), dtype=bool)
+    left_out = empty if weight is None else empty | (weight == 0.0)
+    rows = Weighted(table, None if weight is None else _within_reach(weight))
+    return rows.take(np.flatnonzero(~left_out)) if left_out.any() else rows
+
+
+def _within_reach(weight: np.ndarray) -> np.ndarray:
+    """Weights of at most 1 whose sums neither overflow nor vanish; what is below FAINT of the largest counts as that.
+
+    They are divided by a power of two, so that all ratios stay what they are to the last digit.
+    """
+    scaled = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
+    return np.where(weight > 0.0, np.maximum(scaled, FAINT), 0.0)
 
 
 def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) -> tuple[Weighted, Weighted]:
@@ -157,17 +176,37 @@ def warn_of_unknown(table: Table, schema: TableSchema, rule: str) -> None:
         )
 
 
-def warn_of_drift(encoded: np.ndarray, schema: TableSchema) -> None:
-    """Warn where the mean of a standardised column in a later chunk is far from that of the first."""
+def warn_of_drift(encoded: np.ndarray, weight: np.ndarray | None, schema: TableSchema) -> None:
+    """Warn where the median of a standardised column in a later chunk is far from where the first had its mean.
+
+    What is compared are the values that location and scale were taken of: no atoms, no missing cells. A median, unlike
+    a mean, stays where it was in chunks of a heavy-tailed column, and is never more than one standard deviation from
+    the mean; of a few values neither says much.
+    """
     if not isinstance(encoded, np.ndarray):  # bits and counts, which are not standardised
         return
-    observed = ~np.isnan(encoded)
-    means = np.where(observed, encoded, 0.0).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
-    standardised = [cell.kind in ("continuous", "positive") for cell in schema.cells]
-    shift = np.where(observed.any(axis=0) & standardised, np.abs(means - schema.of_cells("mean", 0.0)), 0.0)
-    drifted = [str(schema.name_of_cell(i)) for i in np.flatnonzero(shift > DRIFT).tolist()]
+    weight = np.ones(len(encoded)) if weight is None else weight
+    moved = [i for i in range(len(schema.cells)) if _shift(encoded, weight, schema, i) > DRIFT]
+    drifted = [str(schema.name_of_cell(i)) for i in moved]
     if drifted:
         warn(
-            f"The mean of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard deviations "
-            f"from that of the first chunk, which froze location and scale. If this lasts, fit a new model.",
+            f"The median of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard "
+            f"deviations from the mean of the first chunk, which froze location and scale. If this lasts, fit a new "
+            f"model.",
         )
+
+
+def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int) -> float:
+    """How many standard deviations the median of a cell's values is from their mean in the first chunk."""
+    cell, values = schema.cells[i], encoded[:, i]
+    column = schema.columns[cell.column]
+    if cell.is_part or column.kind not in ("continuous", "positive"):
+        return 0.0
+    counted = ~np.isnan(values)
+    if column.atoms:
+        counted &= encoded[:, i - 1] == 0.0
+    if min(int(counted.sum()), column.n_values) < FEWEST:
+        return 0.0
+    median = weighted_quantiles(thinned(values[counted]), thinned(weight[counted]), (0.5,))
+    scores = column.normal_scores
+    return float(abs(median if scores is None else scores.decode(median))[0])

@@ -15,9 +15,9 @@ from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._conditioning import Condition, warn_if_out_of_reach
 from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
-from skvae._fitting import Shown
+from skvae._fitting import Shown, informative
 from skvae._reading import Weighted
-from skvae._sklearn import Interval, StrOptions, check_random_state
+from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state
 from skvae._table.schema import Column, TableSchema
 from skvae._table.tables import Table
 from skvae._typing import (
@@ -545,8 +545,7 @@ class VAETransformer(BaseAutoencoder):
         return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _checked_draws(self) -> int:
-        if self.n_importance_samples < 1:  # it may be set after fit, which would have checked it
-            raise ValueError(f"n_importance_samples must be at least 1. Got {self.n_importance_samples!r} instead.")
+        check_parameters(self, "n_importance_samples")  # it may have been set after fit
         return self.n_importance_samples
 
     def sample(
@@ -698,18 +697,20 @@ class VAETransformer(BaseAutoencoder):
     def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
         if rows.table.is_sparse:  # bits and counts, which are left as they are
             return 0.0
-        start, by_row = 0, []
+        start, total, mass = 0, 0.0, 0.0
         for part in rows.table.slices(OFFSET_CELLS):
             cells = encoded[start : start + len(part)]
-            start += len(part)
-            by_row.append(schema.log_correction(part, cells, unknown=self.handle_unknown).sum(axis=1))
-        return float(np.average(np.concatenate(by_row), weights=rows.weight))
+            weight = np.ones(len(part)) if rows.weight is None else rows.weight[start : start + len(part)]
+            weight = weight * ~np.isnan(cells).all(axis=1)  # rows without an observed cell are not trained on
+            total += weight @ schema.log_correction(part, cells, unknown=self.handle_unknown).sum(axis=1)
+            start, mass = start + len(part), mass + weight.sum()
+        return float(total / mass) if mass else 0.0
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
 
     def _fitted_attributes(self, engine: VAEEngine, shown: Shown, offset: float) -> dict[str, Any]:
-        encoded, weight = shown.encoded, shown.weight
+        encoded, weight = informative(shown.encoded, shown.weight)
         kl = engine.kl_per_component(encoded, weight)
         engine.align(encoded, kl)
         kl = np.sort(kl)[::-1]
@@ -725,7 +726,7 @@ class VAETransformer(BaseAutoencoder):
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
             )
-        engine.settle(encoded, weight, shown.missing, keep_codes=shown.is_all)
+        engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=shown.is_all)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
 
     def __sklearn_tags__(self) -> Any:

@@ -283,14 +283,14 @@ FAULTS = (
     Fault(
         "highest rows trimmed, not the lowest",
         "_engine/training.py",
-        "kept = torch.topk(values,",
-        "kept = torch.topk(-values,",
+        "best = torch.topk(values,",
+        "best = -torch.topk(-values,",
         (f"{TRAINING}::test_trimmed_mean_leaves_out_the_lowest_share",),
     ),
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(encoded, weight, shown.missing, keep_codes=shown.is_all)",
+        "engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=shown.is_all)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),

@@ -15,6 +15,7 @@ from torch import nn
 
 from skvae import VAETransformer
 from skvae._auto import EARLY_STOPPING_ROWS
+from skvae._engine.engine import Engine
 from skvae.nn.likelihoods import Gaussian
 
 unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")
@@ -153,15 +154,63 @@ def test_when_rows_are_set_aside(light, early_stopping, n, validates):
     X = np.random.RandomState(0).normal(size=(n, 3))
     model = light(early_stopping=early_stopping, max_iter=1).fit(X)
     assert len(model.validation_scores_) == validates
-    assert model.schema_.n_rows == (n - round(0.1 * n) if validates else n)
+    assert model.schema_.n_rows == n
 
 
-def test_rows_set_aside_are_not_trained_on(light):
-    rng = np.random.RandomState(0)
-    X = rng.normal(size=(200, 3))
+def test_rows_set_aside_are_not_trained_on(light, monkeypatch):
+    X, seen = np.random.RandomState(0).normal(size=(200, 3)), []
+    train = Engine.train
+
+    def watched(engine, x, weight, *args, validation, **options):
+        seen.extend((x.copy(), validation[0].copy()))
+        return train(engine, x, weight, *args, validation=validation, **options)
+
+    monkeypatch.setattr(Engine, "train", watched)
     model = light(early_stopping=True, n_iter_no_change=1, tol=1e9).fit(X)
-    assert model.schema_.n_rows == 180
-    assert not np.isclose(model.schema_.columns[0].location, X[:, 0].mean())
+    trained, judged = seen
+    assert (len(trained), len(judged)) == (180, 20)
+    whole = model.schema_.encode(model._table(X), np.float32)
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen), axis=0), np.sort(whole, axis=0))
+
+
+# -- the schema and the rows set aside ---------------------------------------------------------------------------------
+
+
+@unconverged
+def test_rows_set_aside_of_x_are_part_of_the_schema(light):
+    """A value or level that only they have is known, whatever the split."""
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        X = pd.DataFrame({"a": rng.normal(size=60), "b": np.nan, "k": rng.choice(list("xy"), 60), "c": 1.0})
+        X.loc[0, "b"], X.loc[1, "k"], X.loc[2, "c"] = 3.5, "rare", 2.0
+        X = X.astype({"k": "category"})
+        model = light(early_stopping=True, max_iter=1, random_state=seed).fit(X)
+        a, b, k, c = model.schema_.columns
+        assert a.location == pytest.approx(X["a"].mean())
+        assert b.constant == 3.5
+        assert (k.levels.values, k.frequencies[0]) == (("rare", "x", "y"), pytest.approx(1 / 60))
+        assert c.constant is None
+        assert model.schema_.n_rows == 60
+        assert not model.reconstruct(X).isna().any(axis=None)
+
+
+def test_rows_that_the_user_holds_out_are_no_part_of_the_schema(light):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=60), "k": pd.Categorical(rng.choice(list("xy"), 60))})
+    X_val = X.assign(a=X["a"] + 100.0, k=pd.Categorical(["z"] * 60))
+    held_out = light(early_stopping=True, max_iter=1, n_iter_no_change=1, tol=1e9).fit(X, X_val=X_val)
+    alone = light(early_stopping=False, max_iter=1).fit(X)
+    assert held_out.schema_ == alone.schema_
+
+
+@unconverged
+def test_weights_count_in_the_schema_of_all_rows(light):
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(60, 2)), rng.uniform(0.0, 3.0, 60)
+    weight[:5] = 0.0
+    model = light(early_stopping=True, max_iter=1).fit(X, sample_weight=weight)
+    assert model.schema_.columns[0].location == pytest.approx(np.average(X[:, 0], weights=weight))
+    assert model.schema_.n_rows == 55
 
 
 def test_early_stopping_that_never_triggered_is_reported(light, X):
@@ -296,7 +345,7 @@ def test_a_chunk_that_drifts_far_is_reported_by_column(light, X):
     frame = pd.DataFrame(X, columns=list("abcd"))
     model = light().partial_fit(frame)
     moved = frame.assign(c=frame["c"] + 6.0 * frame["c"].std())
-    with pytest.warns(UserWarning, match=r"mean of column\(s\) c in this chunk is more than 5 standard deviations"):
+    with pytest.warns(UserWarning, match=r"median of column\(s\) c in this chunk is more than 5 standard deviations"):
         model.partial_fit(moved)
     near = frame.assign(c=frame["c"] + 4.0 * frame["c"].std())
     assert model.partial_fit(near).n_iter_ == 3  # no warning
@@ -498,7 +547,9 @@ def test_a_loss_that_recovers_is_recovered_from(light, X):
 
 def test_a_loss_that_stays_broken_ends_the_fit_with_the_best_weights(light, X):
     model = light(max_iter=30, batch_size=60, encoder=partial(Faulty, fault="nan", first=10))
-    with pytest.warns(ConvergenceWarning, match="not finite in 5 epoch.*column that fits worst is .*best weights"):
+    with pytest.warns(
+        ConvergenceWarning, match="not finite in the last 5 epoch.*column that fits worst is .*best weights"
+    ):
         model.fit(X)
     assert model.n_iter_ == 8 + 5
     assert not model.converged_
@@ -516,12 +567,33 @@ def test_a_loss_that_is_never_finite_is_an_error(light, X, max_iter):
     assert_same_answers(before, model, X)
 
 
-def test_a_chunk_whose_loss_is_not_finite_is_an_error(light, X):
-    model = light(batch_size=60, encoder=partial(Faulty, fault="nan", first=3)).partial_fit(X)
-    before = answers(model, X)
+@pytest.mark.parametrize("stops_early", [False, True])
+@pytest.mark.parametrize("first", [9, 10, 12, 13])
+def test_a_loss_that_breaks_in_the_last_epochs_is_reported(light, X, first, stops_early):
+    options = {"early_stopping": True} if stops_early else {}
+    model = light(max_iter=12, batch_size=60, encoder=partial(Faulty, fault="nan", first=first), **options)
+    with pytest.warns(ConvergenceWarning, match=rf"not finite in the last {14 - first} epoch.*best weights"):
+        model.fit(X, **({"X_val": X} if stops_early else {}))
+    assert not model.converged_
+    for out in answers(model, X):
+        assert np.isfinite(out).all()
+
+
+def test_a_chunk_whose_loss_is_not_finite_is_reported_and_changes_nothing(light, X):
+    model = light(batch_size=60, encoder=partial(Faulty, fault="nan", first=3, last=4)).partial_fit(X)
+    before = model.score_samples(X)
+    with pytest.warns(ConvergenceWarning, match=r"not finite in the last 1 epoch.*best weights"):
+        model.partial_fit(X)
+    assert not model.converged_
+    np.testing.assert_array_equal(model.score_samples(X), before)
+    assert model.partial_fit(X).converged_
+
+
+def test_a_first_chunk_whose_loss_is_not_finite_is_an_error(light, X):
+    model = light(batch_size=60, encoder=partial(Faulty, fault="nan", first=2))
     with pytest.raises(ValueError, match="loss was not finite"):
         model.partial_fit(X)
-    assert_same_answers(before, model, X)
+    assert not hasattr(model, "schema_")
 
 
 class NeverFinite(Gaussian):

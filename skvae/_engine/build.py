@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skvae._engine.batches import Rows
-from skvae._engine.runtime import generator
+from skvae._engine.runtime import generator, lent_streams, own_torch_state
+from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding, NetworkFactory, TableEncoding
@@ -68,38 +70,82 @@ class ModelSpec:
         """Shares of the codes of some columns."""
         return [None if self.frequencies is None else self.frequencies[j] for j in columns]
 
+    @property
+    def has_foreign_parts(self) -> bool:
+        """Whether some part is built by a factory of the user's own, which may draw from the global streams."""
+        factories = [self.encoder, self.decoder, self.prior, *(likelihood for likelihood, _ in self.blocks)]
+        return any(factory is not None and _is_foreign(factory) for factory in factories)
 
-def kinds_of(likelihoods: list[Any], option: str) -> list[str]:
-    """The kind of column that each likelihood serves; `option` is the parameter that an error names."""
-    known = {likelihood: _likelihood(likelihood, 1, option).kind for likelihood in dict.fromkeys(likelihoods)}
-    return [known[likelihood] for likelihood in likelihoods]
+
+def class_of(factory: Any) -> type | None:
+    """The class that a factory is, or is a partial of; None where it is another callable."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    return factory if isinstance(factory, type) else None
+
+
+def _is_foreign(factory: Any) -> bool:
+    """Whether it is neither a name nor one of the classes of `skvae.nn`, which draw from nothing global."""
+    made = class_of(factory)
+    return not isinstance(factory, str) and (made is None or not made.__module__.startswith("skvae.nn."))
+
+
+def known_kind(likelihood: Any, option: str) -> str | None:
+    """The kind of column that a likelihood serves, as its class says; None for a callable that hides its class."""
+    kind = getattr(
+        class_of(_known(option).get(likelihood) if isinstance(likelihood, str) else likelihood), "kind", None
+    )
+    return kind if isinstance(kind, str) else None
+
+
+class Kinds:
+    """The kinds of column that likelihoods serve.
+
+    Only a callable that hides its class is called for it, and once. `option` is the parameter that an error names.
+    """
+
+    def __init__(self, option: str) -> None:
+        self.option = option
+        self._called: list[tuple[Any, str]] = []
+
+    def of(self, likelihood: Any) -> str:
+        """The kind of column that this likelihood (a name or a factory) serves."""
+        kind = known_kind(likelihood, self.option)
+        if kind is None:
+            kind = next((kind for known, kind in self._called if known is likelihood), None)
+        if kind is None:
+            with own_torch_state(), lent_streams(0):
+                kind = _likelihood(likelihood, 1, self.option).kind
+            self._called.append((likelihood, kind))
+        if kind not in KINDS:
+            raise ValueError(
+                f"A likelihood's kind must be one of {sorted(KINDS)}. {likelihood!r} has {kind!r} instead."
+            )
+        return kind
 
 
 def build_vae(spec: ModelSpec) -> VAE:
     """A VAE at its start values."""
-    with _seeded_globals(spec.seed):
-        factory = PRIORS[spec.prior] if isinstance(spec.prior, str) else spec.prior
-        prior = factory(spec.n_components)  # type: ignore[misc]
-        if not isinstance(prior, Prior):
-            raise TypeError(f"A prior factory must return a skvae.nn.priors.Prior. Got {type(prior).__name__} instead.")
-        return VAE(prior=prior, **_parts(spec, 2 * spec.n_components))
+    with lent_streams(spec.seed) if spec.has_foreign_parts else nullcontext():
+        return VAE(prior=_prior(spec), **_parts(spec, 2 * spec.n_components))
 
 
 def build_autoencoder(spec: ModelSpec) -> Autoencoder:
     """A plain autoencoder at its start values."""
-    with _seeded_globals(spec.seed):
+    with lent_streams(spec.seed) if spec.has_foreign_parts else nullcontext():
         return Autoencoder(**_parts(spec, spec.n_components))
 
 
 BUILDERS: dict[str, Callable[[ModelSpec], Any]] = {"vae": build_vae, "autoencoder": build_autoencoder}
 
 
-@contextmanager
-def _seeded_globals(seed: int) -> Iterator[None]:
-    """Torch's global stream seeded for the user's factories, and given back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.set_rng_state(generator(seed).get_state())
-        yield
+def _prior(spec: ModelSpec) -> Prior:
+    factory: Any = PRIORS[spec.prior] if isinstance(spec.prior, str) else spec.prior
+    streamed = not _is_foreign(factory) and getattr(class_of(factory), "needs_generator", False)
+    prior = factory(spec.n_components, **({"generator": generator(spec.seed)} if streamed else {}))
+    if not isinstance(prior, Prior):
+        raise TypeError(f"A prior factory must return a skvae.nn.priors.Prior. Got {type(prior).__name__} instead.")
+    return prior
 
 
 def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
@@ -163,13 +209,17 @@ def _network(
     return network
 
 
+def _known(option: str) -> dict[str, LikelihoodFactory]:
+    return LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES
+
+
 def _likelihood(
     likelihood: str | LikelihoodFactory,
     n_columns: int,
     option: str,
     frequencies: list[tuple[float, ...] | None] | None = None,
 ) -> Likelihood:
-    known = LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES
+    known = _known(option)
     if (likelihood not in known) if isinstance(likelihood, str) else not callable(likelihood):
         raise ValueError(
             f"The '{option}' parameter must be 'auto', one of {sorted(LIKELIHOODS)}, a factory, or a dict from columns "

@@ -1,7 +1,8 @@
 """The engine: NumPy in, NumPy out. The only room whose doors lead to torch.
 
 An engine holds one model, trains it, and answers in the precision of what it is asked. It knows standardised columns,
-not tables; codes go through its `order` and `sign` on their way in and out.
+not tables; codes go through its `order` and `sign` on their way in and out. What the user has set in torch stays before
+its doors (`runtime.own_torch_state`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bo
 from skvae._engine.runtime import (
     SHARED_PRODUCTS,
     chunk_size,
+    doors,
     generator,
+    own_steps,
     resolve_device,
-    single_threaded,
 )
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
 
@@ -33,6 +35,7 @@ SHOWN_ROWS = 2**15  # training rows whose posteriors are kept, to draw codes fro
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
 ORDERING_CELLS = 2**24  # ... unless they have more cells than this ...
 LEAST_ROWS = 256  # ... but so many in any case
+OTHER = 2**32  # from the seed of an engine's own streams to that of those it lends
 
 
 def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
@@ -42,8 +45,11 @@ def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
     return slice(None, None, max(1, -(-n // most)))
 
 
+@doors
 class Engine:
     """One model on one device.
+
+    Public methods, those of subclasses too, are doors: torch's state is the engine's behind them.
 
     Parameters
     ----------
@@ -55,6 +61,10 @@ class Engine:
 
     family: str
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        doors(cls)
+
     def __init__(self, spec: ModelSpec, device: str, n_cells: int = 0) -> None:
         self.spec = spec
         self.device = resolve_device(device, n_cells)
@@ -63,6 +73,11 @@ class Engine:
         self.sign = np.ones(spec.n_components)
         self._optimiser: Optimiser | None = None
         self._precise: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = memo[id(self)] = object.__new__(type(self))
+        twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -108,7 +123,7 @@ class Engine:
         )
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
-        return single_threaded(records) if small else records
+        return own_steps(records, one_thread=small, lent_seed=seed + OTHER if self.spec.has_foreign_parts else None)
 
     def _rows(self, x: Any, weight: FloatArray | None) -> Rows | SparseRows:
         """Rows on the device, from an array that they take over or from a CSR matrix."""
@@ -125,6 +140,11 @@ class Engine:
         assert self._optimiser is not None, "keep follows train"
         self.model.load_state_dict(self._optimiser.average.state_dict())
         self._precise = None
+
+    def recall(self) -> None:
+        """Take the averaged weights of the last sound epoch back: `keep` would else find those of an unfinished one."""
+        assert self._optimiser is not None, "recall follows train"
+        self._optimiser.recall()
 
     def forget_optimiser(self) -> None:
         """Drop the moments: a later run starts with fresh ones."""

@@ -1,9 +1,12 @@
-"""Device, random streams and the size of inference chunks."""
+"""Device, random streams, torch's state while the engine runs, and the size of inference chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +19,11 @@ from skvae._warnings import warn
 GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
 SHARED_PRODUCTS = 100_000_000  # multiplications per pass through a network from which a second thread pays
 CHUNK_CELLS = {"cpu": 2**19, "cuda": 2**24}  # numbers a layer holds at once in inference: a cache's worth, a GPU's load
-
+DENORMAL = 2.0**-1022  # half of it is 0 where the processor was told to flush such numbers
+AUTOCASTS = tuple(kind for kind in ("cpu", "cuda", "mps") if torch.amp.is_autocast_available(kind))
 
 Step = TypeVar("Step")
+Class = TypeVar("Class", bound=type)
 
 
 def resolve_device(device: str, n_cells: int = 0) -> torch.device:
@@ -70,19 +75,156 @@ def normal_quasi_draws(n: int, k: int, seed: int) -> NDArray[np.float64]:
     return normal.numpy()
 
 
-def single_threaded(steps: Iterator[Step]) -> Iterator[Step]:
-    """The same iterator, each step taken on one thread; between them the number of threads is the user's.
+# -- torch's state while the engine runs -------------------------------------------------------------------------------
 
-    Threads wait for one another in busy loops. Where another process has a core, a training step of a millisecond then
-    takes tens of them, while two free cores would save a third of it at best.
+
+class _DefaultDtype:
+    """float32 as torch's default while any thread is inside, as the setting is one for the whole process.
+
+    The first to enter notes the user's, the last to leave gives it back.
     """
-    pools = ThreadpoolController()
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._users = threading.Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._users = torch.get_default_dtype()
+                self._set(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._set(self._users)
+
+    def _set(self, dtype: torch.dtype) -> None:
+        if dtype != torch.get_default_dtype():
+            torch.set_default_dtype(dtype)  # noqa: TID251 (a network of the user's may rely on the usual one)
+
+
+_FLOAT32 = _DefaultDtype()
+
+
+@contextmanager
+def own_torch_state() -> Iterator[None]:
+    """Torch as it is after import, whatever was set around the call; given back as it was.
+
+    The user's default dtype and device, no_grad, inference_mode, autocast and flushing of denormal numbers stay
+    outside. Settings that are about how torch works (deterministic algorithms, anomaly detection, the precision of
+    products) stay as they are.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_FLOAT32)
+        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+        for kind in AUTOCASTS:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.empty(0).device.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if DENORMAL * 0.5 == 0.0 and torch.set_flush_denormal(False):
+            stack.callback(torch.set_flush_denormal, True)
+        yield
+
+
+def doors(cls: Class) -> Class:
+    """The class, its public methods (and what builds and copies it) run in `own_torch_state`."""
+    for name, method in list(vars(cls).items()):
+        if name.startswith("_") and name not in ("__init__", "__deepcopy__"):
+            continue
+        if isinstance(method, classmethod):
+            setattr(cls, name, classmethod(_door(method.__func__)))
+        elif callable(method) and not isinstance(method, type | staticmethod):
+            setattr(cls, name, _door(method))
+    return cls
+
+
+def _door(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def door(*args: Any, **kwargs: Any) -> Any:
+        with own_torch_state():
+            return function(*args, **kwargs)
+
+    return door
+
+
+def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None = None) -> Iterator[Step]:
+    """The same iterator, each step taken in `own_torch_state`; between them torch's state is the user's.
+
+    Parameters
+    ----------
+    steps : iterator
+    one_thread : bool
+        Whether each step is taken on one thread. Threads wait for one another in busy loops: where another process has
+        a core, a training step of a millisecond then takes tens of them, while two free cores would save a third of it
+        at best.
+    lent_seed : int, optional
+        Where given, modules of the user's own are part of a step, and may draw from the global streams (dropout does).
+    """
+    one = _OneThread() if one_thread else nullcontext()
     while True:
-        with pools.limit(limits=1, user_api="openmp"):
+        with own_torch_state(), one, nullcontext() if lent_seed is None else lent_streams(lent_seed):
             step = next(steps, None)
         if step is None:
             return
         yield step
+        lent_seed = None if lent_seed is None else lent_seed + 1
+
+
+class _OneThread:
+    """OpenMP limited to one thread; afterwards the number is what it was. It is one for each thread of Python's."""
+
+    def __init__(self) -> None:
+        self._pools = ThreadpoolController().select(user_api="openmp").lib_controllers
+
+    def __enter__(self) -> None:
+        torch.get_num_threads()  # in a new thread torch sets the number at its first use, which must not come later
+        self._users = [pool.get_num_threads() for pool in self._pools]
+        try:
+            for pool in self._pools:
+                pool.set_num_threads(1)
+        except BaseException:  # Ctrl-C half-way
+            self._lift()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._lift()
+        finally:  # Ctrl-C may have come half-way
+            self._lift()
+
+    def _lift(self) -> None:
+        for pool, number in zip(self._pools, self._users, strict=True):
+            pool.set_num_threads(number)
+
+
+_GLOBAL_STREAMS = threading.RLock()
+
+
+@contextmanager
+def lent_streams(seed: int) -> Iterator[None]:
+    """The global streams of torch and NumPy, seeded, for modules of the user's own; given back as they were.
+
+    The streams are the whole process's, so one thread at a time has them.
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with _GLOBAL_STREAMS, torch.random.fork_rng(devices=devices):
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        try:
+            torch.random.set_rng_state(generator(seed).get_state())
+            if devices:
+                torch.cuda.manual_seed_all(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+# -- inference ---------------------------------------------------------------------------------------------------------
 
 
 def chunk_size(n_draws: int, width: int, device: torch.device | str = "cpu") -> int:

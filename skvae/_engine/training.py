@@ -44,7 +44,7 @@ class Plan:
     n_draws : int
         Latent draws per row.
     trim : float
-        Share of each batch, the rows of the lowest bound, that a step leaves out.
+        Share of each batch's weight, in the rows of the lowest bound, that a step leaves out.
     """
 
     batch_size: int
@@ -80,11 +80,12 @@ class EpochRecord:
     kl: float
     learning_rate: float
     validation: float | None = None
+    sound: bool = True  # whether its steps left the weights finite
 
     @property
     def finite(self) -> bool:
-        """Whether every batch of the epoch had a finite loss."""
-        return math.isfinite(self.bound)
+        """Whether every batch of the epoch had a finite loss, and the weights are finite."""
+        return math.isfinite(self.bound) and self.sound
 
 
 class FlatParameters:
@@ -146,14 +147,23 @@ class Optimiser:
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
         self._mean.value.lerp_(self.flat.value, max(1.0 - AVERAGING, 10.0 / (self.steps + 9.0)))
 
+    @property
+    def sound(self) -> bool:
+        """Whether the averaged weights are finite; they are where all that went into them was."""
+        return bool(torch.isfinite(self._mean.value).all())
+
     def commit(self) -> None:
         """Remember the averaged weights as sound."""
         self._safe.copy_(self._mean.value)
 
+    def recall(self) -> None:
+        """Take the averaged weights back that were last sound."""
+        self._mean.value.copy_(self._safe)
+
     def roll_back(self) -> None:
         """Return to the last sound weights with fresh moments: the way out of a step that broke the model."""
+        self.recall()
         self.flat.value.copy_(self._safe)
-        self._mean.value.copy_(self._safe)
         self._adam.state.clear()
 
     def state(self) -> dict[str, Tensor]:
@@ -211,7 +221,7 @@ def epochs(
             optimiser.step(loss, learning_rate, plan.alpha)
             sums += batch.mean(torch.stack(terms).detach()) * len(batch)
         value, reconstruction, kl = (sums / len(rows)).tolist()
-        record = EpochRecord(epoch, value, reconstruction, kl, learning_rate)
+        record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)
         if record.finite:
             optimiser.commit()
         else:
@@ -221,11 +231,21 @@ def epochs(
 
 
 def trimmed_mean(rows: Rows, values: Tensor, trim: float) -> Tensor:
-    """Weighted mean of one value per row without the share `trim` of the rows where it is lowest."""
+    """Weighted mean of one value per row without the share `trim` of the weight where it is lowest.
+
+    The row at the border counts with the part of its weight that is kept, so that one row of weight 5 is five rows.
+    """
     if trim == 0.0:
         return rows.mean(values)
-    kept = torch.topk(values, math.ceil((1.0 - trim) * len(values))).indices
-    return rows.take(kept).mean(values[kept])
+    share = (1.0 - trim) * len(values)  # of weights whose mean over all rows is 1
+    if rows.weight is None:
+        best = torch.topk(values, math.ceil(share)).values
+        return (best.sum() - (len(best) - share) * best[-1]) / share
+    best, order = values.sort(descending=True)
+    weight = rows.weight[order]
+    before = weight.cumsum(0) - weight
+    kept = ((1.0 - trim) * weight.sum() - before).clamp_min(0.0).minimum(weight)
+    return (kept * best.where(kept > 0.0, 0.0)).sum() / share
 
 
 def mean_bound(module: nn.Module, rows: Rows | SparseRows, bound: RowBound, seed: int) -> float:

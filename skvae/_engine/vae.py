@@ -43,19 +43,27 @@ class VAEEngine(ScoringEngine):
     ) -> None:
         """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
 
-        `missing` says which columns of the table the rows have missing, (n, p), those without a cell in x among them.
+        A row without an observed cell says nothing of where codes lie, only which cells are missing. `missing` says
+        which columns of the table the rows have missing, (n, p), those without a cell in x among them.
         """
-        rows = Rows.from_numpy(x, weight, device=self.device)
-        log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
-        with torch.no_grad():
-            posteriors = (*self.model.posterior(rows.x, rows.observed), log_weight)
-        part = evenly(x, EXEMPLARS)
-        self.model.prior.settle(*(tensor[part] for tensor in posteriors))
-        own = Posteriors(*(tensor.cpu().numpy() for tensor in posteriors))
+        empty = np.isnan(x).all(axis=1)
+        own = self._posteriors(x[~empty], None if weight is None else weight[~empty])
+        exemplars = (torch.tensor(array[evenly(x[~empty], EXEMPLARS)], device=self.device) for array in own)
+        self.model.prior.settle(*exemplars)
         self.codes = own if keep_codes else None
-        few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
-        self.gaps = None if missing is None else (few, missing[part])
+        few, self.gaps = evenly(x, EXEMPLARS), None
+        if missing is not None:
+            self.gaps = self._posteriors(x[few], None if weight is None else weight[few]), missing[few]
         self._precise = None
+
+    def _posteriors(self, x: FloatArray, weight: FloatArray | None) -> Posteriors:
+        """Of rows, in float32."""
+        rows = Rows.from_numpy(x, device=self.device)
+        with torch.no_grad():
+            mean, log_std = (tensor.cpu().numpy() for tensor in self.model.posterior(rows.x, rows.observed))
+        # The logarithm is taken in float64, in which small weights are not 0.
+        log_weight = np.zeros(len(x)) if weight is None else np.log(weight / weight.mean())
+        return Posteriors(mean, log_std, log_weight.astype(np.float32))
 
     def state(self) -> dict[str, Any]:
         gaps = self.gaps and (tuple(self.gaps[0]), self.gaps[1])

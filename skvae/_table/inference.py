@@ -157,7 +157,7 @@ def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], margin
         values = np.log(values)
     part, of_part = (values[rest], weight[rest]) if _varies(values[rest]) else (values, weight)
     scaling = kind.scaling(part, of_part)
-    told |= {"location": scaling.location, "scale": scaling.scale}
+    told |= {"location": scaling.location, "scale": scaling.scale, "n_values": len(part)}
     encoded, encoded_part = ((x - scaling.location) / scaling.scale for x in (values, part))
     if marginals == "normal" and told["kind"] == "continuous":
         quantiles = weighted_quantiles(thinned(encoded_part), thinned(of_part), tuple(PROBABILITIES))

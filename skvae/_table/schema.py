@@ -43,8 +43,9 @@ class Column:
     units) are its robust location and scale, for the encoder's eyes only. `normal_scores` is what a standardised value
     is mapped through where the marginals are made normal. `levels` are those of a coded column, `atoms` single values
     that a number column is not continuous at; `frequencies` are the shares of the codes in training. Decoded numbers
-    are kept from `low` to `high` (integers beyond 2**53 as such, exactly); draws are multiples of `step`. A constant
-    column stands outside the model: `constant` is its value or code, NaN if no value was ever observed.
+    are kept from `low` to `high` (integers beyond 2**53 as such, exactly); draws are multiples of `step`. `n_values`
+    values made `location` and `scale`. A constant column stands outside the model: `constant` is its value or code, NaN
+    if no value was ever observed.
     """
 
     name: Hashable
@@ -63,6 +64,7 @@ class Column:
     low: float = -np.inf
     high: float = np.inf
     step: float | None = None
+    n_values: int = 0
 
     @property
     def is_plain(self) -> bool:

@@ -131,6 +131,15 @@ class Table:
             return bool(np.isnan(self.X).any())
         return any(bool(self._rows(frames.missing(self.X, j)).any()) for j in range(len(self.names)))
 
+    def empty_rows(self) -> NDArray[np.bool_]:
+        """Rows of which no cell is observed, shape (n,); read only as far as there may be one."""
+        empty = np.full(len(self), not self.is_sparse)
+        for j in range(len(self.names)):
+            if not empty.any():
+                break
+            empty &= self._rows(frames.missing(self.X, j)) if self.is_frame else np.isnan(self.X[:, j])
+        return empty
+
     def missing(self) -> NDArray[np.bool_]:
         """Which cells are missing, shape (n, p)."""
         if self.is_sparse:

@@ -17,6 +17,8 @@ SAME = 1e-3  # distance, as a share of a posterior mean's norm (and 1), within w
 class Prior(nn.Module):
     """What every prior over k latent components offers."""
 
+    needs_generator: bool = False  # whether it is built with a stream that its start values are drawn from
+
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z (..., k) in nats, shape (...)."""
         raise NotImplementedError("a prior defines log_prob(z)")
@@ -101,12 +103,16 @@ class Mixture(Prior):
         Latent components k.
     n_components : int, default=8
         Gaussians in the mixture; their means start at random.
+    generator : torch.Generator, optional
+        Of these; torch's global stream where it is not given.
     """
 
-    def __init__(self, n_latent: int, *, n_components: int = 8) -> None:
+    needs_generator = True
+
+    def __init__(self, n_latent: int, *, n_components: int = 8, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(n_components))
-        self.means = nn.Parameter(0.5 * torch.randn(n_components, n_latent))
+        self.means = nn.Parameter(0.5 * torch.randn(n_components, n_latent, generator=generator))
         self.log_stds = nn.Parameter(torch.zeros(n_components, n_latent))
 
     @property
@@ -151,6 +157,7 @@ class AggregatedPosterior(Mixture):
     the manifold that the decoder has learned.
     """
 
+    needs_generator = False
     logits: Tensor  # type: ignore[assignment]
     means: Tensor  # type: ignore[assignment]
     log_stds: Tensor  # type: ignore[assignment]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skvae._engine.batches import Rows
-from skvae._engine.build import CORRUPTIONS, ModelSpec, build_autoencoder, build_vae, kinds_of
+from skvae._engine.build import CORRUPTIONS, Kinds, ModelSpec, build_autoencoder, build_vae
 from skvae._engine.engine import AutoencoderEngine
 from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.training import Plan
@@ -298,16 +298,13 @@ def test_factories_are_checked():
     with pytest.raises(TypeError, match="prior factory must return"):
         build_vae(spec(prior=lambda n_latent: 3))
     with pytest.raises(ValueError, match="'likelihood' parameter must be 'auto', one of"):
-        kinds_of(["cauchy"], "likelihood")
+        Kinds("likelihood").of("cauchy")
 
 
 def test_kinds_of_columns_are_those_their_likelihoods_serve():
-    assert kinds_of(["gaussian", "bernoulli", StudentT, "gaussian"], "likelihood") == [
-        "continuous",
-        "binary",
-        "continuous",
-        "continuous",
-    ]
+    kinds = Kinds("likelihood")
+    asked = ["gaussian", "bernoulli", StudentT, partial(partial(Gaussian), scale="column"), lambda n: Gaussian(n)]
+    assert [kinds.of(one) for one in asked] == ["continuous", "binary", "continuous", "continuous", "continuous"]
 
 
 # -- the aggregated prior --------------------------------------------------------------------------------------------

@@ -295,8 +295,9 @@ def test_mean_bound_repeats_and_weighs():
 def test_trimmed_mean_leaves_out_the_lowest_share():
     rows, values = points(10), torch.arange(10.0).flip(0)
     assert trimmed_mean(rows, values, 0.3) == pytest.approx(np.mean([3, 4, 5, 6, 7, 8, 9]))
-    assert trimmed_mean(rows, values, 0.9) == 9.0
-    assert trimmed_mean(points(1), values[:1], 0.9) == 9.0
+    assert trimmed_mean(rows, values, 0.9) == pytest.approx(9.0)
+    assert trimmed_mean(rows, values, 0.25) == pytest.approx((0.5 * 2.0 + sum(range(3, 10))) / 7.5)
+    assert trimmed_mean(points(1), values[:1], 0.9) == pytest.approx(9.0)
 
 
 def test_without_trimming_it_is_the_mean():
@@ -306,9 +307,29 @@ def test_without_trimming_it_is_the_mean():
     assert trimmed_mean(points(), values, 0.0) == values.mean()
 
 
-def test_trimmed_mean_counts_weights_of_the_rows_that_stay():
+def test_trimmed_mean_leaves_out_a_share_of_the_weight():
     rows, values = Rows(points(4).x, None, torch.tensor([0.5, 2.0, 1.0, 0.5])), torch.tensor([1.0, 4.0, 3.0, -9.0])
-    assert trimmed_mean(rows, values, 0.25) == pytest.approx((0.5 * 1.0 + 2.0 * 4.0 + 1.0 * 3.0) / 3)
+    assert trimmed_mean(rows, values, 0.125) == pytest.approx((0.5 * 1.0 + 2.0 * 4.0 + 1.0 * 3.0) / 3.5)
+    assert trimmed_mean(rows, values, 0.25) == pytest.approx((2.0 * 4.0 + 1.0 * 3.0) / 3)
+    assert trimmed_mean(rows, values, 0.625) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("trim", [0.01, 0.1, 0.35, 0.5, 0.77, 0.99])
+def test_a_row_of_weight_five_is_five_rows_when_trimmed(trim):
+    values = torch.randn(12, generator=stream(1), dtype=torch.float64)
+    times = torch.tensor([1, 5, 2, 1, 1, 3, 5, 1, 1, 2, 1, 1])
+    x = torch.zeros(12, 1)
+    weighted = trimmed_mean(Rows(x, None, times / times.double().mean()), values, trim)
+    repeated = trimmed_mean(Rows(x.repeat_interleave(times, 0)), values.repeat_interleave(times), trim)
+    assert float(weighted) == pytest.approx(float(repeated), rel=1e-12)
+
+
+def test_a_row_trimmed_may_be_as_bad_as_can_be():
+    values = torch.tensor([1.0, 2.0, -torch.inf], requires_grad=True)
+    trimmed = trimmed_mean(Rows(torch.zeros(3, 1), None, torch.ones(3)), values, 0.4)
+    trimmed.backward()
+    assert trimmed.item() == pytest.approx((2.0 + 0.8 * 1.0) / 1.8)
+    assert values.grad[2] == 0.0
 
 
 def test_trimmed_rows_pull_at_nothing():

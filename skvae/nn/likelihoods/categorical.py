@@ -244,7 +244,12 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def _raw_thresholds(share: Tensor) -> Tensor:
-    """The logits of the cumulative shares: the first, then the logarithms of their differences."""
+    """The logits of the cumulative shares: the first, then the logarithms of their differences, within their bounds.
+
+    With B below a threshold, A above it and s between it and the next, the difference is log(1 + s / B) +
+    log(1 + s / (A - s)), in which an s that B would swallow still counts.
+    """
     below, above = share.cumsum(0)[:-1], share.flip(0).cumsum(0).flip(0)[1:]
-    logits = torch.log(below) - torch.log(above)
-    return torch.cat([logits[:1], logits.diff().log()])
+    first = torch.log(below[:1]) - torch.log(above[:1])
+    differences = torch.log1p(share[1:-1] / below[:-1]) + torch.log1p(share[1:-1] / above[1:])
+    return torch.cat([first, differences.log().clamp(*LOG_GAP)])
