@@ -1,8 +1,8 @@
 """What the code blocks of the pages must give, beyond what they assert themselves.
 
 For each page, in order: the beginning of a block and a function of the page's names and of what the block printed.
-Every block of a page is named here or has an ``assert`` of its own; test_docs.py sees to that. Fits are shortened there,
-so that a number is held to a bound that a model reaches which has learned something.
+Every block of a page is named here or has an ``assert`` of its own; test_docs.py sees to that. Fits are shortened
+there, so that a number is held to a bound that a model reaches which has learned something.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def routed(page: SimpleNamespace, printed: str) -> None:
 
 def watched(page: SimpleNamespace, printed: str) -> None:
     assert page.watched.n_iter_ == 5
-    assert len(page.monitor.get_logs()) > 0
+    assert [record["log-likelihood"] for record in page.monitor.get_logs().data][-1] == page.watched.score(page.X_train)
 
 
 def own_networks(page: SimpleNamespace, printed: str) -> None:
