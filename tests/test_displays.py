@@ -369,7 +369,7 @@ def test_image_shape_that_does_not_fit(images):
 def test_draws_from_the_prior_are_decoded_and_repeatable(images):
     model, X = images
     display = of_prior(model, X)
-    expected = model.sample(6, noise=False, random_state=0).reshape(2, 3, *SHAPE)
+    expected = model.sample(6, noise=False, codes="prior", random_state=0).reshape(2, 3, *SHAPE)
     np.testing.assert_allclose(display.images, expected)
     canvas = display.image_.get_array()
     np.testing.assert_array_equal(canvas[9:17, 18:26], display.images[1, 2])
@@ -398,7 +398,7 @@ def test_grid_of_a_pipeline_is_in_the_units_of_its_input(images, digits):
     scaler = StandardScaler(with_std=False).fit(X)
     pipeline = make_pipeline(scaler, type(images[0])(**images[0].get_params() | {"likelihood": "gaussian"})).fit(X)
     display = of_prior(pipeline, X)
-    expected = scaler.inverse_transform(pipeline[-1].sample(6, noise=False, random_state=0))
+    expected = scaler.inverse_transform(pipeline[-1].sample(6, noise=False, codes="prior", random_state=0))
     np.testing.assert_allclose(display.images.reshape(6, 64), expected)
 
 

@@ -1,23 +1,28 @@
-"""The code of the README and the user guide runs, the API reference is that of the code, and links lead somewhere."""
+"""The code of the pages gives what they say, the API reference is that of the code, and links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import runpy
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
+from matplotlib import pyplot
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae import _auto, _imputer_models
+from tests.docs_results import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SHAPE = re.compile(r"^(\w+) = .*#.*?(\(\d[\d, ]*\))", re.MULTILINE)  # of an array, as a comment says
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None
 
@@ -28,24 +33,42 @@ def python_blocks(page: Path) -> list[str]:
     return [block for block in blocks if HAS_CALLBACKS or "sklearn.callback" not in block]
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "docs/user_guide.md", "docs/tables.md", "docs/imputation.md", "docs/outliers.md"]
-)
-def test_code_blocks_run_in_order(name, monkeypatch, tmp_path):
-    # The pages show fits of the default length; that they run is seen as well after a few steps.
-    monkeypatch.setattr(_auto, "STEPS", 20)
-    monkeypatch.setattr(_auto, "EPOCHS", 2)
-    monkeypatch.setattr(_imputer_models, "STEPS", (20, 20))
+@pytest.mark.parametrize("name", RESULTS)
+def test_code_blocks_run_in_order_and_give_what_the_page_says(name, monkeypatch, tmp_path, capsys):
+    # The pages show fits of the default length. A part of the steps gives much the same.
+    monkeypatch.setattr(_auto, "STEPS", 300)
+    monkeypatch.setattr(_imputer_models, "STEPS", (300, 300))
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
-    blocks = python_blocks(ROOT / name)
-    assert blocks, f"{name} has no python block"
+    pyplot.close("all")
     namespace = {"__name__": "a_user"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for i, block in enumerate(blocks):
+        for i, block in enumerate(python_blocks(ROOT / name)):
             exec(compile(block, f"{name}, block {i}", "exec"), namespace)
-    assert namespace.keys() & {"X_train", "known_good", "train"}
+            printed = capsys.readouterr().out
+            for variable, shape in SHAPE.findall(block):
+                assert namespace[variable].shape == ast.literal_eval(shape)
+            result = result_of(name, block)
+            if result is not None:
+                result(SimpleNamespace(**namespace), printed)
+    pyplot.close("all")
+
+
+def result_of(name, block):
+    """What the block must give, as said in docs_results.py."""
+    return next((result for start, result in RESULTS[name].items() if block.startswith(start)), None)
+
+
+def test_every_block_of_every_page_has_a_result():
+    pages = [str(page.relative_to(ROOT)) for page in PAGES if BLOCK.search(page.read_text())]
+    assert set(pages) - {"docs/api.md"} == set(RESULTS)
+    for name, results in RESULTS.items():
+        blocks = BLOCK.findall((ROOT / name).read_text())
+        without = [block for block in blocks if result_of(name, block) is None and "\nassert " not in f"\n{block}"]
+        assert without == [], f"say in docs_results.py what these blocks of {name} give"
+        unused = [start for start in results if sum(block.startswith(start) for block in blocks) != 1]
+        assert unused == []
 
 
 def test_api_reference_is_up_to_date():

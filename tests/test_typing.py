@@ -6,10 +6,12 @@ import typing
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from numpydoc.docscrape import ClassDoc
 
 import skvae
+from skvae import VAEOutlierDetector
 
 ROOT = Path(skvae.__file__).parent
 USER = runpy.run_path(str(Path(__file__).parent / "typing" / "user.py"))
@@ -46,3 +48,19 @@ def test_public_methods_are_typed(method):
 def test_fitted_attributes_are_typed(cls):
     documented = {name.strip() for item in ClassDoc(cls)["Attributes"] for name in item.name.split(",")}
     assert documented <= typing.get_type_hints(cls).keys()
+
+
+def test_answers_have_the_dtypes_that_are_told(light_vae, X):
+    vae = light_vae().fit(X)
+    detector = VAEOutlierDetector(estimator=light_vae()).fit(X)
+    told = {
+        np.float64: [vae.score_samples(X), *vae.score_uncertainty(X), vae.sample_latent(2), vae.kl_per_component_,
+                     detector.decision_function(X), detector.p_values(X), detector.calibration_scores_],
+        np.int64: [detector.predict(X), detector.fit_predict(X)],
+        np.bool_: [detector.select_outliers(X)],
+        np.object_: [vae.get_feature_names_out()],
+    }  # fmt: skip
+    for dtype, answers in told.items():
+        assert [answer.dtype for answer in answers] == [dtype] * len(answers)
+    assert {type(number) for number in (vae.score(X), vae.lower_bound_, detector.offset_, *vae.loss_curve_)} == {float}
+    assert type(vae.n_active_components_) is int

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import skops.io
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
@@ -324,6 +325,7 @@ LOADS = {
     "pickle": (pickle.dumps, lambda saved: pickle.loads(saved)),
     "pickle in Python": (pickle.dumps, lambda saved: pickle._loads(saved)),
     "joblib": (dumped, lambda saved: joblib.load(io.BytesIO(saved))),
+    "skops": (skops.io.dumps, lambda saved: skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))),
     "of a pipeline": (lambda model: pickle.dumps(make_pipeline(model)), lambda saved: pickle.loads(saved)),
 }
 
