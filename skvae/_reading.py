@@ -117,7 +117,7 @@ def _text_explained() -> Iterator[None]:
 
 def weighted(table: Table, sample_weight: Any) -> Weighted:
     """Rows with the user's weights; those of weight 0 are left out, so that zero weight is removal."""
-    weight = check_weights(sample_weight, len(table))
+    weight = check_weights(frames.unmasked(sample_weight), len(table))
     if weight is None or (weight > 0.0).all():
         return Weighted(table, weight)
     return Weighted(table, weight).take(np.flatnonzero(weight > 0.0))
