@@ -348,8 +348,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             bits, or a factory returns something else than it should.
         ValueError
             If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values beyond 1e305 in a column
-            that varies, values outside [0, 1] where the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
-            negative or all zero; `X_val` comes with ``early_stopping=False``; or the loss is never finite.
+            that varies, values outside [0, 1] where the likelihood is Bernoulli, or no column that varies; names are
+            repeated or unknown; weights are negative or all zero; `X_val` comes with ``early_stopping=False``; or the
+            loss is never finite.
 
         Warns
         -----

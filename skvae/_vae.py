@@ -547,9 +547,9 @@ class VAETransformer(BaseAutoencoder):
             smoother than any row (for pictures).
         missing : bool, default=True
             Whether cells are missing as they were in training, if they were: each row has the same cells missing as a
-            training row whose code is like its own, one of 2,048 at most; so has a column that holds one value only and
-            is missing elsewhere. Cells of `given` are never missing. With
-            False, and without `noise`, every cell has a value, except in columns in which fit saw none.
+            training row whose code is like its own, one of 2,048 at most. The same holds for a column of one value that
+            is missing elsewhere. Cells of `given` are never missing. With False, and without `noise`, every cell has a
+            value, except in columns in which fit saw none.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
