@@ -431,10 +431,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             If a column is neither numeric nor categorical, X is sparse where the likelihood is not one of counts or
             bits, or a factory returns something else than it should.
         ValueError
-            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values outside [0, 1] where
-            the likelihood is Bernoulli, or no column that varies; names are repeated or unknown; weights are
-            negative or all zero; `X_val` comes with ``early_stopping=False``, or has no observed cell; or the loss is
-            never finite.
+            If a parameter is out of its range; X has fewer than 2 rows, holds infinity, values beyond 1e305 in a column
+            that varies, values outside [0, 1] where the likelihood is Bernoulli, or no column that varies; names are
+            repeated or unknown; weights are negative or all zero; `X_val` comes with ``early_stopping=False``, or has
+            no observed cell; or the loss is never finite.
 
         Warns
         -----
@@ -530,7 +530,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             If X does not have `n_components_` columns.
         """
         check_is_fitted(self)
-        z = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        z = check_array(frames.unmasked(X), dtype=[np.float64, np.float32], input_name="X")
         if z.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {z.shape[1]} columns, but inverse_transform of this {type(self).__name__} expects codes with "

@@ -235,8 +235,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         -------
         ndarray or data frame of shape (n_samples, n_features_out)
             The rows with their missing cells filled, in the container of X: a frame keeps its index, dtypes and
-            categories. Integers are rounded. An array of integers comes back as floats. Columns in which fit saw no
-            value are left out unless ``keep_empty_features=True``; indicators follow if ``add_indicator=True``.
+            categories, to which levels are added that it lacks. Integers are rounded. An array of integers comes back
+            as floats. Columns in which fit saw no value are left out unless ``keep_empty_features=True``; indicators
+            follow if ``add_indicator=True``.
 
         Raises
         ------

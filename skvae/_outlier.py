@@ -490,7 +490,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            The rows with those cells replaced by their expectation given the other cells; the others are as they were.
+            The rows with those cells replaced by their expectation given the other cells; the others are as they were,
+            and so are index and dtypes. A dtype of categories is given the levels that it lacks.
 
         Raises
         ------

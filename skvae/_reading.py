@@ -131,7 +131,7 @@ def weighted(table: Table, sample_weight: Any) -> Weighted:
     Those of weight 0 are left out, so that zero weight is removal, and so are those without an observed cell, which say
     nothing (unless there are no others).
     """
-    weight = check_weights(sample_weight, len(table))
+    weight = check_weights(frames.unmasked(sample_weight), len(table))
     empty = table.empty_rows()
     if empty.all():
         empty = np.zeros(len(table), dtype=bool)

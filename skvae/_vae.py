@@ -295,7 +295,8 @@ class VAETransformer(BaseAutoencoder):
     Components are ordered by `kl_per_component_`, and each is positive in the direction of the column that it goes
     with most closely. The codes of two fits are nevertheless not comparable: a refit may turn and bend the space.
 
-    A column that is constant in the training rows stays outside the model; it is given back as that constant.
+    A column that is constant in the training rows stays outside the model; it is given back as that constant. Where it
+    was missing in some of them, draws have it missing as often (`sample`).
 
     References
     ----------
@@ -576,8 +577,9 @@ class VAETransformer(BaseAutoencoder):
             smoother than any row (for pictures).
         missing : bool, default=True
             Whether cells are missing as they were in training, if they were: each row has the same cells missing as a
-            training row whose code is like its own, one of 2,048 at most. Cells of `given` are never missing. With
-            False, and without `noise`, every cell has a value, except in columns in which fit saw none.
+            training row whose code is like its own, one of 2,048 at most. The same holds for a column of one value that
+            is missing elsewhere. Cells of `given` are never missing. With False, and without `noise`, every cell has a
+            value, except in columns in which fit saw none.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
