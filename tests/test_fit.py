@@ -523,7 +523,9 @@ def test_a_loss_that_recovers_is_recovered_from(light, X):
 
 def test_a_loss_that_stays_broken_ends_the_fit_with_the_best_weights(light, X):
     model = light(max_iter=30, batch_size=60, encoder=partial(Faulty, fault="nan", first=10))
-    with pytest.warns(ConvergenceWarning, match="not finite in the last 5 epoch.*column that fits worst is .*best weights"):
+    with pytest.warns(
+        ConvergenceWarning, match="not finite in the last 5 epoch.*column that fits worst is .*best weights"
+    ):
         model.fit(X)
     assert model.n_iter_ == 8 + 5
     assert not model.converged_
