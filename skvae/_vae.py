@@ -277,8 +277,9 @@ class VAETransformer(BaseAutoencoder):
     degrees of freedom, above 2, learned per column.
 
     With ``marginals="normal"`` a column is mapped by u = Phi^-1(F(x)), where F is 95 % a kernel estimate of its
-    distribution function (normal kernels, a tenth of the column's standard deviation wide) and 5 % a Cauchy
-    distribution, for values unlike those of the training rows. The density of x counts du/dx.
+    distribution function (normal kernels, a tenth of the column's standard deviation wide, or where its values are
+    sparse a quarter of the distance that a tenth of them spans) and 5 % a Cauchy distribution, for values unlike those
+    of the training rows. The density of x counts du/dx.
 
     A column with atoms is a mixture: log p(x) is the log-probability of the atom that x is, or else that of being none
     plus the log-density of x. Scores of tables that have atoms, counts or levels add log-probabilities and

@@ -460,6 +460,21 @@ def test_the_ranking_does_not_depend_on_the_units(holes, likelihood):
     np.testing.assert_allclose(scores[1e3], scores[1.0], atol=0.02)
 
 
+@pytest.mark.parametrize("gross", ["a digit too many", "a mark for missing"])
+def test_a_gross_error_in_a_small_table_is_flagged(gross):
+    """As IsolationForest flags it: always."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        z = rng.normal(size=250)
+        X = np.column_stack(
+            [70 + 8 * z + rng.normal(0, 3, 250), 170 + 9 * z + rng.normal(0, 3, 250), rng.poisson(3, 250)]
+        )
+        wild = [7] if gross == "a digit too many" else [7, 80, 200]
+        X[wild, 0] = X[wild, 0] * 10 if len(wild) == 1 else 999_999
+        flagged = VAEOutlierDetector(contamination=0.02, random_state=seed).fit(X).predict(X) == -1
+        assert flagged[wild].all()
+
+
 @pytest.mark.parametrize("n", [60, 300, 1200])
 def test_what_contamination_promises(n):
     """Of the training rows so many are flagged; with novelty, about so many new rows like them, or fewer."""

@@ -16,7 +16,9 @@ from scipy.special import ndtr, ndtri
 FloatArray = NDArray[np.floating]
 
 QUANTILES = 256  # of the column, each the centre of a normal kernel
-BANDWIDTH = 0.1  # of the kernels, in standard deviations of the column
+BANDWIDTH = 0.1  # of the kernels, in standard deviations of the column, at least ...
+NEIGHBOURS = 13  # ... and where quantiles are sparse, of the distance between those so many (5 %) below and above ...
+SPREAD = 0.25  # ... this share
 TAIL = 0.05  # weight of a Cauchy distribution mixed in: what the column may do that its rows did not show
 REACH = 4  # bandwidths on either side of a quantile within which knots lie
 FARTHEST = 20  # the outermost knots lie 2^FARTHEST bandwidths outside
@@ -60,24 +62,38 @@ def _piecewise(x: FloatArray, at: FloatArray, values: FloatArray) -> FloatArray:
 
 def normal_scores(quantiles: FloatArray) -> NormalScores:
     """The normal scores of a column with these quantiles (at PROBABILITIES), in standardised units."""
-    knots = _knots(np.unique(quantiles))
-    scores = np.concatenate([_scores(knots[start : start + BLOCK], quantiles) for start in range(0, len(knots), BLOCK)])
+    widths = _widths(quantiles)
+    knots = _knots(quantiles, widths)
+    blocks = [knots[start : start + BLOCK] for start in range(0, len(knots), BLOCK)]
+    scores = np.concatenate([_scores(block, quantiles, widths) for block in blocks])
     rising = np.concatenate([[True], np.diff(np.maximum.accumulate(scores)) > 1e-9])
     return NormalScores(tuple(knots[rising].tolist()), tuple(scores[rising].tolist()))
 
 
-def _knots(centres: FloatArray) -> FloatArray:
+def _widths(centres: FloatArray) -> FloatArray:
+    """Bandwidths that follow the distance to the neighbours (Breiman, Meisel and Purcell 1977).
+
+    With one bandwidth for all, a value far from all others would have a narrow peak of its own, which vouches for it.
+    """
+    place = np.arange(len(centres))
+    below, above = np.maximum(place - NEIGHBOURS, 0), np.minimum(place + NEIGHBOURS, len(centres) - 1)
+    widths: FloatArray = np.maximum(BANDWIDTH, SPREAD * (centres[above] - centres[below]))
+    return widths
+
+
+def _knots(centres: FloatArray, widths: FloatArray) -> FloatArray:
     """Half a bandwidth apart near the centres, ever wider outside."""
-    steps = BANDWIDTH * np.arange(-REACH, REACH + 0.5, 0.5)
-    near = np.unique(np.rint(np.add.outer(centres, steps).ravel() / (0.5 * BANDWIDTH))) * 0.5 * BANDWIDTH
+    steps = np.arange(-REACH, REACH + 0.5, 0.5)
+    around = np.concatenate([centres + np.outer(steps, width) for width in (np.full_like(widths, BANDWIDTH), widths)])
+    near = np.unique(np.rint(around.ravel() / (0.5 * BANDWIDTH))) * 0.5 * BANDWIDTH
     far = BANDWIDTH * 2.0 ** np.arange(FARTHEST + 1)
     knots: FloatArray = np.concatenate([near[0] - far[::-1], near, near[-1] + far])
     return knots
 
 
-def _scores(x: FloatArray, centres: FloatArray) -> FloatArray:
+def _scores(x: FloatArray, centres: FloatArray, widths: FloatArray) -> FloatArray:
     """Phi^-1(F(x)), each half of F taken from its own side so that no tail is rounded away."""
-    u = (x[:, np.newaxis] - centres) / BANDWIDTH
+    u = (x[:, np.newaxis] - centres) / widths
     below = (1.0 - TAIL) * ndtr(u).mean(1) + TAIL * np.arctan2(1.0, -x) / np.pi
     above = (1.0 - TAIL) * ndtr(-u).mean(1) + TAIL * np.arctan2(1.0, x) / np.pi
     scores: FloatArray = np.where(below < 0.5, ndtri(below), -ndtri(above))

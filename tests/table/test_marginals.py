@@ -76,6 +76,18 @@ def test_scores_rise_strictly(name):
     assert (np.diff(scores.encode(np.sort(x))) > 0.0).all()
 
 
+@pytest.mark.parametrize("n_wild", [1, 3])
+def test_a_value_far_from_all_others_does_not_vouch_for_itself(n_wild):
+    """Where it stands the density is that of a wide gap, not that of a peak."""
+    values = np.random.default_rng(0).normal(size=300)
+    values[:n_wild] = 60.0
+    schema = infer(values[:, np.newaxis])
+    rows = table(np.array([[60.0], [2.5], [0.0]]))
+    encoded = schema.encode(rows)
+    wild, tail, typical = (stats.norm.logpdf(encoded) + schema.log_jacobian(encoded)).ravel()
+    assert wild < tail - 2.0 < typical - 2.0
+
+
 @every_column
 def test_decode_undoes_encode_far_outside_too(name):
     scores = scores_of(name)
