@@ -420,8 +420,8 @@ FAULTS = (
     Fault(
         "pooled levels drawn alike",
         "_table/levels.py",
-        "random_state.choice(len(values), len(rare), p=self.shares)",
-        "random_state.choice(len(values), len(rare))",
+        "random_state.choice(len(self.pooled), len(rare), p=self.shares)",
+        "random_state.choice(len(self.pooled), len(rare))",
         (LEVELS,),
     ),
     Fault(
@@ -459,7 +459,13 @@ FAULTS = (
         "pass",
         (SCHEMA,),
     ),
-    Fault("bounds ignored", "_table/schema.py", "np.clip(values, self.low, self.high)", "values", (SCHEMA,)),
+    Fault(
+        "bounds ignored",
+        "_table/schema.py",
+        "np.clip(values, max(float(self.low), -most), min(float(self.high), most))",
+        "np.clip(values, -most, most)",
+        (SCHEMA,),
+    ),
     Fault(
         "bounds of rows without weight",
         "_table/inference.py",
