@@ -177,9 +177,11 @@ def counted(page: SimpleNamespace, printed: str) -> None:
 
 def later_levels(page: SimpleNamespace, printed: str) -> None:
     assert "'pilot'" in printed
-    assert page.vae.handle_unknown == "missing"
+    assert page.vae.handle_unknown == "unlikely"
     unknown, missing = (page.later.assign(job=pd.Categorical([job, "care", "trade"])) for job in ("pilot", None))
     np.testing.assert_array_equal(page.vae.transform(unknown), page.vae.transform(missing))
+    cost = page.vae.score_samples(missing) - page.vae.score_samples(unknown)
+    np.testing.assert_allclose(cost, [np.log(page.vae.schema_.n_rows + 2), 0.0, 0.0], atol=1e-10)
 
 
 def order(page: SimpleNamespace, printed: str) -> None:
@@ -319,6 +321,8 @@ def labelled(page: SimpleNamespace, printed: str) -> None:
 def trusted(page: SimpleNamespace, printed: str) -> None:
     assert len(page.n_effective) == len(page.new_rows)
     assert (page.n_effective >= 1.0).all()
+    np.testing.assert_array_equal(np.isinf(page.error), page.pareto_k > 1.0 - 1.0 / np.log10(256))
+    assert "scores are known" in printed
 
 
 def own_detector(page: SimpleNamespace, printed: str) -> None:
@@ -390,7 +394,7 @@ RESULTS = {
         "mended = ": mended,
         "from skvae.displays": pictures,
         "from sklearn.metrics": labelled,
-        "error, n_effective": trusted,
+        "error, n_effective, pareto_k": trusted,
         "from functools": own_detector,
         "class AsPyOD": as_pyod,
         "clf = AsPyOD": labels_of_pyod,
