@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import joblib
 import numpy as np
@@ -473,6 +474,14 @@ def test_a_gross_error_in_a_small_table_is_flagged(gross):
         X[wild, 0] = X[wild, 0] * 10 if len(wild) == 1 else 999_999
         flagged = VAEOutlierDetector(contamination=0.02, random_state=seed).fit(X).predict(X) == -1
         assert flagged[wild].all()
+
+
+def test_the_threshold_with_novelty_leaves_each_row_out_of_the_prior(X):
+    model = light(3, prior="aggregated", likelihood=partial(Gaussian, scale=0.3), max_iter=30)
+    fitted = detector(model, novelty=True, contamination=0.05, calibration_fraction=0).fit(X)
+    assert fitted.offset_ < np.quantile(fitted.score_samples(X), 0.05) - 1.0
+    assert (fitted.predict(X) == -1).mean() < 0.02
+    assert 0.01 < (fitted.predict(factors(2000, 5)) == -1).mean() < 0.12
 
 
 @pytest.mark.parametrize("n", [60, 300, 1200])
