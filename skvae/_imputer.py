@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._completing import draws, expectations
+from skvae._completing import draws, expectations, medians
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
 from skvae._reading import read
-from skvae._sklearn import Interval, check_feature_names_in, check_parameters, validated_fit
+from skvae._sklearn import Interval, StrOptions, check_feature_names_in, check_parameters, validated_fit
 from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._vae import VAETransformer
@@ -42,9 +42,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     missing_values : int, float, str, None or NaN, default=numpy.nan
         What marks a missing cell. In a frame, NaN, None and NA do so as well.
 
+    strategy : {"mean", "median"}, default="mean"
+        What a missing number becomes: the mean of its distribution given the observed cells of its row, which is what
+        many draws average to and has the least squared error, or the median, which has the least absolute error and
+        does not follow a long tail. Levels are the most probable ones in either case. It may be changed after fit (with
+        `set_params`).
+
     sample_posterior : bool, default=False
-        Whether `transform` draws from the distribution of the missing cells in place of taking their expectation. Each
-        call then gives other values, unless `random_state` is an int.
+        Whether `transform` draws from the distribution of the missing cells in place of following `strategy`. Each call
+        then gives other values, unless `random_state` is an int.
 
     keep_empty_features : bool, default=False
         Whether columns in which fit saw no value are kept: numbers as 0, others (which have no level to take) as
@@ -128,6 +134,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [VAETransformer, list, None],
         "missing_values": [Real, str, None],
+        "strategy": [StrOptions({"mean", "median"})],
         "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
         "add_indicator": ["boolean"],
@@ -142,6 +149,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         estimator=None,
         *,
         missing_values=np.nan,
+        strategy="mean",
         sample_posterior=False,
         keep_empty_features=False,
         add_indicator=False,
@@ -152,6 +160,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ):
         self.estimator = estimator
         self.missing_values = missing_values
+        self.strategy = strategy
         self.sample_posterior = sample_posterior
         self.keep_empty_features = keep_empty_features
         self.add_indicator = add_indicator
@@ -273,8 +282,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         return X, read(self, X, reset=False)
 
     def _expected(self, table: Table) -> np.ndarray:
-        """Values and codes of all cells, of rows with missing ones as expected; shape (n, p)."""
-        return self._of_incomplete(table, lambda rows: expectations(self.estimators_, rows, self.n_importance_samples))
+        """Values and codes of all cells, of rows with missing ones, by `strategy`; shape (n, p)."""
+        answer = expectations if self.strategy == "mean" else medians
+        return self._of_incomplete(table, lambda rows: answer(self.estimators_, rows, self.n_importance_samples))
 
     def _drawn(self, table: Table, n_draws: int, random_state: Any) -> list[np.ndarray]:
         seed = int(check_random_state(random_state).randint(MAX_SEED))

@@ -16,6 +16,7 @@ from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
 from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
 from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws
 from skvae._engine.scoring import ScoringEngine
+from skvae._table.schema import Units
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
@@ -65,23 +66,50 @@ class VAEEngine(ScoringEngine):
             engine.holes = Posteriors(*map(np.array, posteriors)), np.array(missing)
         return engine
 
-    def expectation(self, x: FloatArray, n_draws: int) -> FloatArray:
+    def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:
         """Statistics of every cell given the observed ones, by self-normalised importance weights.
+
+        They are expectations in data units given each draw of z, which are averaged.
 
         Parameters
         ----------
         x : ndarray of shape (n, p)
             NaN in the cells that are not conditioned on.
         n_draws : int
+        units : Units
+            From encoded cells to data units.
 
         Returns
         -------
         ndarray of shape (n, n_statistics)
             As `decode` gives them.
         """
+        parts = []
         with torch.inference_mode():
-            parts = [draws.expected(model) for model, _, draws in self._given_observed(x, n_draws)]
+            for model, rows, draws in self._given_observed(x, n_draws):
+                statistics = model.columns.expectation(draws.outputs, self._back(units, rows.x.dtype))
+                parts.append(torch.einsum("sb,sbm->bm", draws.weight, statistics))
             return torch.cat(parts).cpu().numpy()
+
+    def weighed_cells(self, x: FloatArray, n_draws: int, n_each: int) -> tuple[FloatArray, FloatArray]:
+        """Draws of every cell given the observed ones, `n_each` given each draw of z, and their weights.
+
+        The draws are the same at each call.
+
+        Returns
+        -------
+        cells : ndarray of shape (S, n, p)
+            Encoded.
+        weight : ndarray of shape (S, n)
+            With sum 1 over the S draws of a row.
+        """
+        stream, cells, weights = generator(self.spec.seed, self.device), [], []
+        with torch.inference_mode():
+            for model, _, draws in self._given_observed(x, n_draws):
+                each = [model.columns.sample(draws.outputs, stream) for _ in range(n_each)]
+                cells.append(torch.cat(each))
+                weights.append(draws.weight.repeat(n_each, 1) / n_each)
+            return torch.cat(cells, 1).cpu().numpy(), torch.cat(weights, 1).cpu().numpy()
 
     def completion(self, x: FloatArray, n_draws: int, seed: int) -> FloatArray:
         """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skvae.nn.likelihoods import Likelihood
+from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
@@ -52,6 +52,8 @@ class ColumnBlocks(nn.Module):
     parts_of_values: Tensor
     arrange: Tensor
     is_code: Tensor
+    gated: Tensor
+    gate: Tensor
 
     def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
@@ -71,6 +73,9 @@ class ColumnBlocks(nn.Module):
         self.register_buffer("is_code", coded[self.scatter])
         order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter.tolist()]
         self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns
+        places = torch.cumsum(widths[self.scatter], 0) - widths[self.scatter]  # where those of each column begin
+        self.register_buffer("gated", places[self.values], persistent=False)  # values among the statistics ...
+        self.register_buffer("gate", places[self.parts_of_values], persistent=False)  # ... and P(their part is 0)
 
     @property
     def n_outputs(self) -> int:
@@ -106,6 +111,18 @@ class ColumnBlocks(nn.Module):
         """Means of these statistics over outputs (S, b, n_outputs) with weights (S, b), shape (b, n_statistics)."""
         each = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
         return self._arranged([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """What is expected of each column in data units: E[back(x)|z], or the probability of each code; shape (..., n_statistics).
+
+        Of a value that counts only where its part is 0 it is E[back(x) 1(part = 0)|z]; given z the two are independent.
+        """
+        blocks = zip(self.parts(outputs), self.gather.split(self.counts), strict=True)
+        each = [likelihood.expectation(out, back.of(columns)) for (likelihood, out), columns in blocks]
+        out = self._arranged(each)
+        if len(self.gated):
+            out[..., self.gated] *= out[..., self.gate]
+        return out
 
     def _arranged(self, parts: list[Tensor]) -> Tensor:
         """Statistics of the blocks in the order of the columns."""

@@ -6,7 +6,7 @@ columns (of the logarithm), in [0, 1] for binary ones, codes 0, 1, ... for categ
 numbers for counts.
 """
 
-from skvae.nn.likelihoods.base import Likelihood, LikelihoodFactory
+from skvae.nn.likelihoods.base import Likelihood, LikelihoodFactory, WayBack
 from skvae.nn.likelihoods.binary import Bernoulli
 from skvae.nn.likelihoods.categorical import Categorical, Ordinal
 from skvae.nn.likelihoods.continuous import (
@@ -42,6 +42,7 @@ __all__ = [
     "SquaredError",
     "StudentT",
     "StudentTLogProb",
+    "WayBack",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
     "bounded_below",

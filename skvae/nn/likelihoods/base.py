@@ -3,12 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 LikelihoodFactory = Callable[..., "Likelihood"]  # called as factory(n_columns), or factory(n_columns, frequencies=...)
+
+
+class WayBack(NamedTuple):
+    """From encoded cells of p columns to data units: location + scale * x with x kept within bounds, or bent.
+
+    A bend takes encoded cells of any shape to data units by itself; the other entries of its column are not read.
+    """
+
+    location: Tensor  # (p,)
+    scale: Tensor  # (p,)
+    low: Tensor  # (p,), encoded
+    high: Tensor  # (p,), encoded
+    bends: tuple[Callable[[Tensor], Tensor] | None, ...]  # p
+
+    def of(self, columns: Tensor) -> WayBack:
+        """Those of some columns."""
+        bends = tuple(self.bends[j] for j in columns.tolist())
+        return WayBack(*(part[columns] for part in self[:4]), bends)
+
+    @property
+    def bent(self) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
+        """The columns with a bend, and their bends."""
+        return [(j, bend) for j, bend in enumerate(self.bends) if bend is not None]
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a column that is not bent has a bound."""
+        return bool(torch.isfinite(self.low).any() or torch.isfinite(self.high).any())
+
+    def straight(self, x: Tensor) -> Tensor:
+        """Cells, or means of cells, in data units, bounds and bends left aside."""
+        return self.location + self.scale * x
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Cells (..., p) in data units."""
+        out = self.straight(x.clamp(self.low, self.high))
+        for j, bend in self.bent:
+            out[..., j] = bend(x[..., j])
+        return out
 
 
 class Likelihood(nn.Module):
@@ -35,6 +74,13 @@ class Likelihood(nn.Module):
     def expected(self, outputs: Tensor) -> Tensor:
         """What may be averaged over draws of z, shape (..., n_expected): E[x|z], or the probability of each level."""
         return self.mean(outputs)
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """The same in data units, shape (..., n_expected): E[back(x)|z], or the probability of each level.
+
+        Inherited, it is back(E[x|z]), which is right where the way back is straight and no bound is near.
+        """
+        return back(self.mean(outputs))
 
     def point(self, expected: Tensor) -> Tensor:
         """One value per cell from (averages of) what `expected` gives, shape (..., p)."""
