@@ -20,6 +20,9 @@ from skvae._table.schema import Units
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
+SETTLING_ROWS = 256  # that scales are fitted to after training ...
+SETTLING_DRAWS = 200  # ... with so many draws of z for each ...
+SETTLING_ROUNDS = 10  # ... in each of so many rounds
 CONDITION_ROUNDS = 3  # of proposals from completed rows ...
 CONDITION_MODES = 256  # ... so many of them ...
 CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
@@ -40,7 +43,10 @@ class VAEEngine(ScoringEngine):
     holes: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which of their cells were missing
 
     def settle(self, x: FloatArray, weight: FloatArray | None, *, keep_codes: bool) -> None:
-        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all."""
+        """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
+
+        Scales that had a floor in training only are fitted without it.
+        """
         rows = Rows.from_numpy(x, weight, device=self.device)
         log_weight = rows.x.new_zeros(len(rows)) if rows.weight is None else rows.weight.log()
         with torch.no_grad():
@@ -52,6 +58,28 @@ class VAEEngine(ScoringEngine):
         few = Posteriors(*(np.ascontiguousarray(array[part]) for array in own))
         self.holes = None if rows.observed is None else (few, np.isnan(x[part]))
         self._precise = None
+        if self.model.columns.has_held_scales:
+            part = evenly(x, SETTLING_ROWS)
+            self._settle_scales(x[part], np.ones(len(x[part])) if weight is None else weight[part])
+
+    def _settle_scales(self, x: FloatArray, weight: FloatArray) -> None:
+        """Fit the scales of the likelihoods that settle, all else being as it is (Dempster, Laird and Rubin 1977).
+
+        In turn codes are drawn given the observed cells, and a scale becomes the root of the mean squared distance of
+        its cells from their expectation given the codes.
+        """
+        weights = torch.tensor(weight, dtype=torch.float64, device=self.device).unsqueeze(1)
+        for _ in range(SETTLING_ROUNDS):
+            squares, counts, start = 0.0, 0.0, 0
+            with torch.no_grad():
+                for model, rows, draws in self._given_observed(x, SETTLING_DRAWS):
+                    counted = model.columns.counted(rows.x) * weights[start : start + len(rows)].to(rows.x.dtype)
+                    counted = counted if rows.observed is None else counted * rows.observed
+                    squares += (model.columns.squares(draws.outputs, rows.x, draws.weight) * counted).sum(0)
+                    counts += counted.sum(0)
+                    start += len(rows)
+                self.model.columns.settle(squares / counts)
+            self._precise = None
 
     def state(self) -> dict[str, Any]:
         holes = self.holes and (tuple(self.holes[0]), self.holes[1])

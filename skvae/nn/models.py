@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -147,6 +148,35 @@ class ColumnBlocks(nn.Module):
 
     def _in_order(self, cells: list[Tensor]) -> Tensor:
         return cells[0] if len(cells) == 1 else torch.cat(cells, dim=-1)[..., self.scatter]
+
+    @property
+    def _settling(self) -> list[tuple[int, Any, Tensor]]:
+        """Of the likelihoods that settle after training: the number of the block, the likelihood and its columns."""
+        blocks = enumerate(zip(self.likelihoods, self.gather.split(self.counts), strict=True))
+        return [(i, likelihood, columns) for i, (likelihood, columns) in blocks if likelihood.settles]
+
+    @property
+    def has_held_scales(self) -> bool:
+        """Whether a scale is where it is because of a floor that is for training only."""
+        return any(bool(likelihood.held.any()) for _, likelihood, _ in self._settling)
+
+    def squares(self, outputs: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Means over outputs (S, b, n_outputs) with weights (S, b) of (x - E[x|z])^2, (b, p); 0 where nothing settles."""
+        parts, out = self.parts(outputs), torch.zeros_like(x)
+        for i, likelihood, columns in self._settling:
+            distance = x[:, columns] - likelihood.mean(parts[i][1])
+            out[:, columns] = torch.einsum("sb,sbm->bm", weight, distance.square())
+        return out
+
+    def settle(self, mean_square: Tensor) -> None:
+        """Training is over: fit scales to the mean squares (p,) of the distances; NaN where no cell tells of one."""
+        for _, likelihood, columns in self._settling:
+            likelihood.settle(torch.nan_to_num(mean_square[columns], nan=math.inf))
+
+    def unsettle(self) -> None:
+        """Training begins (again): back to the scales that it left."""
+        for _, likelihood, _ in self._settling:
+            likelihood.unsettle()
 
     def start(self, mean: Tensor) -> Tensor:
         """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""

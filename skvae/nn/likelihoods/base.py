@@ -40,7 +40,7 @@ class WayBack(NamedTuple):
 
     def straight(self, x: Tensor) -> Tensor:
         """Cells, or means of cells, in data units, bounds and bends left aside."""
-        return self.location + self.scale * x
+        return torch.addcmul(self.location, self.scale, x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Cells (..., p) in data units."""
@@ -57,6 +57,7 @@ class Likelihood(nn.Module):
     n_columns: int
     n_outputs: int
     needs_frequencies: bool = False  # whether it is built with the shares of each column's levels
+    settles: bool = False  # whether its scales are fitted once more after training, by settle and unsettle
 
     @property
     def n_expected(self) -> int:

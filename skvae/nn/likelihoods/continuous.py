@@ -15,6 +15,7 @@ from skvae.nn.noise import LOG_2PI, normal, uniform
 N_NODES = 64  # of a sum over the noise of a cell
 REACH = 8.0  # of that sum for normal noise, in standard deviations
 T_REACH = 10.0  # ... and for Student's t with many degrees of freedom
+HELD = 2.0  # times its floor: a scale below is there because of the floor
 FAR = 1e3  # standard deviations, stands for infinity
 KNOTS = 256  # of a table of the upper half of Student's t
 MIN_LOG_STD = -8.0  # the floor of a standard deviation: exp(-8) = 0.034 % of the scale of the column
@@ -76,14 +77,17 @@ class LocationScale(Likelihood):
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """E[back(x)|z] with x = location + scale * u: in closed form, or, where it is bent, as a sum over the noise u.
 
-        The noise u is symmetric, so that its mean within a and b is E[(u + a)+] - E[(u - b)+].
+        What the bounds take from a symmetric u adds to the location that is kept within them. It is small, so float32
+        has digits enough for it, and is faster.
         """
         location, log_scale = self.location_and_log_scale(outputs)
         scale = torch.exp(log_scale)
         x = location
         if back.is_bounded:
-            below, above = self.beyond((location - back.low) / scale), self.beyond((back.high - location) / scale)
-            x = location + scale * (below - above)
+            rough, rate = location.float(), torch.exp(-log_scale.float())
+            taken = self.beyond((rough - back.low.float()).abs_().mul_(rate))
+            taken -= self.beyond((rough - back.high.float()).abs_().mul_(rate))
+            x = torch.addcmul(location.clamp(back.low, back.high), taken, scale)
         out = back.straight(x)
         if back.bent:
             noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(location))
@@ -93,8 +97,8 @@ class LocationScale(Likelihood):
         return out
 
     def beyond(self, edge: Tensor) -> Tensor:
-        """E[(u - edge)+] of the noise u, for edges of shape (..., p); inherited, the noise counts as 0."""
-        return F.relu(-edge)
+        """E[(u - edge)+] of the noise u for edges of 0 and more, (..., p), in float32; inherited, the noise counts as 0."""
+        return torch.zeros_like(edge)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Points of the noise u, ascending, and weights with sum 1, each (n, p) or (n, 1); inherited, one point: 0."""
@@ -141,13 +145,57 @@ class Gaussian(LocationScale):
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
     def beyond(self, edge: Tensor) -> Tensor:
-        size = edge.abs().float().clamp_max(FAR)  # small numbers, of which float32 has digits enough, and is faster
-        beyond = torch.exp(-0.5 * (size.square() + LOG_2PI)) - 0.5 * size * torch.erfc(size * math.sqrt(0.5))
-        return F.relu(-edge) + beyond
+        edge = edge.clamp_max(FAR)
+        density = edge.square().mul_(-0.5).exp_().mul_(math.exp(-0.5 * LOG_2PI))
+        return density.addcmul_(torch.erfc(edge * math.sqrt(0.5)), edge, value=-0.5)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
         u = torch.linspace(-REACH, REACH, N_NODES, dtype=like.dtype, device=like.device).unsqueeze(1)
         return u, torch.softmax(-0.5 * u.square(), 0)  # the trapezoid rule
+
+
+class SmoothGaussian(Gaussian):
+    """Normal cells with a scale per column that has a floor in training only.
+
+    The floor makes a smooth density, which overlooks fine structure and is the better one to train. Cells that follow
+    from others more closely than it lets them would be drawn too wide, so afterwards the scales that it held (those
+    below HELD times the floor) are fitted to the distances of the training cells, the networks being as they are.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    min_scale : float, default=0.1
+        The least that a scale can be in training, in units of the columns' standard deviations.
+    """
+
+    settles = True
+    fall: Tensor
+
+    def __init__(self, n_columns: int, *, min_scale: float = 0.1) -> None:
+        super().__init__(n_columns, scale="column", min_scale=min_scale)
+        self.register_buffer("fall", torch.zeros(n_columns))  # of the log scales, since training
+
+    def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        location, log_scale = super().location_and_log_scale(outputs)
+        return location, log_scale - self.fall
+
+    @property
+    def held(self) -> Tensor:
+        """Which scales the floor held in training, shape (p,)."""
+        assert self.log_scale is not None, "there is one per column"
+        return bounded_below(self.log_scale, self.floor) < self.floor + math.log(HELD)
+
+    def settle(self, mean_square: Tensor) -> None:
+        """Training is over: of the scales that were held take the roots of these mean squares (p,), if they are less."""
+        assert self.log_scale is not None, "there is one per column"
+        trained = bounded_below(self.log_scale, self.floor)
+        fall = trained - (0.5 * torch.log(mean_square)).clamp_min(MIN_LOG_STD).to(trained)
+        self.fall.copy_(torch.where(self.held, fall.clamp_min(0.0), 0.0))
+
+    def unsettle(self) -> None:
+        """Training begins again: back to the scales that it left."""
+        self.fall.zero_()
 
 
 class LogNormal(Gaussian):
@@ -226,11 +274,12 @@ class StudentT(LocationScale):
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] by a table over the angle t = arctan(u / sqrt(df)), whose density is c cos(t)^(df - 1)."""
         df = self.df
-        table = _beyond_at_angles(df, KNOTS).float()
-        place = torch.atan(edge.abs().float() / df.sqrt().float()) * (2.0 * KNOTS / math.pi)
-        knot = place.long().clamp_max(KNOTS - 1)
-        columns = torch.arange(self.n_columns, device=edge.device)
-        return F.relu(-edge) + torch.lerp(table[knot, columns], table[knot + 1, columns], place - knot)
+        table = _beyond_at_angles(df, KNOTS).float().flatten()
+        place = (edge / df.sqrt().float()).atan_().mul_(2.0 * KNOTS / math.pi)
+        knot = place.long().clamp_max_(KNOTS - 1)
+        place -= knot
+        cell = knot.mul_(self.n_columns).add_(torch.arange(self.n_columns, device=edge.device))
+        return torch.lerp(table.take(cell), table.take(cell + self.n_columns), place)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
         df = self.df
