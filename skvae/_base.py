@@ -540,7 +540,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         """The expected row given its code: values and codes of levels, (n, p)."""
-        return self.schema_.point(self.schema_.expect(self._engine.decode(z)))
+        return self.schema_.point(self.schema_.expect(self._engine.decode(z, self.schema_.units)))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again: ``inverse_transform(transform(X))``.

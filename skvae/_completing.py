@@ -14,6 +14,8 @@ from skvae._table.tables import Table
 Numbers = NDArray[np.floating]
 
 MAX_SEED = 2**31 - 1
+MEDIAN_DRAWS = 8  # of a cell for each draw of z, of which a median is taken ...
+MEDIAN_ROWS = 64  # ... of so many rows at a time
 
 
 def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
@@ -27,11 +29,40 @@ def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[n
         hidden = None if blank is None else blank[start : start + len(rows)]
         start += len(rows)
         each = [
-            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws)) for model in models
+            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws, model.schema_.units))
+            for model in models
         ]
         means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
         answers.append(models[0].schema_.point(means))
     return np.concatenate(answers)
+
+
+def medians(models: list[Any], table: Table, n_draws: int) -> Numbers:
+    """The same with the median of each number in data units, over draws of z and of the cell from all models."""
+    values = expectations(models, table, n_draws)
+    is_number = [column.levels is None for column in models[0].schema_.columns]
+    for start in range(0, len(table), MEDIAN_ROWS):
+        rows = np.arange(start, min(start + MEDIAN_ROWS, len(table)))
+        cells, weight = zip(*(_weighed_draws(model, table.take(rows), n_draws) for model in models), strict=True)
+        median = weighted_medians(np.concatenate(cells), np.concatenate(weight))
+        values[rows] = np.where(is_number, median, values[rows])
+    return values
+
+
+def _weighed_draws(model: Any, rows: Table, n_draws: int) -> tuple[Numbers, Numbers]:
+    """Draws of all cells in data units, (S, n, p), and their weights, (S, n)."""
+    cells, weight = model._engine.weighed_cells(_open(model, rows), n_draws, MEDIAN_DRAWS)
+    values = model.schema_.decode(cells.reshape(-1, cells.shape[-1]))
+    return values.reshape(*weight.shape, -1), weight
+
+
+def weighted_medians(values: Numbers, weight: Numbers) -> Numbers:
+    """Per row and column the smallest of S values (S, n, p) up to which half of the weight (S, n) lies: (n, p)."""
+    order = values.argsort(axis=0)
+    mass = np.take_along_axis(weight[..., np.newaxis], order, axis=0).cumsum(axis=0)
+    middle = (mass >= 0.5 * mass[-1]).argmax(axis=0, keepdims=True)
+    out: Numbers = np.take_along_axis(values, np.take_along_axis(order, middle, axis=0), axis=0)[0]
+    return out
 
 
 def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._completing import draws, expectations, filled
+from skvae._completing import draws, expectations, filled, medians
 from skvae._ensemble import fitted, given_models, model_seeds
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
@@ -19,6 +19,7 @@ from skvae._reading import read, warn_of_unknown
 from skvae._sklearn import (
     BaseEstimator,
     Interval,
+    StrOptions,
     TransformerMixin,
     check_feature_names_in,
     check_parameters,
@@ -51,9 +52,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         What marks a missing cell. NaN, None and NA do so as well, and in a masked array the mask. In a frame a number
         marks cells of numbers and of categories that are numbers, text those of text and of other categories.
 
+    strategy : {"mean", "median"}, default="mean"
+        What a missing number becomes: the mean of its distribution given the observed cells of its row, which is what
+        many draws average to and has the least squared error, or the median, which has the least absolute error and
+        does not follow a long tail. Levels are the most probable ones in either case. It may be changed after fit (with
+        `set_params`).
+
     sample_posterior : bool, default=False
-        Whether `transform` draws from the distribution of the missing cells in place of taking their expectation. Each
-        call then gives other values, unless `random_state` is an int.
+        Whether `transform` draws from the distribution of the missing cells in place of following `strategy`. Each call
+        then gives other values, unless `random_state` is an int.
 
     keep_empty_features : bool, default=False
         Whether columns in which fit saw no value are kept: numbers as 0, others (which have no level to take) as
@@ -140,6 +147,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [VAETransformer, list, None],
         "missing_values": [Real, str, frames.MissingMark, None],
+        "strategy": [StrOptions({"mean", "median"})],
         "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
         "add_indicator": ["boolean"],
@@ -154,6 +162,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         estimator: VAETransformer | list[VAETransformer] | None = None,
         *,
         missing_values: float | str | None = np.nan,
+        strategy: Literal["mean", "median"] = "mean",
         sample_posterior: bool = False,
         keep_empty_features: bool = False,
         add_indicator: bool = False,
@@ -164,6 +173,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ) -> None:
         self.estimator = estimator
         self.missing_values = missing_values
+        self.strategy = strategy
         self.sample_posterior = sample_posterior
         self.keep_empty_features = keep_empty_features
         self.add_indicator = add_indicator
@@ -288,8 +298,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         return table
 
     def _expected(self, table: Table) -> np.ndarray:
-        """Values and codes of all cells, of rows with missing ones as expected; shape (n, p)."""
-        return self._of_incomplete(table, lambda rows: expectations(self.estimators_, rows, self.n_importance_samples))
+        """Values and codes of all cells, of rows with missing ones, by `strategy`; shape (n, p)."""
+        answer = expectations if self.strategy == "mean" else medians
+        return self._of_incomplete(table, lambda rows: answer(self.estimators_, rows, self.n_importance_samples))
 
     def _drawn(self, table: Table, n_draws: int, random_state: Any) -> list[np.ndarray]:
         seed = int(check_random_state(random_state).randint(MAX_SEED))

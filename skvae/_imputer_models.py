@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from skvae._table.tables import Table
 from skvae._vae import VAETransformer
-from skvae.nn.likelihoods import Gaussian
+from skvae.nn.likelihoods import SmoothGaussian
 
 BATCH_SIZE = 64
 STEPS = (1_000, 2_000)  # of the small network; of the large one, from the first up to the second ...
@@ -22,8 +21,6 @@ LARGE: dict[str, Any] = {"hidden_layer_sizes": (128, 64), "activation": "relu", 
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (64,), "activation": "silu", "n_train_samples": 10, "alpha": 0.05}
 COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": BATCH_SIZE, "early_stopping": False}
 
-smooth = partial(Gaussian, scale="column", min_scale=0.1)
-
 
 def default_models(table: Table, **options: Any) -> list[VAETransformer]:
     """Models for the rows of a table."""
@@ -32,7 +29,7 @@ def default_models(table: Table, **options: Any) -> list[VAETransformer]:
     numbers = [name for name, family in zip(table.names, families, strict=True) if family in ("float", "integer")]
     shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *COMPONENTS)),
-        "likelihood": dict.fromkeys(numbers, smooth),
+        "likelihood": dict.fromkeys(numbers, SmoothGaussian),
         **COMMON,
     }
     networks = [(float(np.clip(STEPS_PER_BATCH * n_batches, *STEPS)), LARGE)]

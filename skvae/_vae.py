@@ -628,13 +628,11 @@ class VAETransformer(BaseAutoencoder):
 
     def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: Condition | None = None) -> np.ndarray:
         """Values and codes (n, p) given latent codes, and a condition where there is one."""
-        if condition is None and not noise:
-            return self._decoded(z)
-        cells = self._engine.sample(z, int(random_state.randint(MAX_SEED)), noise=noise)
-        if condition is None:
-            return self.schema_.decode(cells)
-        values = self.schema_.decode(np.where(np.isnan(condition.cells), cells, condition.cells))
-        return np.where(condition.fixed, condition.values, values)
+        if noise:
+            values = self.schema_.decode(self._engine.sample(z, int(random_state.randint(MAX_SEED))))
+        else:
+            values = self._decoded(z)
+        return values if condition is None else np.where(condition.fixed, condition.values, values)
 
     def _conditioned(self, condition: Condition, codes: str, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
         """Codes under a condition and, for each of its rows, their effective sample size."""

@@ -47,7 +47,10 @@ BORDERS = {
     "joblib": (),
 }
 NOT_OF_THE_CORE = {"sklearn", "scipy", "matplotlib"}  # what _table, nn and _engine do without
-SPARED = {("skvae._table.marginals", "scipy.special")}  # the normal distribution function and its inverse
+SPARED = {
+    ("skvae._table.marginals", "scipy.special"),  # the normal distribution function and its inverse
+    ("skvae.nn.likelihoods.counts", "scipy.special"),  # the distribution functions of counts
+}
 
 FORBIDDEN = {
     "torch.manual_seed": "the global stream is the user's",

@@ -8,7 +8,7 @@ its doors (`runtime.own_torch_state`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from typing import Any, Self
@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skvae._engine.batches import Rows, SparseRows
 from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption
@@ -28,6 +29,8 @@ from skvae._engine.runtime import (
     resolve_device,
 )
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
+from skvae._table.schema import Units
+from skvae.nn.likelihoods import WayBack
 
 FloatArray = NDArray[np.floating]
 
@@ -43,6 +46,12 @@ def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
     n, p = x.shape
     most = min(most, max(LEAST_ROWS, ORDERING_CELLS // max(p, 1)))
     return slice(None, None, max(1, -(-n // most)))
+
+
+def _bent(bend: Callable[[FloatArray], FloatArray], cells: Tensor) -> Tensor:
+    """A bend of NumPy on a tensor; finite, so that a draw of weight 0 adds nothing."""
+    limit = 0.5 * torch.finfo(cells.dtype).max
+    return torch.as_tensor(bend(cells.cpu().double().numpy())).clamp(-limit, limit).to(cells)
 
 
 @doors
@@ -179,15 +188,34 @@ class Engine:
             codes = [model.encode(rows.x, rows.observed).cpu().numpy() for rows in self._chunks(x, dtype)]
         return self._outward(np.concatenate(codes))
 
-    def decode(self, z: FloatArray) -> FloatArray:
-        """Statistics of each cell given its code: E[x|z] in standardised units, or the probability of each code of x.
+    def decode(self, z: FloatArray, units: Units) -> FloatArray:
+        """Statistics of each cell given its code: E[x|z] in data units, or the probability of each code of x.
 
-        Shape (n, n_statistics), in the dtype of z.
+        Of a value that counts only where its part is 0 it is E[x 1(part = 0)|z].
+
+        Parameters
+        ----------
+        z : ndarray of shape (n, k)
+        units : Units
+            From encoded cells to data units.
+
+        Returns
+        -------
+        ndarray of shape (n, n_statistics)
+            In the dtype of z.
         """
         model, dtype = self._in_precision_of(z)
         with torch.inference_mode():
-            parts = [model.columns.expected(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
+            back = self._back(units, dtype)
+            chunks = self._chunks(self._inward(z), dtype)
+            parts = [model.columns.expectation(model.decode(part.x), back) for part in chunks]
             return torch.cat(parts).cpu().numpy()
+
+    def _back(self, units: Units, dtype: torch.dtype) -> WayBack:
+        """The way back to data units, for tensors."""
+        straight = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
+        location, scale, low, high = straight
+        return WayBack(location, scale, low, high, tuple(bend and partial(_bent, bend) for bend in units.bends))
 
     def _outward(self, z: FloatArray) -> FloatArray:
         """Model's components -> the user's: ordered and signed."""

@@ -58,6 +58,7 @@ class ScoringEngine(Engine):
     def _trainable(self) -> Any:
         model = super()._trainable()
         model.prior.unsettle()
+        model.columns.unsettle()
         return model
 
     def _width(self) -> int:

@@ -16,9 +16,13 @@ from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
 from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
 from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws
 from skvae._engine.scoring import ScoringEngine
+from skvae._table.schema import Units
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
+SETTLING_ROWS = 256  # that scales are fitted to after training ...
+SETTLING_DRAWS = 200  # ... with so many draws of z for each ...
+SETTLING_ROUNDS = 10  # ... in each of so many rounds
 CONDITION_ROUNDS = 3  # of proposals from completed rows ...
 CONDITION_MODES = 256  # ... so many of them ...
 CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
@@ -44,7 +48,8 @@ class VAEEngine(ScoringEngine):
         """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
 
         A row without an observed cell says nothing of where codes lie, only which cells are missing. `missing` says
-        which columns of the table the rows have missing, (n, p), those without a cell in x among them.
+        which columns of the table the rows have missing, (n, p), those without a cell in x among them. Scales
+        that had a floor in training only are fitted without it.
         """
         empty = np.isnan(x).all(axis=1)
         own = self._posteriors(x[~empty], None if weight is None else weight[~empty])
@@ -55,6 +60,28 @@ class VAEEngine(ScoringEngine):
         if missing is not None:
             self.gaps = self._posteriors(x[few], None if weight is None else weight[few]), missing[few]
         self._precise = None
+        if self.model.columns.has_held_scales:
+            part = evenly(x, SETTLING_ROWS)
+            self._settle_scales(x[part], np.ones(len(x[part])) if weight is None else weight[part])
+
+    def _settle_scales(self, x: FloatArray, weight: FloatArray) -> None:
+        """Fit the scales of the likelihoods that settle, all else being as it is (Dempster, Laird and Rubin 1977).
+
+        In turn codes are drawn given the observed cells, and a scale becomes the root of the mean squared distance of
+        its cells from their expectation given the codes.
+        """
+        weights = torch.tensor(weight, dtype=torch.float64, device=self.device).unsqueeze(1)
+        for _ in range(SETTLING_ROUNDS):
+            squares, counts, start = 0.0, 0.0, 0
+            with torch.no_grad():
+                for model, rows, draws in self._given_observed(x, SETTLING_DRAWS):
+                    counted = model.columns.counted(rows.x) * weights[start : start + len(rows)].to(rows.x.dtype)
+                    counted = counted if rows.observed is None else counted * rows.observed
+                    squares += (model.columns.squares(draws.outputs, rows.x, draws.weight) * counted).sum(0)
+                    counts += counted.sum(0)
+                    start += len(rows)
+                self.model.columns.settle(squares / counts)
+            self._precise = None
 
     def _posteriors(self, x: FloatArray, weight: FloatArray | None) -> Posteriors:
         """Of rows, in float32."""
@@ -78,23 +105,50 @@ class VAEEngine(ScoringEngine):
             engine.gaps = Posteriors(*map(np.array, posteriors)), np.array(missing)
         return engine
 
-    def expectation(self, x: FloatArray, n_draws: int) -> FloatArray:
+    def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:
         """Statistics of every cell given the observed ones, by self-normalised importance weights.
+
+        They are expectations in data units given each draw of z, which are averaged.
 
         Parameters
         ----------
         x : ndarray of shape (n, p)
             NaN in the cells that are not conditioned on.
         n_draws : int
+        units : Units
+            From encoded cells to data units.
 
         Returns
         -------
         ndarray of shape (n, n_statistics)
             As `decode` gives them.
         """
+        parts = []
         with torch.inference_mode():
-            parts = [draws.expected(model) for model, _, draws in self._given_observed(x, n_draws)]
+            for model, rows, draws in self._given_observed(x, n_draws):
+                statistics = model.columns.expectation(draws.outputs, self._back(units, rows.x.dtype))
+                parts.append(torch.einsum("sb,sbm->bm", draws.weight, statistics))
             return torch.cat(parts).cpu().numpy()
+
+    def weighed_cells(self, x: FloatArray, n_draws: int, n_each: int) -> tuple[FloatArray, FloatArray]:
+        """Draws of every cell given the observed ones, `n_each` given each draw of z, and their weights.
+
+        The draws are the same at each call.
+
+        Returns
+        -------
+        cells : ndarray of shape (S, n, p)
+            Encoded.
+        weight : ndarray of shape (S, n)
+            With sum 1 over the S draws of a row.
+        """
+        stream, cells, weights = generator(self.spec.seed, self.device), [], []
+        with torch.inference_mode():
+            for model, _, draws in self._given_observed(x, n_draws):
+                each = [model.columns.sample(draws.outputs, stream) for _ in range(n_each)]
+                cells.append(torch.cat(each))
+                weights.append(draws.weight.repeat(n_each, 1) / n_each)
+            return torch.cat(cells, 1).cpu().numpy(), torch.cat(weights, 1).cpu().numpy()
 
     def completion(self, x: FloatArray, n_draws: int, seed: int) -> FloatArray:
         """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.

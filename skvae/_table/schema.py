@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -33,6 +33,16 @@ class Cell(NamedTuple):
     kind: str
     is_part: bool
     n_codes: int
+
+
+class Units(NamedTuple):
+    """From encoded cells to data units: location + scale * x with x kept within bounds, or bent by a function."""
+
+    location: FloatArray  # (n_cells,)
+    scale: FloatArray  # (n_cells,)
+    low: FloatArray  # (n_cells,), encoded
+    high: FloatArray  # (n_cells,), encoded
+    bends: tuple[Callable[[FloatArray], FloatArray] | None, ...]  # n_cells
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,12 @@ class Column:
     def is_plain(self) -> bool:
         """Whether encoding is (x - location) / scale and no more."""
         kind = KINDS[self.kind]
-        mapped = kind.is_log or kind.is_coded or bool(self.atoms) or self.normal_scores is not None
-        return self.constant is None and not mapped
+        return self.constant is None and not (self.is_bent or kind.is_coded or self.atoms)
+
+    @property
+    def is_bent(self) -> bool:
+        """Whether encoding is not linear."""
+        return KINDS[self.kind].is_log or self.normal_scores is not None
 
     @property
     def log_unit(self) -> float:
@@ -385,13 +399,26 @@ class TableSchema:
         edges = np.cumsum([0] + [max(cell.n_codes, 1) for cell in self.cells])
         return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
+    @cached_property
+    def units(self) -> Units:
+        """From encoded cells to data units, bounds included."""
+        location, scale = self.of_cells("location", 0.0), self.of_cells("scale", 1.0)
+        low, high = ((self.of_cells(name, 0.0) - location) / scale for name in ("low", "high"))
+        columns = (self.columns[cell.column] for cell in self.cells)
+        bends = tuple(
+            c.decode if c.is_bent and not cell.is_part else None for c, cell in zip(columns, self.cells, strict=True)
+        )
+        free = np.array([bend is not None for bend in bends]) | np.array([cell.is_part for cell in self.cells])
+        return Units(location, scale, np.where(free, -np.inf, low), np.where(free, np.inf, high), bends)
+
     def expect(self, statistics: FloatArray) -> list[FloatArray]:
         """The expectation of each column in data units: (n,) for numbers, (n, n_codes) probabilities for levels.
 
         Parameters
         ----------
         statistics : ndarray of shape (n, n_statistics)
-            Of each cell its mean in encoded units, or the probability of each of its codes.
+            Of each cell its mean in data units, where the column has atoms E[x 1(x is no atom)], or the probability of
+            each of its codes: what an engine makes of `units`.
         """
         out: list[FloatArray] = list(self._constants(len(statistics), statistics.dtype).T)
         for i, cell in enumerate(self.cells):
@@ -401,11 +428,11 @@ class TableSchema:
             if column.levels is not None:
                 out[cell.column] = own
                 continue
-            values = column.decode(own[:, 0])
+            values = own[:, 0]
             if column.atoms:
-                parts = statistics[:, self._spans[i - 1]]
-                values = parts[:, 0] * values + parts[:, 1:] @ np.array(column.atoms)
-            out[cell.column] = values.astype(statistics.dtype)
+                values = values + statistics[:, self._spans[i - 1]][:, 1:] @ np.array(column.atoms)
+            ends = min(column.low, *column.atoms, np.inf), max(column.high, *column.atoms, -np.inf)
+            out[cell.column] = np.clip(values, *ends).astype(statistics.dtype)  # they are within but for rounding
         return out
 
     @staticmethod

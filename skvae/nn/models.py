@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from skvae.nn.likelihoods import Likelihood
+from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
@@ -52,6 +53,8 @@ class ColumnBlocks(nn.Module):
     parts_of_values: Tensor
     arrange: Tensor
     is_code: Tensor
+    gated: Tensor
+    gate: Tensor
 
     def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
@@ -71,6 +74,9 @@ class ColumnBlocks(nn.Module):
         self.register_buffer("is_code", coded[self.scatter])
         order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter.tolist()]
         self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns
+        places = torch.cumsum(widths[self.scatter], 0) - widths[self.scatter]  # where those of each column begin
+        self.register_buffer("gated", places[self.values], persistent=False)  # values among the statistics ...
+        self.register_buffer("gate", places[self.parts_of_values], persistent=False)  # ... and P(their part is 0)
 
     @property
     def n_outputs(self) -> int:
@@ -107,6 +113,18 @@ class ColumnBlocks(nn.Module):
         each = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
         return self._arranged([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
 
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """E[back(x)|z] of each column in data units, or the probability of each code; shape (..., n_statistics).
+
+        Of a value that counts only where its part is 0 it is E[back(x) 1(part = 0)|z]; given z the two are independent.
+        """
+        blocks = zip(self.parts(outputs), self.gather.split(self.counts), strict=True)
+        each = [likelihood.expectation(out, back.of(columns)) for (likelihood, out), columns in blocks]
+        out = self._arranged(each)
+        if len(self.gated):
+            out[..., self.gated] *= out[..., self.gate]
+        return out
+
     def _arranged(self, parts: list[Tensor]) -> Tensor:
         """Statistics of the blocks in the order of the columns."""
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)[..., self.arrange]
@@ -130,6 +148,35 @@ class ColumnBlocks(nn.Module):
 
     def _in_order(self, cells: list[Tensor]) -> Tensor:
         return cells[0] if len(cells) == 1 else torch.cat(cells, dim=-1)[..., self.scatter]
+
+    @property
+    def _settling(self) -> list[tuple[int, Any, Tensor]]:
+        """Of the likelihoods that settle after training: the number of the block, the likelihood and its columns."""
+        blocks = enumerate(zip(self.likelihoods, self.gather.split(self.counts), strict=True))
+        return [(i, likelihood, columns) for i, (likelihood, columns) in blocks if likelihood.settles]
+
+    @property
+    def has_held_scales(self) -> bool:
+        """Whether a scale is where it is because of a floor that is for training only."""
+        return any(bool(likelihood.held.any()) for _, likelihood, _ in self._settling)
+
+    def squares(self, outputs: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Means over outputs (S, b, n_outputs), weights (S, b), of (x - E[x|z])^2, (b, p); 0 where nothing settles."""
+        parts, out = self.parts(outputs), torch.zeros_like(x)
+        for i, likelihood, columns in self._settling:
+            distance = x[:, columns] - likelihood.mean(parts[i][1])
+            out[:, columns] = torch.einsum("sb,sbm->bm", weight, distance.square())
+        return out
+
+    def settle(self, mean_square: Tensor) -> None:
+        """Training is over: fit scales to the mean squares (p,) of the distances; NaN where no cell tells of one."""
+        for _, likelihood, columns in self._settling:
+            likelihood.settle(torch.nan_to_num(mean_square[columns], nan=math.inf))
+
+    def unsettle(self) -> None:
+        """Training begins (again): back to the scales that it left."""
+        for _, likelihood, _ in self._settling:
+            likelihood.unsettle()
 
     def start(self, mean: Tensor) -> Tensor:
         """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""

@@ -6,7 +6,7 @@ columns (of the logarithm), in [0, 1] for binary ones, codes 0, 1, ... for categ
 numbers for counts.
 """
 
-from skvae.nn.likelihoods.base import Likelihood, LikelihoodFactory
+from skvae.nn.likelihoods.base import Likelihood, LikelihoodFactory, WayBack
 from skvae.nn.likelihoods.binary import Bernoulli
 from skvae.nn.likelihoods.categorical import Categorical, Ordinal
 from skvae.nn.likelihoods.continuous import (
@@ -14,6 +14,7 @@ from skvae.nn.likelihoods.continuous import (
     Gaussian,
     LocationScale,
     LogNormal,
+    SmoothGaussian,
     SquaredError,
     StudentT,
     StudentTLogProb,
@@ -39,9 +40,11 @@ __all__ = [
     "NegativeBinomial",
     "Ordinal",
     "Poisson",
+    "SmoothGaussian",
     "SquaredError",
     "StudentT",
     "StudentTLogProb",
+    "WayBack",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
     "bounded_below",

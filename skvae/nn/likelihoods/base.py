@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+class WayBack(NamedTuple):
+    """From encoded cells of p columns to data units: location + scale * x with x kept within bounds, or bent.
+
+    A bend takes encoded cells of any shape to data units by itself; the other entries of its column are not read.
+    """
+
+    location: Tensor  # (p,)
+    scale: Tensor  # (p,)
+    low: Tensor  # (p,), encoded
+    high: Tensor  # (p,), encoded
+    bends: tuple[Callable[[Tensor], Tensor] | None, ...]  # p
+
+    def of(self, columns: Tensor) -> WayBack:
+        """Those of some columns."""
+        bends = tuple(self.bends[j] for j in columns.tolist())
+        location, scale, low, high = (part[columns] for part in self[:4])
+        return WayBack(location, scale, low, high, bends)
+
+    @property
+    def bent(self) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
+        """The columns with a bend, and their bends."""
+        return [(j, bend) for j, bend in enumerate(self.bends) if bend is not None]
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a column that is not bent has a bound."""
+        return bool(torch.isfinite(self.low).any() or torch.isfinite(self.high).any())
+
+    def straight(self, x: Tensor) -> Tensor:
+        """Cells, or means of cells, in data units, bounds and bends left aside."""
+        return torch.addcmul(self.location, self.scale, x)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Cells (..., p) in data units."""
+        out = self.straight(x.clamp(self.low, self.high))
+        for j, bend in self.bent:
+            out[..., j] = bend(x[..., j])
+        return out
 
 
 class Likelihood(nn.Module):
@@ -16,6 +56,7 @@ class Likelihood(nn.Module):
     n_columns: int
     n_outputs: int
     needs_frequencies: bool = False  # whether it is built with the shares of each column's levels
+    settles: bool = False  # whether its scales are fitted once more after training, by settle and unsettle
 
     @property
     def n_expected(self) -> int:
@@ -33,6 +74,13 @@ class Likelihood(nn.Module):
     def expected(self, outputs: Tensor) -> Tensor:
         """What may be averaged over draws of z, shape (..., n_expected): E[x|z], or the probability of each level."""
         return self.mean(outputs)
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """The same in data units, shape (..., n_expected): E[back(x)|z], or the probability of each level.
+
+        Inherited, it is back(E[x|z]), which is right where the way back is straight and no bound is near.
+        """
+        return back(self.mean(outputs))
 
     def point(self, expected: Tensor) -> Tensor:
         """One value per cell from (averages of) what `expected` gives, shape (..., p)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skvae.nn.likelihoods.base import Likelihood
+from skvae.nn.likelihoods.base import Likelihood, WayBack
 
 
 class Bernoulli(Likelihood):
@@ -23,6 +23,10 @@ class Bernoulli(Likelihood):
 
     def mean(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(outputs)
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        probability = self.mean(outputs)
+        return torch.lerp(back(torch.zeros_like(probability)), back(torch.ones_like(probability)), probability)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         return torch.bernoulli(torch.sigmoid(outputs), generator=generator)

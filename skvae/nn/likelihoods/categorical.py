@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skvae.nn.likelihoods.base import Likelihood, bounded
+from skvae.nn.likelihoods.base import Likelihood, WayBack, bounded
 from skvae.nn.noise import uniform
 
 MAX_LOGIT = 30.0  # within a column, no probability is below exp(-60) times the greatest
@@ -68,6 +68,9 @@ class Levels(Likelihood):
 
     def mean(self, outputs: Tensor) -> Tensor:
         return self.point(self.expected(outputs))
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        return self.expected(outputs)
 
     def point(self, expected: Tensor) -> Tensor:
         top = expected.new_empty(*expected.shape[:-1], self.n_columns)

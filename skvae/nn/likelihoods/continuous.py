@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skvae.nn.likelihoods.base import Likelihood
+from skvae.nn.likelihoods.base import Likelihood, WayBack
 from skvae.nn.noise import LOG_2PI, normal, uniform
 
+N_NODES = 64  # of a sum over the noise of a cell
+REACH = 8.0  # of that sum for normal noise, in standard deviations
+T_REACH = 10.0  # ... and for Student's t with many degrees of freedom
+HELD = 2.0  # times its floor: a scale below is there because of the floor
+FAR = 1e3  # standard deviations, stands for infinity
+KNOTS = 256  # of a table of the upper half of Student's t
 MIN_LOG_STD = -8.0  # the floor of a standard deviation: exp(-8) = 0.034 % of the scale of the column
 
 
@@ -68,6 +74,36 @@ class LocationScale(Likelihood):
     def mean(self, outputs: Tensor) -> Tensor:
         return outputs[..., : self.n_columns]
 
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """E[back(x)|z] with x = location + scale * u: in closed form, or, where it is bent, as a sum over the noise u.
+
+        What the bounds take from a symmetric u adds to the location that is kept within them. It is small, so float32
+        has digits enough for it, and is faster.
+        """
+        location, log_scale = self.location_and_log_scale(outputs)
+        scale = torch.exp(log_scale)
+        x = location
+        if back.is_bounded:
+            rough, rate = location.float(), torch.exp(-log_scale.float())
+            taken = self.beyond((rough - back.low.float()).abs_().mul_(rate))
+            taken -= self.beyond((rough - back.high.float()).abs_().mul_(rate))
+            x = torch.addcmul(location.clamp(back.low, back.high), taken, scale)
+        out = back.straight(x)
+        if back.bent:
+            noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(location))
+            scale = scale.expand_as(location)
+        for j, bend in back.bent:
+            out[..., j] = bend(location[..., j, None] + scale[..., j, None] * noise[:, j]) @ weight[:, j]
+        return out
+
+    def beyond(self, edge: Tensor) -> Tensor:
+        """E[(u - edge)+] of the noise u for edges of 0 and more, (..., p), in float32; inherited, that of no noise."""
+        return torch.zeros_like(edge)
+
+    def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of the noise u, ascending, and weights with sum 1, each (n, p) or (n, 1); inherited, one point: 0."""
+        return like.new_zeros(1, 1), like.new_ones(1, 1)
+
     def start(self, mean: Tensor) -> Tensor:
         return torch.cat([mean, mean.new_zeros(self.n_outputs - self.n_columns)])
 
@@ -107,6 +143,59 @@ class Gaussian(LocationScale):
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale = self.location_and_log_scale(outputs)
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
+
+    def beyond(self, edge: Tensor) -> Tensor:
+        edge = edge.clamp_max(FAR)
+        density = edge.square().mul_(-0.5).exp_().mul_(math.exp(-0.5 * LOG_2PI))
+        return density.addcmul_(torch.erfc(edge * math.sqrt(0.5)), edge, value=-0.5)
+
+    def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        u = torch.linspace(-REACH, REACH, N_NODES, dtype=like.dtype, device=like.device).unsqueeze(1)
+        return u, torch.softmax(-0.5 * u.square(), 0)  # the trapezoid rule
+
+
+class SmoothGaussian(Gaussian):
+    """Normal cells with a scale per column that has a floor in training only.
+
+    The floor makes a smooth density, which overlooks fine structure and is the better one to train. Cells that follow
+    from others more closely than it lets them would be drawn too wide, so afterwards the scales that it held (those
+    below HELD times the floor) are fitted to the distances of the training cells, the networks being as they are.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    min_scale : float, default=0.1
+        The least that a scale can be in training, in units of the columns' standard deviations.
+    """
+
+    settles = True
+    fall: Tensor
+
+    def __init__(self, n_columns: int, *, min_scale: float = 0.1) -> None:
+        super().__init__(n_columns, scale="column", min_scale=min_scale)
+        self.register_buffer("fall", torch.zeros(n_columns))  # of the log scales, since training
+
+    def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        location, log_scale = super().location_and_log_scale(outputs)
+        return location, log_scale - self.fall
+
+    @property
+    def held(self) -> Tensor:
+        """Which scales the floor held in training, shape (p,)."""
+        assert self.log_scale is not None, "there is one per column"
+        return bounded_below(self.log_scale, self.floor) < self.floor + math.log(HELD)
+
+    def settle(self, mean_square: Tensor) -> None:
+        """Training is over: of the scales that were held take the roots of these mean squares (p,) where less."""
+        assert self.log_scale is not None, "there is one per column"
+        trained = bounded_below(self.log_scale, self.floor)
+        fall = trained - (0.5 * torch.log(mean_square)).clamp_min(MIN_LOG_STD).to(trained)
+        self.fall.copy_(torch.where(self.held, fall.clamp_min(0.0), 0.0))
+
+    def unsettle(self) -> None:
+        """Training begins again: back to the scales that it left."""
+        self.fall.zero_()
 
 
 class LogNormal(Gaussian):
@@ -181,6 +270,36 @@ class StudentT(LocationScale):
         radius = torch.sqrt(df * torch.expm1(-2.0 / df * torch.log(u)))
         cosine = torch.cos(2.0 * math.pi * uniform(location.shape, location, generator))
         return location + torch.exp(log_scale) * radius * cosine
+
+    def beyond(self, edge: Tensor) -> Tensor:
+        """E[(u - edge)+] by a table over the angle t = arctan(u / sqrt(df)), whose density is c cos(t)^(df - 1)."""
+        df = self.df
+        table = _beyond_at_angles(df, KNOTS).float().flatten()
+        place = (edge / df.sqrt().float()).atan_().mul_(2.0 * KNOTS / math.pi)
+        knot = place.long().clamp_max_(KNOTS - 1)
+        place -= knot
+        cell = knot.mul_(self.n_columns).add_(torch.arange(self.n_columns, device=edge.device))
+        return torch.lerp(table.take(cell), table.take(cell + self.n_columns), place)
+
+    def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        df = self.df
+        reach = (T_REACH / df.sqrt()).clamp_max(0.5 * math.pi)
+        share = (2.0 * torch.arange(N_NODES, device=df.device).unsqueeze(1) + 1.0) / N_NODES - 1.0
+        angle = reach * share
+        return df.sqrt() * torch.tan(angle), torch.softmax((df - 1.0) * torch.log(torch.cos(angle)), 0)
+
+
+def _beyond_at_angles(df: Tensor, n: int) -> Tensor:
+    """E[(u - e)+] of Student's t at e = sqrt(df) tan(t) for n + 1 angles t from 0 to pi / 2, shape (n + 1, p).
+
+    The integral of u is known; that of the density is Simpson's rule between the angles.
+    """
+    angle = torch.linspace(0.0, 0.5 * math.pi, 2 * n + 1, dtype=df.dtype, device=df.device)[:-1].unsqueeze(1)
+    density = F.pad(torch.cos(angle).pow(df - 1.0), (0, 0, 0, 1))  # (2n + 1, p), without its constant
+    pieces = (density[:-2:2] + 4.0 * density[1::2] + density[2::2]) * (math.pi / (12.0 * n))
+    tail = pieces.flip(0).cumsum(0).flip(0)  # (n, p)
+    beyond = df.sqrt() * (density[:-2:2] / (df - 1.0) - torch.tan(angle[::2]) * tail)
+    return F.pad(beyond.clamp_min(0.0) / (2.0 * tail[0]), (0, 0, 0, 1))
 
 
 class SquaredError(Likelihood):

@@ -10,15 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from scipy.special import betainc, gammainc
 from torch import Tensor
 from torch.nn import functional as F
 
-from skvae.nn.likelihoods.base import Likelihood, bounded
+from skvae.nn.likelihoods.base import Likelihood, WayBack, bounded
 from skvae.nn.noise import LOG_2PI, uniform
 
 LOG_RATE = (-20.0, 25.0)  # exp(25) = 7e10
 LOG_DISPERSION = (-10.0, 15.0)
 LARGE = 16.0  # from here on four terms of Stirling's series have the precision of float64
+FARTHEST = 1e15  # stands for infinity as a bound ...
+TINY = 1e-300  # ... and for what every count exceeds
 START_LOGIT = -2.0  # of a structural zero: 12 %
 
 
@@ -113,6 +116,20 @@ class Counts(Likelihood):
     def mean(self, outputs: Tensor) -> Tensor:
         return torch.exp(bounded(outputs[..., : self.n_columns], LOG_RATE))
 
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """E[back(x)|z], from E[x; x >= k] = E[x] P(y >= k - 1), P(y = k) = (k + 1) P(x = k + 1) / E[x]."""
+        mean = self.mean(outputs)
+        if not back.is_bounded:
+            return back(mean)
+        low, high = back.low.clamp_min(0.0), back.high.clamp_max(FARTHEST)
+        above = mean * self.at_least(outputs, high - 1.0, tilted=True) - high * self.at_least(outputs, high)
+        below = low - mean - low * self.at_least(outputs, low) + mean * self.at_least(outputs, low - 1.0, tilted=True)
+        return back.straight((mean + below - above).clamp(low, high))
+
+    def at_least(self, outputs: Tensor, k: Tensor, *, tilted: bool = False) -> Tensor:
+        """P(x >= k), shape (..., p); tilted, P(y >= k) of the count y whose P(y = k) is (k + 1) P(x = k + 1) / E[x]."""
+        raise NotImplementedError("a family of counts defines at_least(outputs, k, tilted=...)")
+
     def start(self, mean: Tensor) -> Tensor:
         return torch.cat([_log_rate(mean), mean.new_zeros(self.n_outputs - self.n_columns)])
 
@@ -123,6 +140,9 @@ class Poisson(Counts):
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         log_prob: Tensor = PoissonLogProb.apply(x, bounded(outputs, LOG_RATE))
         return log_prob
+
+    def at_least(self, outputs: Tensor, k: Tensor, *, tilted: bool = False) -> Tensor:
+        return _of_scipy(gammainc, k.clamp_min(TINY), self.mean(outputs))  # a tilted Poisson is the same one
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         return torch.poisson(self.mean(outputs), generator=generator)
@@ -144,6 +164,11 @@ class NegativeBinomial(Counts):
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         log_prob: Tensor = NegativeBinomialLogProb.apply(x, *self._log_mean_and_dispersion(outputs))
         return log_prob
+
+    def at_least(self, outputs: Tensor, k: Tensor, *, tilted: bool = False) -> Tensor:
+        log_mean, log_dispersion = self._log_mean_and_dispersion(outputs)
+        r = torch.exp(log_dispersion) + float(tilted)
+        return _of_scipy(betainc, k.clamp_min(TINY), r, torch.sigmoid(log_mean - log_dispersion))
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         log_mean, log_dispersion = self._log_mean_and_dispersion(outputs)
@@ -176,6 +201,11 @@ class ZeroInflated(Counts):
         of_counts, logit = self._split(outputs)
         return torch.sigmoid(-logit) * self.counts.mean(of_counts)
 
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        of_counts, logit = self._split(outputs)
+        of_zero = back(torch.zeros_like(logit))
+        return torch.lerp(self.counts.expectation(of_counts, back), of_zero, torch.sigmoid(logit))
+
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         of_counts, logit = self._split(outputs)
         there = uniform(logit.shape, logit, generator) >= torch.sigmoid(logit)
@@ -198,6 +228,12 @@ class ZeroInflatedNegativeBinomial(ZeroInflated):
 
     family = NegativeBinomial
     outputs_per_cell = 3
+
+
+def _of_scipy(function: Any, *arguments: Tensor) -> Tensor:
+    """A function of SciPy that torch lacks, or has in less precision."""
+    values = function(*(argument.detach().double().cpu().numpy() for argument in arguments))
+    return torch.as_tensor(values).to(arguments[-1])
 
 
 def _log_rate(mean: Tensor) -> Tensor:
