@@ -12,10 +12,19 @@ from skvae._engine.engine import AutoencoderEngine
 from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
-from skvae.nn.likelihoods import Gaussian, StudentT
+from skvae._table.schema import Units
+from skvae.nn.likelihoods import Gaussian, SmoothGaussian, StudentT
 from skvae.nn.objectives import Bound
 
 P, K = 4, 3
+
+
+def unbounded(n_cells):
+    """Data units that are the encoded ones."""
+    return Units(*np.array([[0.0], [1.0], [-np.inf], [np.inf]]).repeat(n_cells, 1), (None,) * n_cells)
+
+
+FREE = unbounded(P)
 
 
 def spec(**options):
@@ -63,8 +72,8 @@ def test_answers_in_the_precision_of_what_it_is_asked(dtype):
     codes = one.encode(x)
     assert codes.shape == (40, K)
     assert codes.dtype == dtype
-    assert one.decode(codes).dtype == dtype
-    assert one.decode(codes).shape == x.shape
+    assert one.decode(codes, FREE).dtype == dtype
+    assert one.decode(codes, FREE).shape == x.shape
     assert all(part.dtype == dtype for part in one.posterior(x))
     assert one.log_likelihood(x, 4).dtype == np.float64
 
@@ -78,12 +87,12 @@ def test_precisions_agree_also_after_training():
 
 def test_codes_pass_through_order_and_sign():
     one, x = engine(), table()
-    codes, decoded = one.encode(x), one.decode(one.encode(x))
+    codes, decoded = one.encode(x), one.decode(one.encode(x), FREE)
     mean, std = one.posterior(x)
     scores = one.log_likelihood(x, 8)
     one.order, one.sign = np.array([2, 0, 1]), np.array([1.0, -1.0, -1.0])
     np.testing.assert_array_equal(one.encode(x), codes[:, [2, 0, 1]] * [1, -1, -1])
-    np.testing.assert_allclose(one.decode(one.encode(x)), decoded, rtol=1e-12)
+    np.testing.assert_allclose(one.decode(one.encode(x), FREE), decoded, rtol=1e-12)
     np.testing.assert_array_equal(one.posterior(x)[0], mean[:, [2, 0, 1]] * [1, -1, -1])
     np.testing.assert_array_equal(one.posterior(x)[1], std[:, [2, 0, 1]])
     np.testing.assert_array_equal(one.log_likelihood(x, 8), scores)
@@ -242,7 +251,7 @@ def test_sample_scatters_around_the_decoders_mean():
     one = engine(blocks=(("gaussian", (0, 1, 2, 3)),))
     z = np.tile(one.sample_latent(1, 1, aggregated=False), (20_000, 1))
     draws = one.sample(z, 3)
-    np.testing.assert_allclose(draws.mean(0), one.decode(z[:1])[0], atol=6 * draws.std(0).max() / np.sqrt(20_000))
+    np.testing.assert_allclose(draws.mean(0), one.decode(z[:1], FREE)[0], atol=6 * draws.std(0).max() / np.sqrt(20_000))
     assert (draws.std(0) > 0.1).all()
 
 
@@ -264,7 +273,7 @@ def test_denoising_differs_from_plain_training_and_scores_the_clean_row():
     for one, corruption in ((plain, None), (denoising, "masking")):
         list(one.train(x, None, one.objective(corruption, 0.5), plan))
         one.keep()
-        errors = ((x - one.decode(one.encode(x))) ** 2).sum(1)
+        errors = ((x - one.decode(one.encode(x), FREE)) ** 2).sum(1)
         np.testing.assert_allclose(one.score(x), -errors, rtol=1e-10)
     assert not np.allclose(plain.encode(x), denoising.encode(x))
 
@@ -395,9 +404,9 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
     x = holed(table())
     one = engine()
     train(one, x)
-    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8))
+    answers = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, FREE))
     monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
-    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8))
+    again = (*one.explain(x, 8), *one.sampling_error(x, 8), one.expectation(x, 8, FREE))
     for mine, other in zip(answers, again, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-7)  # the root of a rounding error
 
@@ -437,8 +446,8 @@ def test_expectation_of_a_linear_model_is_the_conditional_mean():
     x = (x - x.mean(0)) / x.std(0)
     x[::4, 0] = np.nan
     train(one, x, 150)
-    mean = one.decode(np.zeros((1, 2)))[0]
-    loadings = (one.decode(np.eye(2)) - mean).T
+    mean = one.decode(np.zeros((1, 2)), FREE)[0]
+    loadings = (one.decode(np.eye(2), FREE) - mean).T
     _, log_scale = one.model.columns.likelihoods[0].location_and_log_scale(one.model.start)
     cov = loadings @ loadings.T + np.diag(np.exp(2.0 * log_scale.detach().numpy()))
     rows = np.nan_to_num(x[:30])
@@ -446,11 +455,119 @@ def test_expectation_of_a_linear_model_is_the_conditional_mean():
     blank[:, 1] = np.nan
     rest = [0, 2, 3]
     expected = mean[1] + (rows[:, rest] - mean[rest]) @ np.linalg.solve(cov[np.ix_(rest, rest)], cov[rest, 1])
-    got = one.expectation(blank, 1024)
+    got = one.expectation(blank, 1024, FREE)
     np.testing.assert_allclose(got[:, 1], expected, atol=0.03)
     assert np.std(expected) > 0.3
-    guess = one.decode(one.encode(blank))  # where the proposals begin
+    guess = one.decode(one.encode(blank), FREE)  # where the proposals begin
     assert np.abs(got - expected[:, None])[:, 1].mean() < 0.5 * np.abs(guess - expected[:, None])[:, 1].mean()
+
+
+def bounded(high, bend=None):
+    """The first cell between -0.3 and `high`, and bent; the others as they are."""
+    low, top = FREE.low.copy(), FREE.high.copy()
+    low[0], top[0] = -0.3, high
+    return Units(10.0 + FREE.location, 2.0 * FREE.scale, low, top, (bend, *FREE.bends[1:]))
+
+
+@pytest.mark.parametrize("bend", [None, np.exp])
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t"])
+def test_what_is_decoded_is_the_mean_of_draws_in_data_units(likelihood, bend):
+    one, x = engine(blocks=((likelihood, tuple(range(P))),)), table(200)
+    train(one, x, 30)
+    units = bounded(0.4, bend and (lambda cells: np.exp(np.clip(cells, -1.0, 0.4))))
+    z = np.linspace(-1.0, 1.0, K)[np.newaxis]
+    got = one.decode(z, units)[0]
+    draws = one.sample(z.repeat(40_000, 0), 1)
+    own = np.exp(draws[:, 0].clip(-1.0, 0.4)) if bend else 10.0 + 2.0 * draws[:, 0].clip(-0.3, 0.4)
+    for mean, drawn in zip(got, [own, *(10.0 + 2.0 * draws[:, 1:]).T], strict=True):
+        assert abs(mean - drawn.mean()) < 4.0 * drawn.std() / 200.0
+
+
+def test_a_draw_of_no_weight_adds_nothing_however_far_it_is():
+    one, x = engine(), table()
+    train(one, x)
+    with np.errstate(over="ignore"):
+        units = Units(*FREE[:4], (lambda cells: np.exp(1e4 * cells), None, None, None))
+        assert np.isfinite(one.expectation(holed(x), 8, units)).all()
+
+
+def test_expectation_is_the_weighted_mean_of_the_cells_drawn():
+    one, x = engine(), holed(table(200))
+    train(one, x, 30)
+    cells, weight = one.weighed_cells(x[:6], 100, 400)
+    again = one.weighed_cells(x[:6], 100, 400)
+    np.testing.assert_array_equal(cells, again[0])
+    assert cells.shape == (40_000, 6, P)
+    np.testing.assert_allclose(weight.sum(0), 1.0)
+    units = bounded(0.4)
+    drawn = units.location + units.scale * np.clip(cells, units.low, units.high)
+    mean = np.einsum("sn,snp->np", weight, drawn)
+    np.testing.assert_allclose(mean, one.expectation(x[:6], 100, units), atol=0.05)
+
+
+LOADINGS = np.array([[1.0, 0.8, 0.0, -0.6], [0.0, 0.6, 1.0, 0.8]])
+
+
+def close_table(noise, n=400):
+    """Four columns that follow from two factors, but for noise."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(n, 2)) @ LOADINGS + noise * rng.normal(size=(n, P))
+
+
+def factor_analysis(raw_scale, seen=(0, 1, 2, 3)):
+    """The model of such a table, its scales as they would come out of a training with a floor of 0.1."""
+    linear = torch.nn.Linear
+    one = engine(n_components=2, blocks=((SmoothGaussian, tuple(range(P))),), encoder=linear, decoder=linear)
+    with torch.no_grad():
+        for network in (one.model.encoder, one.model.decoder):
+            network.weight.zero_()
+            network.bias.zero_()
+        one.model.decoder.weight.copy_(torch.tensor(LOADINGS.T))
+        one.model.encoder.weight[:2, list(seen)] = torch.tensor(np.linalg.pinv(LOADINGS[:, list(seen)]).T).float()
+        one.model.encoder.bias[2:] = np.log(0.15)
+        one.model.columns.likelihoods[0].log_scale.fill_(np.log(raw_scale))
+    return one
+
+
+def scales(one):
+    """Of its only block of cells."""
+    return one.model.columns.likelihoods[0].location_and_log_scale(one.model.start)[1].detach().exp().numpy()
+
+
+def test_scales_that_the_floor_held_are_those_of_the_residuals_after_training():
+    one, x = factor_analysis(0.05), close_table(0.03)
+    assert (scales(one) > 0.1).all()
+    one.settle(x, None, keep_codes=False)
+    np.testing.assert_allclose(scales(one), 0.03, rtol=0.4)
+    twin = VAEEngine.from_state(one.state(), "cpu")
+    np.testing.assert_array_equal(scales(twin), scales(one))
+    np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
+    train(one, x, 1)  # begins with the scales that training left
+    assert (scales(one) > 0.1).all()
+
+
+def test_scales_that_the_floor_did_not_hold_stay():
+    one = factor_analysis(0.5)
+    floored = scales(one)
+    one.settle(close_table(0.03), None, keep_codes=False)
+    np.testing.assert_array_equal(scales(one), floored)
+
+
+def test_scales_are_fitted_to_rows_by_their_weight():
+    x, one, other = close_table(0.03), factor_analysis(0.05), factor_analysis(0.05)
+    x[:200] += 0.06 * np.random.default_rng(1).normal(size=(200, P))
+    one.settle(x, np.ones(400), keep_codes=False)
+    other.settle(x, np.repeat([1e-6, 1.0], 200), keep_codes=False)
+    assert (scales(other) < 0.8 * scales(one)).all()
+
+
+def test_a_scale_of_which_no_row_tells_stays():
+    one, x = factor_analysis(0.05, seen=(0, 1, 3)), close_table(0.03)
+    x[:, 2] = np.nan
+    floored = scales(one)
+    one.settle(x, None, keep_codes=False)
+    assert scales(one)[2] == floored[2]
+    assert (scales(one)[[0, 1, 3]] < 0.06).all()
 
 
 # -- cells of several kinds ------------------------------------------------------------------------------------------
@@ -474,7 +591,7 @@ def test_statistics_are_a_mean_per_number_and_a_probability_per_code_in_the_orde
     x = table_of_kinds()
     one = kinds_engine()
     train(one, x, 20)
-    for statistics in (one.decode(one.encode(x)), one.expectation(x, 8)):
+    for statistics in (one.decode(one.encode(x), FREE), one.expectation(x, 8, FREE)):
         assert statistics.shape == (60, 8)  # 1 + 3 + 1 + 3
         for codes in (slice(1, 4), slice(5, 8)):
             np.testing.assert_allclose(statistics[:, codes].sum(1), 1.0, atol=1e-6)
@@ -482,7 +599,7 @@ def test_statistics_are_a_mean_per_number_and_a_probability_per_code_in_the_orde
         assert (statistics[:, 4] < 0.0).any()
     z = np.zeros((4000, K))
     draws = one.sample(z, 0)
-    mean = one.decode(z[:1])[0]
+    mean = one.decode(z[:1], FREE)[0]
     assert draws[:, 0].mean() == pytest.approx(mean[0], rel=0.1)
     assert draws[:, 2].mean() == pytest.approx(mean[4], abs=0.1)
     np.testing.assert_allclose(np.bincount(draws[:, 1].astype(int), minlength=3) / 4000, mean[1:4], atol=0.03)
@@ -513,7 +630,7 @@ def test_state_restores_an_engine_of_kinds():
     train(one, x)
     twin = VAEEngine.from_state(one.state(), "cpu")
     np.testing.assert_array_equal(twin.log_likelihood(x, 8), one.log_likelihood(x, 8))
-    np.testing.assert_array_equal(twin.decode(one.encode(x)), one.decode(one.encode(x)))
+    np.testing.assert_array_equal(twin.decode(one.encode(x), FREE), one.decode(one.encode(x), FREE))
     np.testing.assert_array_equal(twin.sample(one.encode(x), 0), one.sample(one.encode(x), 0))
 
 
@@ -573,6 +690,6 @@ def test_plain_autoencoder_of_codes_gives_probabilities():
              mean=np.zeros(3)),
         "cpu",
     )  # fmt: skip
-    statistics = one.decode(one.encode(x))
+    statistics = one.decode(one.encode(x), unbounded(3))
     assert statistics.shape == (60, 5)
     np.testing.assert_allclose(statistics[:, :3].sum(1), 1.0, atol=1e-6)

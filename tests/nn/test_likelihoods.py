@@ -17,9 +17,11 @@ from skvae.nn.likelihoods import (
     NegativeBinomial,
     Ordinal,
     Poisson,
+    SmoothGaussian,
     SquaredError,
     StudentT,
     StudentTLogProb,
+    WayBack,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
@@ -46,7 +48,7 @@ CONTINUOUS |= {
     f"{family.__name__}-{scale}-smooth": partial(family, scale=scale, min_scale=0.7)
     for family in (Gaussian, StudentT)
     for scale in ("cell", "column")
-} | {"LogNormal": LogNormal}
+} | {"LogNormal": LogNormal, "SmoothGaussian": SmoothGaussian}
 LEVELS = {family.__name__: partial(family, frequencies=FREQUENCIES) for family in (Categorical, Ordinal)}
 COUNTS = {
     family.__name__: family for family in (Poisson, NegativeBinomial, ZeroInflatedPoisson, ZeroInflatedNegativeBinomial)
@@ -194,6 +196,141 @@ def test_the_point_is_the_most_probable_level_and_the_mean_is_that_point(name):
     outputs = torch.randn(50, likelihood.n_outputs, generator=stream(6)).double()
     assert torch.equal(likelihood.mean(outputs), likelihood.point(likelihood.expected(outputs)))
     assert likelihood.mean(outputs).unique().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def way_back(low, high, bend=None):
+    """Three columns kept within these bounds, on a scale of 2; the second one is bent."""
+    low, high = (torch.full((P,), end).double() for end in (low, high))
+    return WayBack(torch.full((P,), 5.0).double(), torch.full((P,), 2.0).double(), low, high, (None, bend, None))
+
+
+def bounded_exp(x):
+    return torch.exp(2.0 * x).clamp(0.2, 30.0)
+
+
+WAYS = {
+    "straight": way_back(-np.inf, np.inf),
+    "within": way_back(-0.4, 0.7),
+    "above": way_back(0.3, np.inf),
+    "below": way_back(-np.inf, -0.2),
+    "far outside": way_back(7.0, 9.0),
+    "wide": way_back(-40.0, 30.0),
+    "bent": way_back(-0.4, 0.7, bounded_exp),
+}
+all_ways = pytest.mark.parametrize("way", WAYS)
+
+
+@all_ways
+@all_continuous
+def test_expectation_in_data_units_is_that_of_the_density(name, way):
+    likelihood, outputs = build(name)
+    x, dx = grid()
+    density = likelihood.log_prob(outputs, x).exp().detach() * dx
+    expected = (WAYS[way](x.expand(-1, P)) * density).sum(0) / density.sum(0)
+    got = likelihood.expectation(outputs, WAYS[way]).detach()
+    np.testing.assert_allclose(got, expected, rtol=0.01 if way == "bent" else 0.0, atol=2e-4)
+
+
+@pytest.mark.parametrize("low, high", [(-np.inf, np.inf), (0.0, 3.0), (2.0, 5.0), (0.0, 2500.0), (4.0, np.inf)])
+@pytest.mark.parametrize("name", [name for name in DISCRETE if name not in LEVELS])
+def test_expectation_in_data_units_is_that_of_the_probabilities(name, low, high):
+    likelihood, outputs = build(name)
+    values, probability = probabilities(likelihood, outputs)
+    expected = (way_back(low, high)(values.expand(-1, P)) * probability).sum(0)
+    np.testing.assert_allclose(likelihood.expectation(outputs, way_back(low, high)).detach(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "far outside"])  # where hardly a sample comes
+@all_likelihoods
+def test_expectation_in_data_units_is_the_mean_of_samples(name, way, dtype):
+    likelihood, outputs = build(name, dtype)
+    back = WayBack(*(part.to(dtype) for part in WAYS[way][:4]), WAYS[way].bends)
+    if likelihood.kind == "count":
+        back = back._replace(low=4.0 * back.low.clamp_min(0.0).ceil(), high=4.0 * back.high.ceil().abs(), bends=(None,) * P)
+    rows = outputs.expand(2, 2, -1)
+    got = likelihood.expectation(rows, back).detach()
+    assert got.dtype == dtype
+    assert got.shape == (2, 2, likelihood.n_expected)
+    assert torch.equal(got[0, 0], got[1, 1])
+    if name in LEVELS or name == "SquaredError":
+        expected = likelihood.expected(outputs) if name in LEVELS else back(outputs)
+        assert torch.equal(got[0, 0], expected)
+        return
+    drawn = back(likelihood.sample(outputs.expand(20_000, -1), stream(1)).detach())
+    error = drawn.std(0) / np.sqrt(20_000)
+    heavy = name.startswith("StudentT") and not torch.isfinite(back.low + back.high).all()  # hardly a variance
+    assert ((got[0, 0] - drawn.mean(0)).abs() <= (8.0 if heavy else 4.5) * error + 0.01).all()
+
+
+@pytest.mark.parametrize("raw_df", [-12.0, 0.0, 3.0, 200.0, 5000.0])
+@pytest.mark.parametrize("end", [0.0, 0.5, 3.0, 30.0, 1000.0])
+def test_what_a_bound_takes_from_students_t_is_exact(raw_df, end):
+    """Down to two degrees of freedom, against the closed form with SciPy's distribution function."""
+    likelihood = StudentT(1, scale=1.0).double()
+    likelihood.raw_df.data.fill_(raw_df)
+    df = float(likelihood.df.detach())
+    t = stats.t(df)
+    beyond = t.pdf(end) * (df + end**2) / (df - 1.0) - end * t.sf(end)
+    np.testing.assert_allclose(float(likelihood.beyond(torch.tensor([end])).detach()), beyond, atol=1e-4)
+
+
+@pytest.mark.parametrize("raw_df", [-12.0, 0.0, 200.0, 5000.0])
+def test_the_noise_of_students_t_has_its_moments(raw_df):
+    likelihood = StudentT(2, scale=1.0).double()
+    likelihood.raw_df.data.fill_(raw_df)
+    points, weight = likelihood.noise(torch.zeros(1).double())
+    t = stats.t(float(likelihood.df[0].detach()))
+    np.testing.assert_allclose(weight.sum(0).detach(), 1.0)
+    for f in (np.abs, np.tanh, lambda x: np.exp(np.minimum(x, 2.0))):
+        x, dx = (part[:, 0].numpy() for part in grid())
+        expected = (f(x) * t.pdf(x) * dx).sum()
+        np.testing.assert_allclose((f(points.detach().numpy()) * weight.detach().numpy()).sum(0), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("family", [NegativeBinomial, Poisson])
+@pytest.mark.parametrize("log_mean", [-3.0, 1.0, 5.0, 12.0])
+def test_the_expectation_of_bounded_counts_is_that_of_scipy(family, log_mean):
+    outputs = torch.tensor([log_mean, 0.3]).double()[: family(1).n_outputs]
+    mean, r = np.exp(log_mean), np.exp(0.3)
+    of_scipy = stats.nbinom(r, r / (r + mean)) if family is NegativeBinomial else stats.poisson(mean)
+    low, high = np.floor(0.5 * mean), np.ceil(1.5 * mean)
+    k = np.arange(high)
+    expected = high - (of_scipy.cdf(k) * (k >= low)).sum()  # E[min(x, high)] and what lies below low
+    back = WayBack(*torch.tensor([[0.0], [1.0], [low], [high]]).double(), (None,))
+    np.testing.assert_allclose(float(family(1).expectation(outputs, back)), expected, rtol=1e-6)
+
+
+def test_a_likelihood_of_ones_own_that_offers_its_mean_only_is_taken_at_its_mean():
+    class Own(likelihoods.Likelihood):
+        def mean(self, outputs):
+            return outputs
+
+    class Laplace(likelihoods.LocationScale):
+        pass
+
+    x = torch.tensor([[-1.0, 0.1, 2.0]]).double()
+    for back in WAYS.values():
+        torch.testing.assert_close(Own().expectation(x, back), back(x))
+        torch.testing.assert_close(Laplace(P, scale="column").double().expectation(x, back), back(x))
+
+
+def test_a_smooth_gaussian_has_its_floor_in_training_only():
+    likelihood = SmoothGaussian(P, min_scale=0.1)
+    with torch.no_grad():
+        likelihood.log_scale.copy_(torch.tensor([0.01, 0.1, 0.5]).log())
+    trained = likelihood.location_and_log_scale(torch.zeros(P))[1].detach()
+    assert likelihood.held.tolist() == [True, False, False]
+    likelihood.log_scale.data[1] = np.log(0.02)
+    trained = likelihood.location_and_log_scale(torch.zeros(P))[1].detach()
+    assert likelihood.held.tolist() == [True, True, False]
+    likelihood.settle(torch.tensor([1e-4, 9.0, 1e-4]).double())
+    settled = likelihood.location_and_log_scale(torch.zeros(P))[1].detach()
+    torch.testing.assert_close(settled, torch.stack([torch.tensor(0.01).log(), trained[1], trained[2]]))
+    likelihood.settle(torch.tensor([0.0, np.inf, 1.0]).double())
+    assert torch.isfinite(likelihood.fall).all()
+    likelihood.unsettle()
+    assert torch.equal(likelihood.location_and_log_scale(torch.zeros(P))[1].detach(), trained)
 
 
 @all_continuous

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from skvae.nn.likelihoods.base import Likelihood, WayBack
 from skvae.nn.noise import LOG_2PI, normal, uniform
 
-N_NODES = 64  # of a sum over the noise of a cell
-REACH = 8.0  # of that sum for normal noise, in standard deviations
+N_NODES = 96  # of a sum over the noise of a cell
+REACH = 7.0  # of that sum for normal noise, in standard deviations
 T_REACH = 10.0  # ... and for Student's t with many degrees of freedom
 HELD = 2.0  # times its floor: a scale below is there because of the floor
 FAR = 1e3  # standard deviations, stands for infinity
@@ -274,29 +274,33 @@ class StudentT(LocationScale):
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] by a table over the angle t = arctan(u / sqrt(df)), whose density is c cos(t)^(df - 1)."""
         df = self.df
-        table = _beyond_at_angles(df, KNOTS).float().flatten()
-        place = (edge / df.sqrt().float()).atan_().mul_(2.0 * KNOTS / math.pi)
+        table = _beyond_at_angles(df, self._reach, KNOTS).float().flatten()
+        place = (edge / df.sqrt().float()).atan_().mul_((KNOTS / self._reach).float()).clamp_max_(KNOTS)
         knot = place.long().clamp_max_(KNOTS - 1)
         place -= knot
         cell = knot.mul_(self.n_columns).add_(torch.arange(self.n_columns, device=edge.device))
         return torch.lerp(table.take(cell), table.take(cell + self.n_columns), place)
 
+    @property
+    def _reach(self) -> Tensor:
+        """The angle up to which there is anything to sum, shape (p,)."""
+        return (T_REACH / self.df.sqrt()).clamp_max(0.5 * math.pi)
+
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
         df = self.df
-        reach = (T_REACH / df.sqrt()).clamp_max(0.5 * math.pi)
         share = (2.0 * torch.arange(N_NODES, device=df.device).unsqueeze(1) + 1.0) / N_NODES - 1.0
-        angle = reach * share
+        angle = self._reach * share
         return df.sqrt() * torch.tan(angle), torch.softmax((df - 1.0) * torch.log(torch.cos(angle)), 0)
 
 
-def _beyond_at_angles(df: Tensor, n: int) -> Tensor:
-    """E[(u - e)+] of Student's t at e = sqrt(df) tan(t) for n + 1 angles t from 0 to pi / 2, shape (n + 1, p).
+def _beyond_at_angles(df: Tensor, reach: Tensor, n: int) -> Tensor:
+    """E[(u - e)+] of Student's t at e = sqrt(df) tan(t), for n + 1 angles t from 0 to `reach`: shape (n + 1, p).
 
     The integral of u is known; that of the density is Simpson's rule between the angles.
     """
-    angle = torch.linspace(0.0, 0.5 * math.pi, 2 * n + 1, dtype=df.dtype, device=df.device)[:-1].unsqueeze(1)
+    angle = torch.linspace(0.0, 1.0, 2 * n + 1, dtype=df.dtype, device=df.device)[:-1].unsqueeze(1) * reach
     density = F.pad(torch.cos(angle).pow(df - 1.0), (0, 0, 0, 1))  # (2n + 1, p), without its constant
-    pieces = (density[:-2:2] + 4.0 * density[1::2] + density[2::2]) * (math.pi / (12.0 * n))
+    pieces = (density[:-2:2] + 4.0 * density[1::2] + density[2::2]) * (reach / (6.0 * n))
     tail = pieces.flip(0).cumsum(0).flip(0)  # (n, p)
     beyond = df.sqrt() * (density[:-2:2] / (df - 1.0) - torch.tan(angle[::2]) * tail)
     return F.pad(beyond.clamp_min(0.0) / (2.0 * tail[0]), (0, 0, 0, 1))
