@@ -340,7 +340,7 @@ FAULTS = (
     Fault(
         "atoms left out of the expectation",
         "_table/schema.py",
-        "values = parts[:, 0] * values + parts[:, 1:] @ np.array(column.atoms)",
+        "values = values + statistics[:, self._spans[i - 1]][:, 1:] @ np.array(column.atoms)",
         "pass",
         (SCHEMA,),
     ),

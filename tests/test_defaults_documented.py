@@ -87,7 +87,7 @@ def test_constants_of_the_vae_are_stated():
     assert f"at most {engine.ORDERING_ROWS:,}" in said["lower_bound_"]
     assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
     numbers = {"integer": "student_t", "float": "student_t", "bool": "bernoulli"}
-    numbers["text"] = "student_t"  # which is refused
+    numbers |= dict.fromkeys(("text", "unreadable"), "student_t")  # which are refused
     assert numbers | {"category": "categorical", "ordered": "ordinal"} == _auto.LIKELIHOODS
     assert 'boolean columns are "bernoulli", other numbers "student_t"' in said["likelihood"]
     assert 'categorical dtypes "categorical", ordered ones "ordinal"' in said["likelihood"]
