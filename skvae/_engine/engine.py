@@ -183,6 +183,9 @@ class Engine:
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
+        return self._codes(x)
+
+    def _codes(self, x: FloatArray) -> FloatArray:
         model, dtype = self._in_precision_of(x)
         with torch.inference_mode():
             codes = [model.encode(rows.x, rows.observed).cpu().numpy() for rows in self._chunks(x, dtype)]
@@ -246,7 +249,7 @@ class Engine:
         self.order = self.order[np.argsort(-importance, kind="stable")]
         self.sign = np.ones(len(self.order))
         x = np.nan_to_num(x[evenly(x)].astype(np.float64))
-        codes = self.encode(x)
+        codes = self._codes(x)
         covariance = (codes - codes.mean(0)).T @ ((x - x.mean(0)) / np.maximum(x.std(0), 1e-12))  # (k, p)
         strongest = np.abs(covariance).argmax(1)
         self.sign = np.where(covariance[np.arange(len(strongest)), strongest] < 0.0, -1.0, 1.0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skvae._engine.batches import Rows
+from skvae._engine.runtime import sound
 from skvae.nn.noise import log_normal
 
 COMPLETED = 3  # rounds in which an encoder that was trained on complete rows sees the row completed ...
@@ -66,6 +67,7 @@ def weighed_draws(model: Any, rows: Rows, points: Tensor, *, knows_missing: bool
         draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))
+    sound(draws.weight)
     return draws
 
 

@@ -22,6 +22,12 @@ CHUNK_CELLS = {"cpu": 2**19, "cuda": 2**24}  # numbers a layer holds at once in 
 DENORMAL = 2.0**-1022  # half of it is 0 where the processor was told to flush such numbers
 AUTOCASTS = tuple(kind for kind in ("cpu", "cuda", "mps") if torch.amp.is_autocast_available(kind))
 
+OF_TRAINING = {"kl_per_component"}  # what a fit that went wrong reports, be it NaN
+UNUSABLE = (
+    "The model is not usable: what it makes of these rows or draws is not finite, which is so after a training that blew "
+    "up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
+)
+
 Step = TypeVar("Step")
 Class = TypeVar("Class", bound=type)
 
@@ -81,31 +87,55 @@ def normal_quasi_draws(n: int, k: int, seed: int) -> NDArray[np.float64]:
 class _DefaultDtype:
     """float32 as torch's default while any thread is inside, as the setting is one for the whole process.
 
-    The first to enter notes the user's, the last to leave gives it back.
+    The first to enter notes the user's, the last to leave gives it back. To leave twice is to leave once.
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._users = threading.Lock(), 0, torch.float32
+        self._lock, self._users = threading.Lock(), torch.float32
+        self._inside: set[object] = set()
 
-    def __enter__(self) -> None:
+    def enter(self, token: object) -> None:
         with self._lock:
-            if self._inside == 0:
+            if not self._inside:
                 self._users = torch.get_default_dtype()
-                self._set(torch.float32)
-            self._inside += 1
+            self._inside.add(token)
+            self._set(torch.float32)
 
-    def __exit__(self, *error: object) -> None:
+    def leave(self, token: object) -> None:
         with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
+            if self._inside == {token}:
                 self._set(self._users)
+            self._inside.discard(token)
 
     def _set(self, dtype: torch.dtype) -> None:
         if dtype != torch.get_default_dtype():
             torch.set_default_dtype(dtype)  # noqa: TID251 (a network of the user's may rely on the usual one)
 
 
-_FLOAT32 = _DefaultDtype()
+_DEFAULT_DTYPE = _DefaultDtype()
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    token = object()
+    try:
+        _DEFAULT_DTYPE.enter(token)
+        yield
+    finally:
+        try:
+            _DEFAULT_DTYPE.leave(token)
+        finally:  # Ctrl-C may have come half-way
+            _DEFAULT_DTYPE.leave(token)
+
+
+@contextmanager
+def _exact_denormals() -> Iterator[None]:
+    """Numbers near 0 are kept where the user told the processor to flush them."""
+    try:
+        torch.set_flush_denormal(False)
+        yield
+    finally:
+        torch.set_flush_denormal(True)
 
 
 @contextmanager
@@ -116,23 +146,24 @@ def own_torch_state() -> Iterator[None]:
     outside. Settings that are about how torch works (deterministic algorithms, anomaly detection, the precision of
     products) stay as they are.
     """
-    with ExitStack() as stack:
-        stack.enter_context(_FLOAT32)
-        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-        for kind in AUTOCASTS:
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.empty(0).device.type != "cpu":
-            stack.enter_context(torch.device("cpu"))
-        if DENORMAL * 0.5 == 0.0 and torch.set_flush_denormal(False):
-            stack.callback(torch.set_flush_denormal, True)
+    grad = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    cast = [kind for kind in AUTOCASTS if torch.is_autocast_enabled(kind)]
+    elsewhere = torch.empty(0).device.type != "cpu"
+    with (
+        _float32(),
+        _exact_denormals() if DENORMAL * 0.5 == 0.0 else nullcontext(),
+        nullcontext() if grad else torch.inference_mode(False),
+        nullcontext() if grad else torch.enable_grad(),
+        torch.device("cpu") if elsewhere else nullcontext(),
+        ExitStack() as stack,
+    ):
+        for kind in cast:
+            stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
 def doors(cls: Class) -> Class:
-    """The class, its public methods (and what builds and copies it) run in `own_torch_state`."""
+    """The class, its public methods (and what builds and copies it) run in `own_torch_state` and answer no NaN."""
     for name, method in list(vars(cls).items()):
         if name.startswith("_") and name not in ("__init__", "__deepcopy__"):
             continue
@@ -147,9 +178,21 @@ def _door(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def door(*args: Any, **kwargs: Any) -> Any:
         with own_torch_state():
-            return function(*args, **kwargs)
+            answer = function(*args, **kwargs)
+        if function.__name__ not in OF_TRAINING:
+            for part in answer if isinstance(answer, tuple) else (answer,):
+                if isinstance(part, np.ndarray) and part.size and part.dtype.kind == "f" and np.isnan(part.min()):
+                    raise ValueError(UNUSABLE)
+        return answer
 
     return door
+
+
+def sound(values: Tensor) -> Tensor:
+    """The values; an error where they are not all finite, before torch says so in its own words."""
+    if not torch.isfinite(values).all():
+        raise ValueError(UNUSABLE)
+    return values
 
 
 def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None = None) -> Iterator[Step]:
@@ -165,9 +208,10 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
     lent_seed : int, optional
         Where given, modules of the user's own are part of a step, and may draw from the global streams (dropout does).
     """
-    one = _OneThread() if one_thread else nullcontext()
+    pools = ThreadpoolController().select(user_api="openmp").lib_controllers if one_thread else []
     while True:
-        with own_torch_state(), one, nullcontext() if lent_seed is None else lent_streams(lent_seed):
+        lent = nullcontext() if lent_seed is None else lent_streams(lent_seed)
+        with own_torch_state(), _one_thread(pools) if one_thread else nullcontext(), lent:
             step = next(steps, None)
         if step is None:
             return
@@ -175,31 +219,25 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
         lent_seed = None if lent_seed is None else lent_seed + 1
 
 
-class _OneThread:
-    """OpenMP limited to one thread; afterwards the number is what it was. It is one for each thread of Python's."""
-
-    def __init__(self) -> None:
-        self._pools = ThreadpoolController().select(user_api="openmp").lib_controllers
-
-    def __enter__(self) -> None:
-        torch.get_num_threads()  # in a new thread torch sets the number at its first use, which must not come later
-        self._users = [pool.get_num_threads() for pool in self._pools]
+@contextmanager
+def _one_thread(pools: Any) -> Iterator[None]:
+    """OpenMP limited to one thread, given back as it was: the number is one for each thread of Python's."""
+    torch.get_num_threads()  # in a new thread torch sets the number at its first use, which must not come later
+    users = [pool.get_num_threads() for pool in pools]
+    try:
+        for pool in pools:
+            pool.set_num_threads(1)
+        yield
+    finally:
         try:
-            for pool in self._pools:
-                pool.set_num_threads(1)
-        except BaseException:  # Ctrl-C half-way
-            self._lift()
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self._lift()
+            _set_threads(pools, users)
         finally:  # Ctrl-C may have come half-way
-            self._lift()
+            _set_threads(pools, users)
 
-    def _lift(self) -> None:
-        for pool, number in zip(self._pools, self._users, strict=True):
-            pool.set_num_threads(number)
+
+def _set_threads(pools: Any, numbers: list[int]) -> None:
+    for pool, number in zip(pools, numbers, strict=True):
+        pool.set_num_threads(number)
 
 
 _GLOBAL_STREAMS = threading.RLock()

@@ -14,7 +14,7 @@ from torch import Tensor
 from skvae._engine.batches import Rows
 from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
 from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
-from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws
+from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws, sound
 from skvae._engine.scoring import ScoringEngine
 from skvae._table.schema import Units
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
@@ -205,12 +205,12 @@ class VAEEngine(ScoringEngine):
         stream = generator(seed, self.device)
         with torch.inference_mode():
             z = latent.sample(n_draws, stream)
-            w = torch.softmax(self._given(model, row, z), 0)
+            w = sound(torch.softmax(self._given(model, row, z), 0))
             for _ in range(CONDITION_ROUNDS):
                 best = z[torch.multinomial(w, CONDITION_MODES, replacement=True, generator=stream)]
                 proposal = Proposal(latent, *self._completed_posterior(model, row, best, stream), CONDITION_DEFENCE)
                 z = proposal.sample(n_draws, stream)
-                w = torch.softmax(self._given(model, row, z) + latent.log_prob(z) - proposal.log_prob(z), 0)
+                w = sound(torch.softmax(self._given(model, row, z) + latent.log_prob(z) - proposal.log_prob(z), 0))
             chosen = torch.multinomial(w, n, replacement=True, generator=stream)
             return self._outward(z[chosen].cpu().numpy()), float(1.0 / w.square().sum())
 
@@ -223,14 +223,14 @@ class VAEEngine(ScoringEngine):
     @staticmethod
     def _completed_posterior(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
         """The posteriors of the row as it is completed from each z."""
-        drawn = model.columns.sample(model.decode(z), stream)
+        drawn = model.columns.sample(sound(model.decode(z)), stream)
         mean, log_std = model.posterior(drawn if row.observed is None else torch.where(row.observed, row.x, drawn))
         return mean, log_std
 
     def sample_latent(self, n: int, seed: int, *, aggregated: bool) -> FloatArray:
         """Draw codes from the prior, or from the mean of the posteriors that were kept; shape (n, k), float64."""
         with torch.inference_mode():
-            z: FloatArray = self._latent(aggregated).sample(n, generator(seed, self.device)).cpu().numpy()
+            z: FloatArray = sound(self._latent(aggregated).sample(n, generator(seed, self.device))).cpu().numpy()
         return self._outward(z)
 
     def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
@@ -248,7 +248,7 @@ class VAEEngine(ScoringEngine):
             for part in torch.tensor(self._inward(z), device=self.device).split(
                 chunk_size(1, len(missing), self.device)
             ):
-                shares = torch.softmax(density.log_modes(part.to(density.means.dtype)), -1)
+                shares = sound(torch.softmax(density.log_modes(part.to(density.means.dtype)), -1))
                 drawn.append(torch.multinomial(shares, 1, generator=stream)[:, 0].cpu().numpy())
         rows: NDArray[np.bool_] = missing[np.concatenate(drawn)]
         return rows
@@ -275,5 +275,5 @@ class VAEEngine(ScoringEngine):
         stream = generator(seed, self.device)
         draw = partial(model.columns.sample, generator=stream) if noise else model.columns.mean
         with torch.inference_mode():
-            parts = [draw(model.decode(part.x)) for part in self._chunks(self._inward(z), dtype)]
+            parts = [draw(sound(model.decode(part.x))) for part in self._chunks(self._inward(z), dtype)]
             return torch.cat(parts).cpu().numpy()
