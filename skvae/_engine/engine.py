@@ -193,8 +193,8 @@ class Engine:
 
     def _back(self, units: Units, dtype: torch.dtype) -> WayBack:
         """The way back to data units, for tensors."""
-        straight = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
-        return WayBack(*straight, tuple(bend and partial(_bent, bend) for bend in units.bends))
+        location, scale, low, high = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
+        return WayBack(location, scale, low, high, tuple(bend and partial(_bent, bend) for bend in units.bends))
 
     def _outward(self, z: FloatArray) -> FloatArray:
         """Model's components -> the user's: ordered and signed."""

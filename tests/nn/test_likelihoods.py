@@ -231,7 +231,7 @@ def test_expectation_in_data_units_is_that_of_the_density(name, way):
     np.testing.assert_allclose(got, expected, rtol=0.01 if way == "bent" else 0.0, atol=2e-4)
 
 
-@pytest.mark.parametrize("low, high", [(-np.inf, np.inf), (0.0, 3.0), (2.0, 5.0), (0.0, 2500.0), (4.0, np.inf)])
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, np.inf), (0.0, 3.0), (2.0, 5.0), (0.0, 2500.0), (4.0, np.inf)])
 @pytest.mark.parametrize("name", [name for name in DISCRETE if name not in LEVELS])
 def test_expectation_in_data_units_is_that_of_the_probabilities(name, low, high):
     likelihood, outputs = build(name)
@@ -247,7 +247,9 @@ def test_expectation_in_data_units_is_the_mean_of_samples(name, way, dtype):
     likelihood, outputs = build(name, dtype)
     back = WayBack(*(part.to(dtype) for part in WAYS[way][:4]), WAYS[way].bends)
     if likelihood.kind == "count":
-        back = back._replace(low=4.0 * back.low.clamp_min(0.0).ceil(), high=4.0 * back.high.ceil().abs(), bends=(None,) * P)
+        back = back._replace(
+            low=4.0 * back.low.clamp_min(0.0).ceil(), high=4.0 * back.high.ceil().abs(), bends=(None,) * P
+        )
     rows = outputs.expand(2, 2, -1)
     got = likelihood.expectation(rows, back).detach()
     assert got.dtype == dtype
