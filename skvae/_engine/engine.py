@@ -216,8 +216,7 @@ class Engine:
 
     def _back(self, units: Units, dtype: torch.dtype) -> WayBack:
         """The way back to data units, for tensors."""
-        straight = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
-        location, scale, low, high = straight
+        location, scale, low, high = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
         return WayBack(location, scale, low, high, tuple(bend and partial(_bent, bend) for bend in units.bends))
 
     def _outward(self, z: FloatArray) -> FloatArray:

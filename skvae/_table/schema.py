@@ -404,11 +404,9 @@ class TableSchema:
         """From encoded cells to data units, bounds included."""
         location, scale = self.of_cells("location", 0.0), self.of_cells("scale", 1.0)
         low, high = ((self.of_cells(name, 0.0) - location) / scale for name in ("low", "high"))
-        columns = (self.columns[cell.column] for cell in self.cells)
-        bends = tuple(
-            c.decode if c.is_bent and not cell.is_part else None for c, cell in zip(columns, self.cells, strict=True)
-        )
-        free = np.array([bend is not None for bend in bends]) | np.array([cell.is_part for cell in self.cells])
+        is_bent = np.array([self.columns[cell.column].is_bent and not cell.is_part for cell in self.cells])
+        free = is_bent | np.array([cell.is_part for cell in self.cells])
+        bends = tuple(self.columns[self.cells[i].column].decode if bent else None for i, bent in enumerate(is_bent))
         return Units(location, scale, np.where(free, -np.inf, low), np.where(free, np.inf, high), bends)
 
     def expect(self, statistics: FloatArray) -> list[FloatArray]:

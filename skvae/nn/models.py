@@ -114,7 +114,7 @@ class ColumnBlocks(nn.Module):
         return self._arranged([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
-        """E[back(x)|z] of each column in data units, or the probability of each code; shape (..., n_statistics).
+        """What is expected in data units, E[back(x)|z], or the probability of each code; shape (..., n_statistics).
 
         Of a value that counts only where its part is 0 it is E[back(x) 1(part = 0)|z]; given z the two are independent.
         """
@@ -161,7 +161,7 @@ class ColumnBlocks(nn.Module):
         return any(bool(likelihood.held.any()) for _, likelihood, _ in self._settling)
 
     def squares(self, outputs: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Means over outputs (S, b, n_outputs), weights (S, b), of (x - E[x|z])^2, (b, p); 0 where nothing settles."""
+        """Means of (x - E[x|z])^2 over outputs (S, b, n_outputs) with weights (S, b): (b, p), 0 where none settles."""
         parts, out = self.parts(outputs), torch.zeros_like(x)
         for i, likelihood, columns in self._settling:
             distance = x[:, columns] - likelihood.mean(parts[i][1])

@@ -23,9 +23,8 @@ class WayBack(NamedTuple):
 
     def of(self, columns: Tensor) -> WayBack:
         """Those of some columns."""
-        bends = tuple(self.bends[j] for j in columns.tolist())
         location, scale, low, high = (part[columns] for part in self[:4])
-        return WayBack(location, scale, low, high, bends)
+        return WayBack(location, scale, low, high, tuple(self.bends[j] for j in columns.tolist()))
 
     @property
     def bent(self) -> list[tuple[int, Callable[[Tensor], Tensor]]]:

@@ -80,24 +80,24 @@ class LocationScale(Likelihood):
         What the bounds take from a symmetric u adds to the location that is kept within them. It is small, so float32
         has digits enough for it, and is faster.
         """
-        location, log_scale = self.location_and_log_scale(outputs)
+        x = self.mean(outputs)
+        rough, log_scale = (part.float() for part in self.location_and_log_scale(outputs.float()))
         scale = torch.exp(log_scale)
-        x = location
+        kept = x
         if back.is_bounded:
-            rough, rate = location.float(), torch.exp(-log_scale.float())
-            taken = self.beyond((rough - back.low.float()).abs_().mul_(rate))
-            taken -= self.beyond((rough - back.high.float()).abs_().mul_(rate))
-            x = torch.addcmul(location.clamp(back.low, back.high), taken, scale)
-        out = back.straight(x)
+            taken = self.beyond((rough - back.low.float()).abs_().div_(scale))
+            taken -= self.beyond((rough - back.high.float()).abs_().div_(scale))
+            kept = x.clamp(back.low, back.high) + taken.mul_(scale)
+        out = back.straight(kept)
         if back.bent:
-            noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(location))
-            scale = scale.expand_as(location)
+            noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(x))
+            scale = scale.to(x.dtype).expand_as(x)
         for j, bend in back.bent:
-            out[..., j] = bend(location[..., j, None] + scale[..., j, None] * noise[:, j]) @ weight[:, j]
+            out[..., j] = bend(x[..., j, None] + scale[..., j, None] * noise[:, j]) @ weight[:, j]
         return out
 
     def beyond(self, edge: Tensor) -> Tensor:
-        """E[(u - edge)+] of the noise u for edges of 0 and more, (..., p), in float32; inherited, that of no noise."""
+        """E[(u - edge)+] of the noise u for edges >= 0, (..., p), in float32; inherited, the noise counts as 0."""
         return torch.zeros_like(edge)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,7 +187,7 @@ class SmoothGaussian(Gaussian):
         return bounded_below(self.log_scale, self.floor) < self.floor + math.log(HELD)
 
     def settle(self, mean_square: Tensor) -> None:
-        """Training is over: of the scales that were held take the roots of these mean squares (p,) where less."""
+        """Training is over: scales that were held become the roots of these mean squares (p,), where that is less."""
         assert self.log_scale is not None, "there is one per column"
         trained = bounded_below(self.log_scale, self.floor)
         fall = trained - (0.5 * torch.log(mean_square)).clamp_min(MIN_LOG_STD).to(trained)
