@@ -24,7 +24,7 @@ AUTOCASTS = tuple(kind for kind in ("cpu", "cuda", "mps") if torch.amp.is_autoca
 
 OF_TRAINING = {"kl_per_component"}  # what a fit that went wrong reports, be it NaN
 UNUSABLE = (
-    "The model is not usable: what it makes of these rows or draws is not finite, which is so after a training that blew "
+    "The model is not usable: what it makes of these rows or draws is not finite, as after a training that blew "
     "up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
 )
 
