@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,9 @@ PUBLISHED_MASKS = 3
 PREFIXES = ("sk", "miwae", *(f"hivae{share}" for share in HIVAE_SHARES))  # the first part of a table's name
 DEFAULT = ("sk", "miwae", "hivae20", "hivae50")
 SMOKE_ROWS = 80
+INTERVAL = 0.9  # share of the draws of a cell that its central interval holds ...
+INTERVAL_DRAWS = 50  # ... of so many draws ...
+INTERVAL_ROWS = 500  # ... of at most so many rows
 
 
 def jobs(
@@ -76,6 +79,7 @@ def measure(name: str, method: Method, masked: Masked) -> Record:
         "n_features": shown.shape[1],
         "n_hidden": int(masked.hidden.sum()),
         **errors(masked, filled),
+        **(intervals(masked, fill.draw) if hasattr(fill, "draw") else {}),
         "fit_seconds": fitted - started,
         "transform_seconds": transformed - fitted,
     }
@@ -112,6 +116,27 @@ def errors(masked: Masked, filled: pd.DataFrame) -> Record:
     parts = {"mse": squares, "accuracy": right, "ordinal_accuracy": right_ordinal}
     told = {name: float(np.concatenate(cells).mean()) for name, cells in parts.items() if cells}
     return told | {"hivae_error": float(np.mean(by_column))}
+
+
+def intervals(masked: Masked, draw: Callable[[pd.DataFrame, int, int], list[pd.DataFrame]]) -> Record:
+    """Central 90 % intervals of the hidden cells of numbers, from draws; nothing where there are none.
+
+    "coverage": share of the cells within theirs. "interval_width": mean width, in units of the complete column's
+    standard deviation. An end lies at rank 0.05 (n + 1) of n draws, so that exact draws cover 90 % for every n.
+    """
+    encoding = Encoding.of(masked.complete)
+    is_number = np.array([levels is None for levels in encoding.levels.values()])
+    rows = np.random.default_rng(masked.mask).permutation(len(masked.complete))[:INTERVAL_ROWS]
+    complete, hidden = encoding(masked.complete), masked.hidden[rows] & is_number
+    if not hidden.any():
+        return {}
+    drawn = np.array([encoding(frame) for frame in draw(masked.shown.iloc[rows], INTERVAL_DRAWS, masked.mask)])
+    ends = (0.5 - 0.5 * INTERVAL, 0.5 + 0.5 * INTERVAL)
+    low, high = np.quantile(drawn[:, :, is_number], ends, axis=0, method="weibull")
+    truth, hidden = complete[rows][:, is_number], hidden[:, is_number]
+    width = (high - low) / np.nanstd(complete[:, is_number], axis=0)
+    within = (low <= truth) & (truth <= high)
+    return {"coverage": float(within[hidden].mean()), "interval_width": float(width[hidden].mean())}
 
 
 # -- report ------------------------------------------------------------------------------------------------------------
@@ -187,6 +212,18 @@ def paired(found: list[Record], measure: str, prefix: str) -> tuple[list[str], R
             won = f"{(better * difference < 0).sum()} of {len(difference)}"
             rows.append([rival, f"{difference.mean():+.3f}", f"{ratio.median():.2f}", won])
     return [f"{IMPUTER} less the rival", "mean difference", "median ratio", "better on"], rows
+
+
+def covered(found: list[Record], prefix: str) -> tuple[list[str], Rows]:
+    """A row per problem: coverage and width of the intervals of draws, means over masks."""
+    coverage, width = (cells_of(found, name, prefix) for name in ("coverage", "interval_width"))
+    if coverage.empty or IMPUTER not in coverage:
+        return [], []
+    table = pd.DataFrame({"coverage": coverage[IMPUTER], "width": width[IMPUTER]}).groupby(level="problem")
+    counts = table["coverage"].count()
+    rows = [[str(row.Index), str(counts[row.Index]), f"{row.coverage:.3f}", f"{row.width:.2f}"]
+            for row in table.mean().itertuples()]  # fmt: skip
+    return [f"{IMPUTER}, 90 % intervals of {INTERVAL_DRAWS} draws", "masks", "coverage", "mean width"], rows
 
 
 def settings(found: list[Record], measure: str, prefix: str) -> tuple[list[str], Rows]:

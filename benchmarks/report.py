@@ -333,6 +333,8 @@ def imputation_report(found: list[Record]) -> list[str]:
             if rows:
                 parts += [f"{label[0].upper()}{label[1:]}:", markdown(header, rows)]
                 parts += [markdown(*against)] if (against := imputation.paired(found, measure, prefix))[1] else []
+        header, rows = imputation.covered(found, prefix)
+        parts += [markdown(header, rows)] if rows else []
         parts.append(markdown(*imputation.seconds(found, prefix)))
     header, rows = imputation.settings(studied, "mse", "miwae")
     parts += ["### Settings of the imputer", "Error over that of the default:", markdown(header, rows)] if rows else []

@@ -522,7 +522,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         -------
         ndarray or data frame of shape (n_samples, n_features)
             The expected row given the code, E[x|z], in data units and in the container of fit, with the dtypes of its
-            columns. It is smoother than real rows: the noise of p(x|z) is averaged out.
+            columns: the mean of each number, which is what draws of p(x|z) average to (atoms and bounds included, but
+            for their rounding), and the most probable level. It is smoother than real rows: the noise is averaged out.
 
         Raises
         ------

@@ -277,6 +277,27 @@ IMPUTER = "VAEImputer"
 
 
 @dataclass(frozen=True)
+class VAEFill:
+    """Fills and draws by a fitted imputer, under the constants that it was fitted with."""
+
+    imputer: VAEImputer
+    constants: Mapping[str, Any]
+
+    def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
+        with patched(self.constants):
+            return _framed(self.imputer.transform(frame), frame)
+
+    def draw(self, frame: pd.DataFrame, n_draws: int, seed: int) -> list[pd.DataFrame]:
+        """So many completions of a frame."""
+        with patched(self.constants):
+            return [_framed(drawn, frame) for drawn in self.imputer.draw(frame, n_draws, random_state=seed)]
+
+
+def _framed(filled: Any, frame: pd.DataFrame) -> pd.DataFrame:
+    return filled if isinstance(filled, pd.DataFrame) else pd.DataFrame(filled, columns=frame.columns)
+
+
+@dataclass(frozen=True)
 class VAEImputation:
     """The package's imputer with some parameters, and constants behind its default models, unlike the default's."""
 
@@ -290,12 +311,7 @@ class VAEImputation:
         with patched(self.constants):
             imputer = self._imputer(random_state=seed).fit(shown)
 
-        def fill(frame: pd.DataFrame) -> pd.DataFrame:
-            with patched(self.constants):
-                filled = imputer.transform(frame)
-            return filled if isinstance(filled, pd.DataFrame) else pd.DataFrame(filled, columns=frame.columns)
-
-        return fill
+        return VAEFill(imputer, self.constants)
 
     @property
     def settings(self) -> str:
@@ -314,8 +330,10 @@ IMPUTATION_VAES: dict[str, Method] = {IMPUTER: VAEImputation()}
 # Module constants that the default models depend on, and the settings that differ from the default in one of them.
 _OF_MODELS = ("COMMON", "STEPS", "STEPS_PER_BATCH", "COMPONENTS", "FEW", "LARGE", "SMALL")
 _OF_DRAWS = ("COMPLETED", "MATCHED", "PRIOR_DRAWS")
+_OF_SCALES = ("SETTLING_ROWS", "SETTLING_DRAWS", "SETTLING_ROUNDS")
 IMPUTER_CONSTANTS = (
     *(f"skvae._imputer_models.{name}" for name in _OF_MODELS),
+    *(f"skvae._engine.vae.{name}" for name in _OF_SCALES),
     *(f"skvae._engine.importance.{name}" for name in _OF_DRAWS),
 )
 

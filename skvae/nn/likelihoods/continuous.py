@@ -77,16 +77,15 @@ class LocationScale(Likelihood):
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """E[back(x)|z] with x = location + scale * u: in closed form, or, where it is bent, as a sum over the noise u.
 
-        What the bounds take from a symmetric u adds to the location that is kept within them. It is small, so float32
-        has digits enough for it, and is faster.
+        What the bounds take from a symmetric u adds to the location that is kept within them.
         """
         x = self.mean(outputs)
-        rough, log_scale = (part.float() for part in self.location_and_log_scale(outputs.float()))
+        rough, log_scale = self.location_and_log_scale(outputs)
         scale = torch.exp(log_scale)
         kept = x
         if back.is_bounded:
-            taken = self.beyond((rough - back.low.float()).abs_().div_(scale))
-            taken -= self.beyond((rough - back.high.float()).abs_().div_(scale))
+            taken = self.beyond((rough - back.low).abs_().div_(scale))
+            taken -= self.beyond((rough - back.high).abs_().div_(scale))
             kept = x.clamp(back.low, back.high) + taken.mul_(scale)
         out = back.straight(kept)
         if back.bent:
@@ -97,7 +96,7 @@ class LocationScale(Likelihood):
         return out
 
     def beyond(self, edge: Tensor) -> Tensor:
-        """E[(u - edge)+] of the noise u for edges >= 0, (..., p), in float32; inherited, the noise counts as 0."""
+        """E[(u - edge)+] of the noise u for edges >= 0, (..., p); inherited, the noise counts as 0."""
         return torch.zeros_like(edge)
 
     def noise(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,8 +273,8 @@ class StudentT(LocationScale):
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] by a table over the angle t = arctan(u / sqrt(df)), whose density is c cos(t)^(df - 1)."""
         df = self.df
-        table = _beyond_at_angles(df, self._reach, KNOTS).float().flatten()
-        place = (edge / df.sqrt().float()).atan_().mul_((KNOTS / self._reach).float()).clamp_max_(KNOTS)
+        table = _beyond_at_angles(df, self._reach, KNOTS).to(edge).flatten()
+        place = (edge / df.sqrt().to(edge)).atan_().mul_((KNOTS / self._reach).to(edge)).clamp_max_(KNOTS)
         knot = place.long().clamp_max_(KNOTS - 1)
         place -= knot
         cell = knot.mul_(self.n_columns).add_(torch.arange(self.n_columns, device=edge.device))
