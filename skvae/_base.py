@@ -191,7 +191,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         encoded = self._encoded_for_training(schema, train.table)
         shown = Shown.of(encoded, train.weight, is_all=first)
         encoded, weight = informative(encoded, train.weight)
-        _check_there_are_rows(encoded)
+        if encoded.shape[0] == 0:
+            return _warn_of_empty_chunk()
         offset = self._offset(schema, encoded, weight)
         warn_of_drift(encoded, weight, schema)
         plan = replace(self._plan(encoded.shape[0], columns), max_iter=1, learning_rate="constant")
@@ -422,6 +423,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         UserWarning
             If the median of a column is more than 5 standard deviations from where the first chunk had it. Atoms and
             missing cells do not count, and columns of which either chunk has fewer than 10 other values are not judged.
+            Also if no row of a later chunk has an observed cell.
         ConvergenceWarning
             If the loss was not finite; the model is then what the earlier chunks made it.
         """
@@ -524,7 +526,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         return float(np.mean(self.score_samples(X)))
 
 
-def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | None = None) -> None:
+def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | None) -> None:
     """Refuse rows that can teach nothing, and held-out ones that can judge nothing."""
     for rows, use in ((encoded, "train on"), (None if judged is None else judged[0], "judge by")):
         if rows is not None and rows.shape[0] == 0:
@@ -532,6 +534,14 @@ def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | 
                 f"None of the rows to {use} has an observed cell in a column that varied in training. Pass rows that "
                 f"have{', or set early_stopping=False' if judged is not None else ''}."
             )
+
+
+def _warn_of_empty_chunk() -> None:
+    warnings.warn(
+        "No row of this chunk has an observed cell in a column that varied in the first one: nothing was learned.",
+        UserWarning,
+        stacklevel=5,
+    )
 
 
 def _warn_of_version(saved: str) -> None:

@@ -23,8 +23,8 @@ AUTOCASTS = tuple(kind for kind in ("cpu", "cuda", "mps") if torch.amp.is_autoca
 
 OF_TRAINING = {"kl_per_component"}  # what a fit that went wrong reports, be it NaN
 UNUSABLE = (
-    "The model is not usable: what it makes of these rows or draws is not finite, which is so after a training that blew "
-    "up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
+    "The model is not usable: what it makes of these rows or draws is not finite, which is so after a training that "
+    "blew up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
 )
 
 Step = TypeVar("Step")
