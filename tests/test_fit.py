@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import signal
 import warnings
 from functools import partial
 
@@ -16,6 +17,7 @@ from torch import nn
 from skvae import VAETransformer
 from skvae._auto import EARLY_STOPPING_ROWS
 from skvae._engine.engine import Engine
+from skvae._engine.training import Optimiser
 from skvae.nn.likelihoods import Gaussian
 
 unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")
@@ -603,6 +605,57 @@ def test_an_interrupt_keeps_what_was_learned(light, X):
     assert model.n_iter_ == 4
 
 
+@pytest.mark.parametrize("where", ["keep", "step", "commit"])
+def test_an_interrupt_leaves_the_weights_of_one_epoch(light, X, monkeypatch, where):
+    """Wherever it comes, a model is of one piece: half of the best epoch's weights would be no epoch's."""
+    best, calls = [], []
+    keep, load = Engine.keep, nn.Module._load_from_state_dict
+    commit, lerp = Optimiser.commit, torch.Tensor.lerp_
+
+    def watched_keep(engine):
+        best.append({name: value.clone() for name, value in engine._optimiser.average.state_dict().items()})
+        calls.clear()
+        keep(engine)
+
+    def interrupted_load(module, *args, **options):
+        calls.append(module)
+        if where == "keep" and len(best) == 3 and len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return load(module, *args, **options)
+
+    def interrupted(function, name, n):
+        times = []
+
+        def wrapper(*args, **options):
+            times.append(name)
+            out = function(*args, **options)
+            if where == name and len(times) == n:
+                signal.raise_signal(signal.SIGINT)
+            return out
+
+        return wrapper
+
+    monkeypatch.setattr(Engine, "keep", watched_keep)
+    monkeypatch.setattr(nn.Module, "_load_from_state_dict", interrupted_load)
+    monkeypatch.setattr(Optimiser, "commit", interrupted(commit, "commit", 5))
+    monkeypatch.setattr(torch.Tensor, "lerp_", interrupted(lerp, "step", 8))
+    stops = {"early_stopping": True} if where != "commit" else {}
+    with pytest.warns(UserWarning, match="Training interrupted"):
+        model = light(max_iter=12, batch_size=20, **stops).fit(X, **({"X_val": X} if stops else {}))
+    weights = model._engine.model.state_dict()
+    assert any(all(torch.equal(weights[name], value) for name, value in one.items()) for one in best)
+    if where == "keep":
+        assert all(torch.equal(weights[name], value) for name, value in best[2].items())
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch_keeps_the_last_whole_one(light, X):
+    whole = light(max_iter=20, batch_size=20, encoder=nn.Linear, learning_rate="constant")
+    broken = clone(whole).set_params(encoder=partial(Faulty, fault=KeyboardInterrupt, first=2 + 3 * 4 + 2))
+    with pytest.warns(UserWarning, match="Training interrupted"):
+        broken.fit(X)
+    np.testing.assert_allclose(broken.transform(X), whole.set_params(max_iter=4).fit(X).transform(X), rtol=1e-6)
+
+
 def test_an_interrupt_of_a_refit_before_its_first_epoch_keeps_the_old_model(light, X):
     model = light().fit(X)
     before = answers(model, X)
@@ -644,6 +697,17 @@ def test_a_loss_that_is_never_finite_is_an_error(light, X, max_iter):
     with pytest.raises(ValueError, match=r"loss was not finite .*column that fits worst is .*learning_rate_init"):
         model.fit(X)
     assert_same_answers(before, model, X)
+
+
+@pytest.mark.parametrize("held_out", [math.nan, math.inf])
+def test_a_held_out_score_that_is_never_finite_is_reported(light, X, held_out):
+    class Blind(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) * (1.0 if self.training else held_out)
+
+    with pytest.warns(ConvergenceWarning, match="score of the held-out rows was never finite"):
+        model = light(early_stopping=True, encoder=Blind).fit(X, X_val=X)
+    assert not model.converged_
 
 
 @pytest.mark.parametrize("stops_early", [False, True])

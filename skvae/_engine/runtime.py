@@ -182,7 +182,7 @@ def _door(function: Callable[..., Any]) -> Callable[..., Any]:
             answer = function(*args, **kwargs)
         if function.__name__ not in OF_TRAINING:
             for part in answer if isinstance(answer, tuple) else (answer,):
-                if isinstance(part, np.ndarray) and part.size and part.dtype.kind == "f" and np.isnan(part.min()):
+                if isinstance(part, np.ndarray) and part.dtype.kind == "f" and np.isnan(part).any():
                     raise ValueError(UNUSABLE)
         return answer
 
