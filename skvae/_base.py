@@ -354,7 +354,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         y : Ignored
             Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal.
+            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal; only ratios
+            count, and one below 1e-30 of the largest counts as that.
         X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
             Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
             aside where `early_stopping` says so.

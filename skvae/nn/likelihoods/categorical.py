@@ -239,7 +239,8 @@ def _shares(n_columns: int, frequencies: Sequence[Sequence[float]] | None) -> li
 
 
 def _centred(values: Tensor) -> Tensor:
-    """Shifted so that they reach as far up as down."""
+    """Shifted so that they reach as far up as down, the lowest raised to where logits can tell it from the highest."""
+    values = values.clamp_min(float(values.max()) - 2.0 * MAX_LOGIT)
     return values - 0.5 * (values.min() + values.max())
 
 
