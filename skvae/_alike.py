@@ -43,6 +43,8 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from value
     elif isinstance(value, set | frozenset):
         yield from sorted(value, key=repr)
+    elif hasattr(value, "tolist") and hasattr(value, "shape"):  # an array, of whatever library
+        yield from (str(value.dtype), tuple(value.shape), value.tolist())
     else:
         built = value.__reduce_ex__(4)
         yield from (built,) if isinstance(built, str) else built[:3]

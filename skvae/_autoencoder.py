@@ -73,7 +73,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         levels.
 
     validation_fraction : float, default=0.1
-        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
+        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them;
+        the columns' location, scale and levels are nevertheless those of all rows of X.
 
     n_iter_no_change : int or "auto", default="auto"
         Epochs in a row without a gain of more than `tol` after which early stopping ends the fit. "auto" is a fifth of

@@ -241,6 +241,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         shown = Shown.of(encoded, train, is_all=first)
         offset = self._offset(schema, train, encoded)
         encoded, weight = informative(encoded, train.weight)
+        if encoded.shape[0] == 0 and not first:
+            return _warn_of_empty_chunk()
         _check_there_are_rows(encoded)
         warn_of_drift(encoded, weight, schema)
         plan = replace(self._plan(encoded.shape[0], columns), max_iter=1, learning_rate="constant")
@@ -413,7 +415,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         y : Ignored
             Not used by the model; passed on to callbacks, some of which (``ScoringMonitor``) need it.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal.
+            Weight of each row in the objective and in the columns' location and scale. Weight 0 is removal; only ratios
+            count, and one below 1e-30 of the largest counts as that.
         X_val : array-like or data frame of shape (n_validation_samples, n_features), default=None
             Held-out rows for early stopping, which this turns on. Without them a `validation_fraction` of X is set
             aside where `early_stopping` says so.
@@ -482,6 +485,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         UserWarning
             If the median of a column is more than 5 standard deviations from where the first chunk had it. Atoms and
             missing cells do not count, and columns of which either chunk has fewer than 10 other values are not judged.
+            Also if no row of a later chunk has an observed cell: it teaches nothing.
         ConvergenceWarning
             If the loss was not finite; the model is then what the earlier chunks made it.
         """
@@ -601,6 +605,10 @@ def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | 
                 f"None of the rows to {use} has an observed cell in a column that varied in training. Pass rows that "
                 f"have{', or set early_stopping=False' if judged is not None else ''}."
             )
+
+
+def _warn_of_empty_chunk() -> None:
+    warn("No row of this chunk has an observed cell in a column that varied in the first one: nothing was learned.")
 
 
 def _warn_of_version(saved: str) -> None:

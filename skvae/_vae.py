@@ -142,7 +142,7 @@ class VAETransformer(BaseAutoencoder):
         Nats per component below which the divergence, averaged over the batch, is not pushed further down [3]_.
 
     trim : float, default=0.0
-        Share of the rows of each batch, those with the lowest bound, that a training step leaves out (the trimmed
+        Share of the weight of each batch, in the rows of the lowest bound, that a training step leaves out (the trimmed
         likelihood of [6]_). Above 0 it keeps a model from learning the outliers in its training rows.
 
     n_train_samples : int, default=5
@@ -172,7 +172,8 @@ class VAETransformer(BaseAutoencoder):
         levels.
 
     validation_fraction : float, default=0.1
-        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them.
+        Share of the rows that early stopping sets aside where no `X_val` is given. The model is not trained on them;
+        the columns' location, scale and levels are nevertheless those of all rows of X.
 
     n_iter_no_change : int or "auto", default="auto"
         Epochs in a row without a gain of more than `tol` after which early stopping ends the fit. "auto" is a fifth of
@@ -493,8 +494,9 @@ class VAETransformer(BaseAutoencoder):
         - A boolean or other Bernoulli column adds a log-probability. On fractions it adds minus an expected
           cross-entropy, which is no density.
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
-          being the number of rows trained on: the probability of what did not occur in n rows is 1 / (n + 2) by
-          Laplace's rule of succession. A level that fit did not see costs as much (see `handle_unknown`).
+          being the number of rows of X in fit that had a weight and an observed cell: the probability of what did
+          not occur in n rows is 1 / (n + 2) by Laplace's rule of succession. A level that fit did not see costs as
+          much (see `handle_unknown`).
         """
         return self._score_rows(self._table(X))
 

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import signal
 import warnings
 from functools import partial
 
@@ -16,6 +17,7 @@ from torch import nn
 from skvae import VAETransformer
 from skvae._auto import EARLY_STOPPING_ROWS
 from skvae._engine.engine import Engine
+from skvae._engine.training import Optimiser
 from skvae.nn.likelihoods import Gaussian
 
 unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")
@@ -351,6 +353,60 @@ def test_a_chunk_that_drifts_far_is_reported_by_column(light, X):
     assert model.partial_fit(near).n_iter_ == 3  # no warning
 
 
+SKEWED = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "zero_inflated": lambda rng, n: np.where(rng.random(n) < 0.7, 0.0, np.exp(2.0 * rng.normal(size=n))),
+    "log_normal": lambda rng, n: np.exp(2.5 * rng.normal(size=n)),
+    "pareto": lambda rng, n: rng.pareto(1.0, n),
+    "cauchy": lambda rng, n: rng.standard_cauchy(n),
+    "missing": lambda rng, n: np.where(rng.random(n) < 0.7, np.nan, np.exp(2.0 * rng.normal(size=n))),
+    "outliers": lambda rng, n: np.where(rng.random(n) < 0.03, 1e7, rng.normal(size=n)),
+}
+ENCODED = {
+    "linear": {},
+    "normal": {"marginals": "normal"},
+    "no_atoms": {"atoms": None},
+    "log": {"likelihood": {"pareto": "log_normal", "log_normal": "log_normal", "missing": "log_normal"}},
+}
+
+
+def skewed(n, seed):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame({name: draw(rng, n) for name, draw in SKEWED.items()})
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_chunks_of_the_same_distribution_are_no_drift(light_vae, name):
+    for seed in range(3):
+        first = skewed(150, seed)
+        model = light_vae(n_train_samples=1, **ENCODED[name]).partial_fit(first)
+        for n in (1, 3, 10, 40, 300):
+            model.partial_fit(skewed(n, 100 + seed))
+        model.partial_fit(first)
+        assert model.n_iter_ == 7  # no warning, which would be an error
+
+
+@pytest.mark.parametrize("column", ["normal", "zero_inflated", "log_normal", "missing"])
+@pytest.mark.parametrize("name", ENCODED)
+def test_drift_is_seen_beside_atoms_and_holes(light_vae, name, column):
+    model = light_vae(n_train_samples=1, **ENCODED[name]).partial_fit(skewed(150, 0))
+    chunk = skewed(150, 1)
+    there = chunk[column].notna() & (chunk[column] != 0.0 if name != "no_atoms" else True)
+    learned = next(one for one in model.schema_.columns if one.name == column)
+    far = 7.0 * learned.scale
+    chunk.loc[there, column] = chunk[column] * np.exp(far) if learned.kind == "positive" else chunk[column] + far
+    with pytest.warns(UserWarning, match=rf"median of column\(s\) {column} in this chunk"):
+        model.partial_fit(chunk)
+
+
+def test_a_chunk_without_a_cell_teaches_nothing_and_says_so(light, X):
+    model = light().partial_fit(X)
+    before = answers(model, X)
+    with pytest.warns(UserWarning, match="No row of this chunk has an observed cell"):
+        model.partial_fit(np.full((3, 4), np.nan))
+    assert_same_answers(before, model, X)
+
+
 def test_the_warm_up_of_partial_fit_counts_its_steps(light_vae, X):
     model = light_vae(
         objective="elbo", prior="standard_normal", kl_warmup=0.5, max_iter=20, batch_size=60, learning_rate="constant"
@@ -457,9 +513,58 @@ def test_a_row_without_a_cell_scores_zero_and_has_the_code_of_the_prior(light_va
             np.testing.assert_array_equal(model.transform(empty), mean)
 
 
+EMPTY_ROWS = {
+    "plain": {},
+    "trimmed": {"trim": 0.3},
+    "aggregated": {"prior": "aggregated"},
+    "elbo": {"objective": "elbo"},
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_ROWS)
+def test_rows_without_a_cell_teach_nothing(light_vae, X, name):
+    holes = X.copy()
+    holes[::7, 1] = np.nan
+    alone = light_vae(**EMPTY_ROWS[name]).fit(holes)
+    beside = light_vae(**EMPTY_ROWS[name]).fit(np.r_[holes, np.full((300, 4), np.nan)])
+    assert_same_answers(answers(alone, X), beside, X)
+    assert beside.lower_bound_ == alone.lower_bound_
+
+
+@unconverged
+def test_rows_without_a_cell_are_neither_set_aside_nor_judged(light, X):
+    options = {"early_stopping": True, "max_iter": 2}
+    alone = light(**options).fit(X)
+    beside = light(**options).fit(np.r_[X, np.full((300, 4), np.nan)])
+    assert_same_answers(answers(alone, X), beside, X)
+    assert beside.validation_scores_ == alone.validation_scores_
+    held_out = np.r_[X[:20], np.full((30, 4), np.nan)]
+    judged = [light(**options).fit(X, X_val=X_val).validation_scores_ for X_val in (X[:20], held_out)]
+    assert judged[0] == judged[1]
+    with pytest.raises(ValueError, match=r"None of the rows to judge by has an observed cell"):
+        light(**options).fit(X, X_val=np.full((3, 4), np.nan))
+
+
+def test_rows_with_cells_in_constant_columns_alone_teach_nothing(light_vae, X):
+    holes = np.c_[X, np.ones(60)]
+    holes[::7, 1] = np.nan
+    empty = np.c_[np.full((300, 4), np.nan), np.ones(300)]
+    model = light_vae(prior="aggregated").fit(holes)
+    beside = light_vae(
+        prior="aggregated", batch_size=model._plan(60, model._read_training(holes, goes_on=True)[1]).batch_size
+    )
+    beside.fit(np.r_[holes, empty])
+    np.testing.assert_array_equal(beside.score_samples(holes), model.score_samples(holes))
+    missing = np.isnan(beside.sample(400, random_state=0)).mean(axis=0)
+    assert (missing[:4] > 0.6).all()  # their holes are drawn nevertheless
+    assert missing[4] == 0.0
+
+
 def test_the_encoder_sees_which_cells_are_missing(light_vae, X):
     """A missing cell is not the same as one at the centre of its column."""
-    model = light_vae(max_iter=20).fit(np.r_[X, np.full((1, 4), np.nan)])
+    some = X.copy()
+    some[::5, 0] = np.nan
+    model = light_vae(max_iter=20).fit(some)
     holes, filled = X.copy(), X.copy()
     holes[:, 0] = np.nan
     filled[:, 0] = np.median(X[:, 0])
@@ -524,6 +629,57 @@ def test_an_interrupt_keeps_what_was_learned(light, X):
     assert model.n_iter_ == 4
 
 
+@pytest.mark.parametrize("where", ["keep", "step", "commit"])
+def test_an_interrupt_leaves_the_weights_of_one_epoch(light, X, monkeypatch, where):
+    """Wherever it comes, a model is of one piece: half of the best epoch's weights would be no epoch's."""
+    best, calls = [], []
+    keep, load = Engine.keep, nn.Module._load_from_state_dict
+    commit, lerp = Optimiser.commit, torch.Tensor.lerp_
+
+    def watched_keep(engine):
+        best.append({name: value.clone() for name, value in engine._optimiser.average.state_dict().items()})
+        calls.clear()
+        keep(engine)
+
+    def interrupted_load(module, *args, **options):
+        calls.append(module)
+        if where == "keep" and len(best) == 3 and len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return load(module, *args, **options)
+
+    def interrupted(function, name, n):
+        times = []
+
+        def wrapper(*args, **options):
+            times.append(name)
+            out = function(*args, **options)
+            if where == name and len(times) == n:
+                signal.raise_signal(signal.SIGINT)
+            return out
+
+        return wrapper
+
+    monkeypatch.setattr(Engine, "keep", watched_keep)
+    monkeypatch.setattr(nn.Module, "_load_from_state_dict", interrupted_load)
+    monkeypatch.setattr(Optimiser, "commit", interrupted(commit, "commit", 5))
+    monkeypatch.setattr(torch.Tensor, "lerp_", interrupted(lerp, "step", 8))
+    stops = {"early_stopping": True} if where != "commit" else {}
+    with pytest.warns(UserWarning, match="Training interrupted"):
+        model = light(max_iter=12, batch_size=20, **stops).fit(X, **({"X_val": X} if stops else {}))
+    weights = model._engine.model.state_dict()
+    assert any(all(torch.equal(weights[name], value) for name, value in one.items()) for one in best)
+    if where == "keep":
+        assert all(torch.equal(weights[name], value) for name, value in best[2].items())
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch_keeps_the_last_whole_one(light, X):
+    whole = light(max_iter=20, batch_size=20, encoder=nn.Linear, learning_rate="constant")
+    broken = clone(whole).set_params(encoder=partial(Faulty, fault=KeyboardInterrupt, first=2 + 3 * 4 + 2))
+    with pytest.warns(UserWarning, match="Training interrupted"):
+        broken.fit(X)
+    np.testing.assert_allclose(broken.transform(X), whole.set_params(max_iter=4).fit(X).transform(X), rtol=1e-6)
+
+
 def test_an_interrupt_of_a_refit_before_its_first_epoch_keeps_the_old_model(light, X):
     model = light().fit(X)
     before = answers(model, X)
@@ -565,6 +721,17 @@ def test_a_loss_that_is_never_finite_is_an_error(light, X, max_iter):
     with pytest.raises(ValueError, match=r"loss was not finite .*column that fits worst is .*learning_rate_init"):
         model.fit(X)
     assert_same_answers(before, model, X)
+
+
+@pytest.mark.parametrize("held_out", [math.nan, math.inf])
+def test_a_held_out_score_that_is_never_finite_is_reported(light, X, held_out):
+    class Blind(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) * (1.0 if self.training else held_out)
+
+    with pytest.warns(ConvergenceWarning, match="score of the held-out rows was never finite"):
+        model = light(early_stopping=True, encoder=Blind).fit(X, X_val=X)
+    assert not model.converged_
 
 
 @pytest.mark.parametrize("stops_early", [False, True])

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 from sklearn.base import clone
@@ -47,6 +48,80 @@ def scores_over_seeds(X, weight, rows):
     )
     fits = (model.set_params(random_state=seed).fit(X, sample_weight=weight) for seed in SEEDS)
     return np.array([fit.score_samples(rows).mean() for fit in fits])
+
+
+def test_trimming_leaves_out_a_share_of_the_weight():
+    """Rows of weight 5 that are half of the weight, but a sixth of the rows, count as if they were repeated."""
+    rng = np.random.default_rng(0)
+    usual, odd = rng.normal(size=(300, 10)), rng.normal(size=(60, 10))
+    odd *= np.sqrt(10.0) / 0.3 / np.linalg.norm(odd, axis=1, keepdims=True)
+    model = VAETransformer(
+        1,
+        hidden_layer_sizes=(),
+        likelihood=partial(Gaussian, scale="column"),
+        objective="elbo",
+        prior="standard_normal",
+        trim=0.35,
+        atoms=None,
+        alpha=0.0,
+        batch_size=10_000,
+        learning_rate_init=0.05,
+        max_iter=200,
+        early_stopping=False,
+        random_state=0,
+        device="cpu",
+    )
+    weighted = clone(model).fit(np.r_[usual, odd], sample_weight=np.repeat([1.0, 5.0], [300, 60]))
+    repeated = clone(model).fit(np.r_[usual, np.repeat(odd, 5, axis=0)])
+    ignored = clone(model).fit(np.r_[usual, odd])
+    scores = [fitted.score_samples(odd).mean() for fitted in (weighted, repeated, ignored)]
+    assert scores[0] == pytest.approx(scores[1], abs=2.0)
+    assert abs(scores[2] - scores[1]) > 20.0  # the test could tell them apart
+
+
+EXTREMES = [1e-300, 1e-17, 1e300]
+
+
+@pytest.fixture
+def mixed():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, 60)
+    return pd.DataFrame(
+        {
+            "a": rng.normal(size=60),
+            "z": np.where(codes == 0, 0.0, rng.normal(size=60)),
+            "o": pd.Categorical.from_codes(codes, list("pqrs"), ordered=True),
+            "k": pd.Categorical.from_codes(codes, list("pqrs")),
+            "c": rng.poisson(2.0, 60),
+            "b": rng.random(60) < 0.5,
+        }
+    )
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize("options", [{}, {"prior": "aggregated", "marginals": "normal"}, {"trim": 0.3, "atoms": None}])
+def test_weights_may_be_as_different_as_can_be(light_vae, mixed, options, extreme):
+    """A level, an atom or a row of hardly any weight, or of all of it, gives finite numbers."""
+    for group in (mixed["o"] == "p", mixed["o"] == "q", mixed["o"] == "s", np.arange(60) == 0):
+        for usual in (1.0, 1e-300 if extreme > 1.0 else 1e300):
+            weight = np.where(group, extreme, usual)
+            model = light_vae(max_iter=1, n_train_samples=1, n_importance_samples=4, **options)
+            model.fit(mixed, sample_weight=weight)
+            assert np.isfinite(model.score_samples(mixed)).all()
+            assert np.isfinite(model.loss_curve_).all()
+            assert np.isfinite(model.lower_bound_)
+            assert not model.sample(5, random_state=0).isna().any(axis=None)
+
+
+def test_only_ratios_of_weights_count(light, mixed):
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, 60)
+    numbers = mixed[["a", "z"]]
+    scores = [
+        light().fit(numbers, sample_weight=weight * factor).score_samples(numbers)
+        for factor in (1.0, 2.0**900, 2.0**-900)
+    ]
+    np.testing.assert_array_equal(scores[1], scores[0])
+    np.testing.assert_array_equal(scores[2], scores[0])
 
 
 def test_weighting_rows_is_repeating_them_in_distribution(clusters):

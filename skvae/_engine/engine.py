@@ -248,7 +248,7 @@ class Engine:
         self.order = self.order[np.argsort(-importance, kind="stable")]
         self.sign = np.ones(len(self.order))
         x = np.nan_to_num(x[evenly(x)].astype(np.float64))
-        codes = self._codes(x)
+        codes = np.nan_to_num(self._codes(x), posinf=0.0, neginf=0.0)  # a training that blew up has no sign
         covariance = (codes - codes.mean(0)).T @ ((x - x.mean(0)) / np.maximum(x.std(0), 1e-12))  # (k, p)
         strongest = np.abs(covariance).argmax(1)
         self.sign = np.where(covariance[np.arange(len(strongest)), strongest] < 0.0, -1.0, 1.0)

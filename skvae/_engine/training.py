@@ -21,6 +21,7 @@ RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
 BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
+FLOAT32_MAX = torch.finfo(torch.float32).max
 RISE = 0.1  # share of the steps in which the learning rate rises
 VALIDATION_ROWS, VALIDATION_CELLS = 4096, 2**20  # validated at once, at most
 
@@ -140,8 +141,8 @@ class Optimiser:
         scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
-            self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-learning_rate * alpha)
-        self._adam.param_groups[0]["lr"] = learning_rate
+            self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
+        self._adam.param_groups[0]["lr"] = _in_float32(learning_rate)
         self._adam.step()
         self.steps += 1
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
@@ -181,6 +182,11 @@ class Optimiser:
         if state:
             device = self.flat.value.device
             self._adam.state[self.flat.value] = {name: moment.clone().to(device) for name, moment in state.items()}
+
+
+def _in_float32(number: float) -> float:
+    """The number, infinite where float32 has none so large: torch would refuse it."""
+    return number if number < FLOAT32_MAX else math.inf
 
 
 def epochs(

@@ -655,6 +655,28 @@ def test_ordinal_is_a_logistic_variable_cut_at_the_thresholds():
         np.testing.assert_allclose(likelihood.log_prob(outputs, x)[:, j].detach().exp(), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("faint", [1e-3, 1e-9, 1e-17, 1e-30, 1e-300])
+@pytest.mark.parametrize("place", range(4))
+def test_a_level_of_hardly_any_weight_is_finite(faint, place):
+    share = [0.5, 0.3, 0.2]
+    share.insert(place, faint)
+    for cls in (Ordinal, Categorical):
+        likelihood = cls(1, frequencies=[share])
+        start = likelihood.start(torch.zeros(1)).requires_grad_()
+        log_prob = likelihood.log_prob(start, torch.arange(4.0).unsqueeze(1))
+        log_prob.sum().backward()
+        assert torch.isfinite(log_prob).all()
+        assert torch.isfinite(start.grad).all()
+        assert all(torch.isfinite(parameter.grad).all() for parameter in likelihood.parameters())
+        others = [i for i in range(4) if i != place]
+        np.testing.assert_allclose(log_prob.exp().detach()[others, 0], [0.5, 0.3, 0.2], atol=2e-3)
+
+
+def test_thresholds_hold_shares_that_a_sum_would_swallow():
+    gaps = Ordinal(1, frequencies=[[0.5, 1e-9, 0.5 - 1e-9]]).raw_thresholds.detach()[1].exp()
+    assert float(gaps) == pytest.approx(4e-9, rel=1e-5)  # ds / (s (1 - s))
+
+
 def test_ordinal_orders_its_levels_by_the_location():
     likelihood = Ordinal(1, frequencies=[[0.25] * 4])
     locations = torch.tensor([-50.0, -0.6, 0.6, 50.0]).unsqueeze(1)

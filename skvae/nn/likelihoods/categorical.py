@@ -6,6 +6,7 @@ row), without padding: sums over a column's levels are one product with a consta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -232,13 +233,13 @@ class Ordinal(Levels):
 
 
 def _shares(n_columns: int, frequencies: Sequence[Sequence[float]] | None) -> list[Tensor]:
-    """The shares of each column's levels, in float64, with sum 1."""
+    """The shares of each column's levels, in float64, with sum 1 (nearly), none below what logits can tell from 0."""
     if frequencies is None:
         return [torch.full((2,), 0.5, dtype=torch.float64)] * n_columns
     shares = [torch.tensor([float(part) for part in share], dtype=torch.float64) for share in frequencies]
     if len(shares) != n_columns or not all(len(share) and (share > 0).all() for share in shares):
         raise ValueError(f"frequencies must hold a sequence of positive numbers for each of {n_columns} columns.")
-    return [share / share.sum() for share in shares]
+    return [(share / share.sum()).clamp_min(math.exp(-2.0 * MAX_LOGIT)) for share in shares]
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -1,0 +1,363 @@
+"""Factories of the user's: grouped by value, called seldom, and lent the global streams one thread at a time."""
+
+import copy
+import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils import get_tags
+from torch import nn
+
+from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
+from skvae._alike import alike
+from skvae._auto import blocks_of
+from skvae._engine.runtime import lent_streams
+from skvae.nn.likelihoods import Gaussian, Poisson, StudentT
+from skvae.nn.priors import Mixture
+
+LIGHT = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": False, "device": "cpu"}
+LIGHT |= {"random_state": 0, "n_train_samples": 1}
+
+
+def vae(**options):
+    return VAETransformer(**(LIGHT | options))
+
+
+# -- alike -------------------------------------------------------------------------------------------------------------
+
+
+def gaussian(n_columns, *options, **others):
+    return Gaussian(n_columns, scale="column")
+
+
+@dataclass
+class Plain:
+    scale: float
+    table: np.ndarray = field(default_factory=lambda: np.arange(3.0))
+
+    def __call__(self, n_columns):
+        return Gaussian(n_columns, scale=self.scale)
+
+    def make(self, n_columns):
+        return Gaussian(n_columns, scale=self.scale)
+
+
+class Bare:
+    """Compared by identity, unless by what it holds."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, n_columns):
+        return Gaussian(n_columns, scale=self.scale)
+
+
+class Slots:
+    __slots__ = ("scale",)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, n_columns):
+        return Gaussian(n_columns, scale=self.scale)
+
+
+MAKERS = {
+    "partial": lambda scale: partial(Gaussian, scale=scale),
+    "nested": lambda scale: partial(partial(gaussian, 1), 2, scale=scale),
+    "partial_of_partial_argument": lambda scale: partial(gaussian, inner=partial(Gaussian, scale=scale)),
+    "array": lambda scale: partial(gaussian, table=np.array([1.0, np.nan, scale])),
+    "list": lambda scale: partial(gaussian, [1, [2.0, {"scale": scale}]]),
+    "set": lambda scale: partial(gaussian, {1.0, scale}),
+    "tensor": lambda scale: partial(gaussian, table=torch.tensor([1.0, scale])),
+    "series": lambda scale: partial(gaussian, table=pd.Series([1.0, scale])),
+    "dataclass": lambda scale: Plain(scale),
+    "instance": lambda scale: Bare(scale),
+    "slots": lambda scale: Slots(scale),
+    "method": lambda scale: Plain(scale).make,
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_copies_are_alike_and_others_are_not(name):
+    make = MAKERS[name]
+    one = make(0.5)
+    for twin in (one, make(0.5), copy.deepcopy(one), clone(one, safe=False), pickle.loads(pickle.dumps(one))):
+        assert alike(one, twin)
+    assert not alike(one, make(0.25))
+    assert all(not alike(one, other(0.5)) for key, other in MAKERS.items() if key != name)
+
+
+def test_alike_knows_plain_values():
+    nan = float("nan")
+    assert alike(nan, float("nan"))
+    assert alike({"a": (1, [nan])}, {"a": (1, [float("nan")])})
+    assert not alike(1, 1.0)
+    assert not alike(1, True)
+    assert not alike([1, 2], [1, 2, 3])
+    assert not alike({"a": 1}, {"b": 1})
+    assert not alike(Gaussian, StudentT)
+    assert not alike(lambda n: Gaussian(n), lambda n: Gaussian(n))
+    assert not alike(np.zeros(3), np.zeros(3, dtype=np.float32))
+    assert not alike(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_alike_ends_where_a_value_holds_itself():
+    one, other = [1], [1]
+    one.append(one)
+    other.append(other)
+    assert alike(one, other)
+    assert not alike(one, [1, [2]])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_blocks_are_those_of_equal_factories(name):
+    make = MAKERS[name]
+    blocks = blocks_of([make(0.5), "gaussian", make(0.25), make(0.5), str(b"gaussian", "ascii")])
+    assert [columns for _, columns in blocks] == [(0, 3), (1, 4), (2,)]
+
+
+# -- the same model from every way there -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["partial", "nested", "array", "dataclass", "instance", "method"])
+def test_clone_and_pickle_fit_the_same_model(name):
+    X = np.random.default_rng(0).normal(size=(60, 6)) * np.arange(1, 7)
+    model = vae(likelihood=dict.fromkeys(range(6), MAKERS[name]("shared")))
+    direct = model.fit(X)
+    assert len(direct._engine.spec.blocks) == 1
+    for twin in (clone(model), clone(clone(model)), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        np.testing.assert_array_equal(twin.fit(X).score_samples(X), direct.score_samples(X))
+        assert len(twin._engine.spec.blocks) == 1
+
+
+def test_a_search_an_imputer_and_a_detector_fit_that_model():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    model = vae(likelihood=dict.fromkeys(range(4), partial(Gaussian, scale="shared")))
+    expected = clone(model).fit(X).score_samples(X)
+    search = GridSearchCV(model, {"n_components": [2]}, cv=2).fit(X)
+    imputer, detector = VAEImputer(model).fit(X), VAEOutlierDetector(estimator=model, calibration_fraction=0).fit(X)
+    for fitted in (search.best_estimator_, imputer.estimators_[0], detector.estimators_[0]):
+        np.testing.assert_array_equal(fitted.score_samples(X), expected)
+
+
+# -- how often a factory is called -------------------------------------------------------------------------------------
+
+
+class Counted:
+    """A callable that hides the class that it builds."""
+
+    def __init__(self, make):
+        self.make, self.calls = make, []
+
+    def __call__(self, *args, **options):
+        self.calls.append(args)
+        return self.make(*args, **options)
+
+
+class CountedGaussian(Gaussian):
+    built = 0
+
+    def __init__(self, *args, **options):
+        CountedGaussian.built += 1
+        super().__init__(*args, **options)
+
+
+@pytest.mark.parametrize("likelihood", [CountedGaussian, partial(CountedGaussian, scale="column")])
+def test_a_class_is_built_once_a_fit(likelihood, X):
+    model = vae(likelihood=likelihood)
+    CountedGaussian.built = 0
+    get_tags(model)
+    assert CountedGaussian.built == 0
+    model.fit(X)
+    assert CountedGaussian.built == 1
+    answers_of_all_methods(model, X)
+    assert CountedGaussian.built == 1
+    pickle.loads(pickle.dumps(model))
+    assert CountedGaussian.built == 2
+
+
+def answers_of_all_methods(model, X):
+    get_tags(model)
+    model.transform(X)
+    model.score_samples(X)
+    model.reconstruct(X)
+    model.sample(2, random_state=0)
+    model.sample(2, given={0: float(X[0, 0])}, random_state=0)
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_another_callable_is_called_once_more_for_its_kind(as_dict, X):
+    factory = Counted(Gaussian)
+    model = vae(likelihood=dict.fromkeys(range(4), factory) if as_dict else factory)
+    get_tags(model)
+    assert factory.calls == []
+    model.fit(X)
+    assert factory.calls == [(1,), (4,)]
+    answers_of_all_methods(model, X)
+    model.partial_fit(X)
+    model.set_params(warm_start=True).fit(X)
+    assert factory.calls == [(1,), (4,)]
+    model.set_params(warm_start=False, early_stopping=True, n_iter_no_change=1, tol=1e9).fit(X, X_val=X)
+    assert factory.calls[2:] == [(1,), (4,)]
+
+
+def test_networks_and_priors_are_built_once_a_fit(X):
+    encoder, prior = Counted(nn.Linear), Counted(Mixture)
+    answers_of_all_methods(vae(encoder=encoder, prior=prior).fit(X), X)
+    assert (len(encoder.calls), len(prior.calls)) == (1, 1)
+
+
+def test_tags_of_a_fitted_model_follow_its_schema():
+    X = np.random.default_rng(0).poisson(2.0, size=(30, 3))
+    hidden = vae(likelihood=lambda n: Poisson(n))
+    assert not get_tags(hidden).input_tags.sparse  # nobody can know
+    assert get_tags(hidden.fit(X)).input_tags.sparse
+    assert get_tags(vae(likelihood=partial(partial(Poisson)))).input_tags.sparse
+    assert not get_tags(vae(likelihood="no such name")).input_tags.sparse
+    assert get_tags(AutoencoderTransformer(loss="cross_entropy")).input_tags.sparse
+
+
+def test_a_kind_that_is_none_is_an_error(X):
+    class Strange(Gaussian):
+        kind = "strange"
+
+    with pytest.raises(ValueError, match=r"kind must be one of .*'binary'.* has 'strange' instead"):
+        vae(likelihood=Strange).fit(X)
+
+
+# -- global streams ----------------------------------------------------------------------------------------------------
+
+
+class Drawing(nn.Module):
+    """Draws on building, from torch and NumPy, and in training."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(n_in, n_out), nn.Dropout(0.3)
+        self.scale = nn.Parameter(torch.tensor(np.random.normal(size=n_out), dtype=torch.float32))  # noqa: NPY002
+
+    def forward(self, x):
+        return self.linear(self.dropout(x)) * self.scale
+
+
+def streams():
+    """The user's global streams."""
+    return torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()  # noqa: NPY002
+
+
+def drawn_likelihood(n_columns):
+    torch.rand(3)
+    return Gaussian(n_columns)
+
+
+DRAWN = {
+    "default": {},
+    "mixture": {"prior": partial(Mixture, n_components=3)},
+    "own_prior": {"prior": lambda n_components: Mixture(n_components)},
+    "networks": {"encoder": Drawing, "decoder": Drawing},
+    "likelihood": {"likelihood": drawn_likelihood},
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_fits_repeat_and_the_users_streams_stay(name, X):
+    model = vae(**DRAWN[name])
+    before = streams()
+    scores = [clone(model).fit(X).score_samples(X)]
+    assert streams() == before
+    with lent_streams(123):  # other streams of the user's
+        before = streams()
+        scores.append(clone(model).fit(X).score_samples(X))
+        assert streams() == before
+    np.testing.assert_array_equal(*scores)
+    assert np.abs(clone(model).set_params(random_state=1).fit(X).score_samples(X) - scores[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_answers_leave_the_users_streams(name, X):
+    before = streams()
+    answers_of_all_methods(vae(**DRAWN[name]).fit(X), X)
+    if name == "default":
+        pickle.loads(pickle.dumps(vae().fit(X)))
+    assert streams() == before
+
+
+def test_parts_of_our_own_never_touch_the_global_streams(X, monkeypatch):
+    """Not even for a moment, in which another thread may draw."""
+
+    def refuse(*args):
+        raise AssertionError("a global stream was set")
+
+    for room, name in ((torch.random, "set_rng_state"), (torch, "set_rng_state"), (np.random, "seed")):
+        monkeypatch.setattr(room, name, refuse)
+    models = [vae(prior="mixture"), vae(prior=partial(Mixture, n_components=3)), AutoencoderTransformer(**{
+        key: value for key, value in LIGHT.items() if key != "n_train_samples"})]  # fmt: skip
+    models += [vae(likelihood=partial(StudentT, scale="column")), VAEImputer(random_state=0, estimator=vae())]
+    for model in models:
+        pickle.loads(pickle.dumps(model.fit(X)))
+    with pytest.raises(AssertionError, match="a global stream was set"):
+        vae(encoder=nn.Linear).fit(X)
+
+
+@pytest.fixture
+def hurried():
+    """Threads take turns all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_fits_in_threads_are_those_one_after_the_other(X):
+    def fit(i):
+        options = list(DRAWN.values())[i % len(DRAWN)]
+        return vae(**options, max_iter=1 + i % 2, random_state=i).fit(X).score(X)
+
+    before, threads = streams(), torch.get_num_threads()
+    serial = [fit(i) for i in range(10)]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(2):
+            assert list(pool.map(fit, range(10))) == serial
+    assert streams() == before
+    assert torch.get_num_threads() == threads
+
+
+def test_each_thread_keeps_its_number_of_threads(X):
+    """The first step of a thread is taken on one thread like all others, and the number comes back in any order."""
+    numbers, seen, barrier = [], [], threading.Barrier(2)
+
+    class Watching(nn.Linear):
+        def forward(self, x):
+            if self.training and torch.is_grad_enabled():
+                seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    def fit(i):
+        barrier.wait(30)
+        vae(encoder=Watching, max_iter=1 + 3 * i).fit(X)
+        numbers.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        workers = [threading.Thread(target=fit, args=(i,)) for i in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert numbers == [2, 2]
+    assert set(seen) == {1}
