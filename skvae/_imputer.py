@@ -107,20 +107,20 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     -----
     With normalised importance weights w over draws z, the expectation of a missing cell is
     :math:`\sum_s w_s E[x_j|z_s]` in data units (bounds, atoms and logarithms included), with
-    :math:`w_s \propto p(x_{obs}|z_s) p(z_s) / \bar q(z_s)` [1]_. The draws come
-    from q(z|x_obs) and from three normal densities, each with the moments of the draws before it;
-    :math:`\bar q` is the mean of the four (adaptive multiple importance sampling [2]_).
+    :math:`w_s \propto p(x_{obs}|z_s) p(z_s) / \bar q(z_s)` [1]_. The draws come from q(z|x_obs) and from three normal
+    densities, each with the moments of the draws before it; :math:`\bar q` is the mean of the four (adaptive multiple
+    importance sampling [2]_).
 
     That cells are missing must not depend on their values given the observed cells (missing at random), as for the
     other imputers above.
 
     The model of ``estimator=None`` is a `VAETransformer` with as many components as columns, but 10 at least and 20 at
-    most, a Gaussian likelihood of the numbers whose standard deviation is one number per column and, in training, at
-    least 0.1 of the column's (where that held it, it is fitted once more afterwards without a floor, so that draws are
-    not too wide), batches of 64 rows, hidden layers of 128 and 64 units, 20 draws of z per step, ``alpha=0.02`` and
-    1,000 to 2,000 steps (at least one epoch). For fewer than 1,000 rows there is a second one, with one hidden layer of
-    64 units, 10 draws, ``alpha=0.05`` and 1,000 steps; their expectations, each within the range of the column, are
-    averaged. The benchmark in docs/benchmarks.md chose them.
+    most, a Gaussian likelihood of the numbers whose standard deviation is one number per column and in training at
+    least 0.1 of the column's, batches of 64 rows, hidden layers of 128 and 64 units, 20 draws of z per training step,
+    ``alpha=0.02`` and 1,000 to 2,000 steps (at least one epoch). Where the standard deviation was held there, it is
+    fitted once more after training, so that draws are not too wide. For fewer than 1,000 rows there is a second model,
+    with one hidden layer of 64 units, 10 draws, ``alpha=0.05`` and 1,000 steps; their expectations, each within the
+    range of the column, are averaged. The benchmark in docs/benchmarks.md chose them.
 
     References
     ----------

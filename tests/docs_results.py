@@ -384,7 +384,7 @@ RESULTS = {
         "from sklearn.ensemble": in_a_pipeline,
         "from skvae import VAETransformer": flags,
         "from scipy.stats": pooled,
-        "from functools": own_models,
+        "from skvae.nn.likelihoods import SmoothGaussian": own_models,
     },
     "docs/outliers.md": {
         "from sklearn.datasets": odd_rows,

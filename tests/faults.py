@@ -152,6 +152,22 @@ FAULTS = (
         (MODELS,),
     ),
     Fault(
+        "a value expected as if it always counted",
+        "nn/models.py",
+        "out[..., self.gated] *= out[..., self.gate]",
+        "pass",
+        (MODELS,),
+    ),
+    Fault("bounds left out of expectations", CONTINUOUS, "if back.is_bounded:", "if False:", (LIKELIHOODS,)),
+    Fault(
+        "a bend taken at the mean",
+        CONTINUOUS,
+        "scale[..., j, None] * noise[:, j]",
+        "0.0 * noise[:, j]",
+        (LIKELIHOODS,),
+    ),
+    Fault("held scales stay wide", "_engine/vae.py", "if self.model.columns.has_held_scales:", "if False:", (ENGINE,)),
+    Fault(
         "sigma of the Gaussian squared",
         CONTINUOUS,
         "return location + torch.exp(log_scale) * normal(",

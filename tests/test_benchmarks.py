@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -609,6 +610,58 @@ def test_errors_of_imputation_by_hand():
     assert found["hivae_error"] == pytest.approx((1.0 / 2.0 + 1.0 + 0.5 * 1.0 / 4.0) / 3.0)
     with pytest.raises(ValueError, match="still missing"):
         imputation.errors(masked, masked.shown)
+
+
+def noisy_fill(frame, scale):
+    """Draws of every cell from a normal distribution."""
+
+    def draw(shown, n_draws, seed):
+        rng = np.random.default_rng(seed)
+        drawn = (scale * rng.normal(size=(n_draws, *frame.shape)))[:, : len(shown)]
+        return [pd.DataFrame(values, columns=frame.columns) for values in drawn]
+
+    return draw
+
+
+def test_intervals_of_exact_draws_cover_what_they_say():
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(600, 6)), columns=list("abcdef"))
+    masked = Masked("t", 0, frame, np.ones(frame.shape, dtype=bool))
+    found = imputation.intervals(masked, noisy_fill(frame, 1.0))
+    assert found["coverage"] == pytest.approx(0.9, abs=0.02)
+    assert found["interval_width"] == pytest.approx(2 * 1.645, abs=0.2)
+    wide = imputation.intervals(masked, noisy_fill(frame, 3.0))
+    assert wide["coverage"] > 0.99
+    assert wide["interval_width"] == pytest.approx(3.0 * found["interval_width"])
+
+
+def test_intervals_are_those_of_numbers():
+    masked = masked_frame()
+    drawn = [masked.complete.assign(x=[value] * 4) for value in np.linspace(-0.5, 1.5, 50)]
+    found = imputation.intervals(masked, lambda shown, n_draws, seed: [frame.loc[shown.index] for frame in drawn])
+    assert found == {"coverage": 0.5, "interval_width": pytest.approx(1.87, abs=0.01)}
+    assert (
+        imputation.intervals(replace(masked, complete=masked.complete[["grade"]], hidden=masked.hidden[:, 2:]), None)
+        == {}
+    )
+
+
+def test_the_coverage_of_draws_is_reported():
+    def record(seed, **more):
+        return {"problem": "miwae/t", "method": "VAEImputer", "seed": seed, "mse": 0.5, "fit_seconds": 1.0,
+                "transform_seconds": 1.0, **more}  # fmt: skip
+
+    found = [record(0), record(1, coverage=0.8, interval_width=1.0), record(2, coverage=0.9, interval_width=2.0)]
+    assert imputation.covered(found, "miwae")[1] == [["miwae/t", "2", "0.850", "1.50"]]
+    assert imputation.covered(found[:1], "miwae") == ([], [])
+    assert any("| miwae/t | 2 | 0.850 | 1.50 |" in part for part in report.imputation_report(found))
+
+
+def test_the_imputer_draws_for_its_intervals():
+    frame = mixed_frame().drop(columns="flag")
+    fill = imputers.IMPUTATION_VAES["VAEImputer"].smaller(2)(frame, 0)
+    first, second = fill.draw(frame, 2, 0)
+    assert not first.isna().any(axis=None)
+    assert not first.equals(second)
 
 
 IMPUTERS = {**imputers.IMPUTATION_RIVALS, "MIWAE": imputers.MIWAE(epochs=2, n_importance_draws=10)}

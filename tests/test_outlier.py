@@ -477,15 +477,16 @@ def test_a_gross_error_in_a_small_table_is_flagged(gross):
 
 
 def test_the_threshold_with_novelty_leaves_each_row_out_of_the_prior(X):
-    model = light(3, prior="aggregated", likelihood=partial(Gaussian, scale=0.3), max_iter=30)
+    close = partial(Gaussian, scale=0.1)
+    model = light(3, prior="aggregated", likelihood=close, max_iter=100, learning_rate_init=0.01)
     fitted = detector(model, novelty=True, contamination=0.05, calibration_fraction=0).fit(X)
     assert fitted.offset_ < np.quantile(fitted.score_samples(X), 0.05) - 1.0
-    assert (fitted.predict(X) == -1).mean() < 0.02
+    assert (fitted.predict(X) == -1).mean() < 0.04
     assert 0.01 < (fitted.predict(factors(2000, 5)) == -1).mean() < 0.12
 
 
-@pytest.mark.parametrize("n", [60, 300, 1200])
-def test_what_contamination_promises(n):
+@pytest.mark.parametrize(("n", "n_tables"), [(60, 3), (300, 2)])
+def test_what_contamination_promises(n, n_tables):
     """Of the training rows so many are flagged; with novelty, about so many new rows like them, or fewer."""
     L = np.random.default_rng(1).normal(size=(6, 3))
 
@@ -493,11 +494,13 @@ def test_what_contamination_promises(n):
         rng = np.random.default_rng(seed)
         return rng.normal(size=(n, 3)) @ L.T + 0.5 * rng.normal(size=(n, 6))
 
+    X = rows(n, 0)
+    own = VAEOutlierDetector(contamination=0.05, random_state=0).fit(X)
+    assert (own.predict(X) == -1).mean() == pytest.approx(0.05, abs=1.0 / n)
+
     flagged = []
-    for seed in range(4 if n < 1000 else 1):
+    for seed in range(n_tables):
         X, new = rows(n, seed), rows(3000, 100 + seed)
-        own = VAEOutlierDetector(contamination=0.05, random_state=seed).fit(X)
-        assert (own.predict(X) == -1).mean() == pytest.approx(0.05, abs=1.0 / n)
         novel = VAEOutlierDetector(novelty=True, contamination=0.05, random_state=seed).fit(X)
         flagged.append((novel.predict(new) == -1).mean())
     assert 0.01 < np.mean(flagged) < 0.08
@@ -520,11 +523,11 @@ def test_shares_are_in_the_container_of_the_rows(X):
 
 
 def test_expected_score_is_the_mean_score_of_rows_of_the_models(two):
-    drawn = [two.score_samples(model.sample(2000, random_state=1)) for model in two.estimators_]
+    drawn = [two.score_samples(model.sample(2000, codes="prior", random_state=1)) for model in two.estimators_]
     scores = np.concatenate(drawn)
     expected = two.explain(factors(3, 0)).expected_score
     assert isinstance(expected, float)
-    assert expected == pytest.approx(scores.mean(), abs=4 * scores.std() / np.sqrt(512))
+    assert expected == pytest.approx(scores.mean(), abs=3 * scores.std() / np.sqrt(512))
 
 
 def test_shares_of_typical_rows_are_0_on_average(trained):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae.nn.likelihoods import Bernoulli, Categorical, Gaussian, Ordinal, SquaredError, StudentT
+from skvae.nn.likelihoods import Bernoulli, Categorical, Gaussian, Ordinal, SquaredError, StudentT, WayBack
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding
 from skvae.nn.priors import Mixture, StandardNormal
@@ -265,6 +265,35 @@ def test_statistics_are_in_the_order_of_the_cells():
     torch.testing.assert_close(statistics[:, 4:8], of_codes[:, 5:])
     torch.testing.assert_close(statistics[:, 8:11], ordinal.expected(own[1]))
     torch.testing.assert_close(statistics[:, 11:13], of_codes[:, 3:5])
+
+
+def units_of_cells():
+    """Six cells, of which the two values are bounded, on scales of their own, and one of them is bent."""
+    low, high = torch.full((2, 6), np.inf).double() * torch.tensor([[-1.0], [1.0]])
+    low[[1, 5]], high[[1, 5]] = -0.5, 0.8
+    location, scale = torch.tensor([[0.0, 7.0, 0.0, 0.0, 0.0, 3.0], [1.0, 2.0, 1.0, 1.0, 1.0, 4.0]]).double()
+    return WayBack(location, scale, low, high, (None, torch.tanh, None, None, None, None))
+
+
+def test_what_is_expected_of_a_value_counts_by_the_probability_that_its_part_is_0():
+    """Against draws of part and value together."""
+    columns, outputs, back = gated_blocks(), gated_outputs(), units_of_cells()
+    statistics = columns.expectation(outputs, back)
+    encoded = columns.expected(outputs)
+    codes = [i for i in range(14) if i not in (3, 13)]
+    torch.testing.assert_close(statistics[:, codes], encoded[:, codes])
+    drawn = columns.sample(outputs.expand(20_000, -1, -1), stream())
+    values = back(drawn) * columns.counted(drawn)
+    for statistic, value in ((3, 1), (13, 5)):
+        error = values[..., value].std(0) / np.sqrt(20_000)
+        assert ((statistics[:, statistic] - values[..., value].mean(0)).abs() < 4.0 * error).all()
+        assert ((statistics[:, statistic] - back(drawn)[..., value].mean(0)).abs() > 8.0 * error).any()
+
+
+def test_expectations_of_one_block_without_gates_are_those_of_the_likelihood():
+    columns, back = ColumnBlocks([(Gaussian(6), torch.arange(6))]).double(), units_of_cells()
+    outputs = torch.randn(3, 4, 12, generator=stream(1)).double()
+    torch.testing.assert_close(columns.expectation(outputs, back), columns.likelihoods[0].expectation(outputs, back))
 
 
 def test_point_of_the_statistics_is_the_mean_of_the_outputs():
