@@ -125,8 +125,8 @@ class AutoencoderTransformer(BaseAutoencoder):
         Reconstruction error per row in each epoch, a weighted mean over its steps.
 
     validation_scores_ : list of float
-        Minus the reconstruction error per held-out row after each epoch. Empty without early stopping. With
-        `corruption` the held-out rows are damaged too, in the same way each time.
+        Minus the reconstruction error per held-out row after each epoch, 0 for a row without an observed cell. Empty
+        without early stopping. With `corruption` the held-out rows are damaged too, in the same way each time.
 
     converged_ : bool
         False if early stopping was on and the held-out score still rose by more than `tol` in the last twentieth of the

@@ -165,7 +165,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Rows in data units."""
         check_is_fitted(self)
         table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
-        warn_of_unknown(table, self.schema_, self.handle_unknown)
+        warn_of_unknown(table, self)
         return table
 
     def _reads_sparse(self) -> bool:
@@ -204,12 +204,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         shown = Shown.of(encoded, train, is_all=True)
         offsets = [self._offset(schema, train, encoded)]
         encoded, weight = informative(encoded, train.weight)
-        judged = None
+        judged, share = None, 1.0
         if held_out is not None:
             schema.refuse_unreadable(held_out.table)
             cells = self._encoded_for_training(schema, held_out.table)
             offsets.append(self._offset(schema, held_out, cells))
             judged = informative(cells, held_out.weight)
+            share = held_out.share * _share(judged, cells, held_out.weight)
         _check_there_are_rows(encoded, judged)
         plan = self._plan(encoded.shape[0], columns)
         waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
@@ -218,6 +219,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             engine.train(encoded, weight, self._objective(), plan, validation=judged),
             max_iter=plan.max_iter,
             offsets=offsets,
+            share_judged=share,
             column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
@@ -605,6 +607,13 @@ def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | 
                 f"None of the rows to {use} has an observed cell in a column that varied in training. Pass rows that "
                 f"have{', or set early_stopping=False' if judged is not None else ''}."
             )
+
+
+def _share(part: tuple[Any, np.ndarray | None], rows: Any, weight: np.ndarray | None) -> float:
+    """The share of the rows, or of their weight, that a part of them has."""
+    if weight is None or part[1] is None:
+        return float(part[0].shape[0] / rows.shape[0])
+    return float(part[1].sum() / weight.sum())
 
 
 def _warn_of_empty_chunk() -> None:

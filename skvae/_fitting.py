@@ -58,13 +58,16 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     converged: bool = True
 
-    def add(self, record: EpochRecord, offsets: Sequence[float]) -> None:
-        """Take an epoch; `offsets` lead from encoded to data units, on the training rows and on those held out."""
+    def add(self, record: EpochRecord, offsets: Sequence[float], share_judged: float) -> None:
+        """Take an epoch; `offsets` lead from encoded to data units, on the training rows and on those held out.
+
+        Of the latter a share is judged; the others have no observed cell, so that their score is 0.
+        """
         self.loss_curve.append(-(record.bound + offsets[0]))
         self.reconstruction_curve.append(-(record.reconstruction + offsets[0]))
         self.kl_curve.append(record.kl)
         if record.validation is not None:
-            self.validation_scores.append(record.validation + offsets[-1])
+            self.validation_scores.append(share_judged * (record.validation + offsets[-1]))
 
     def prepend(self, curves: dict[str, list[float]]) -> None:
         """Put the curves of earlier passes in front."""
@@ -84,6 +87,7 @@ def fit_epochs(
     max_iter: int,
     offsets: Sequence[float],
     column_at_fault: Callable[[], Any],
+    share_judged: float = 1.0,
     callbacks: Any = None,
     snapshot: Callable[[], dict[str, Any]] | None = None,
     patience: Patience | None = None,
@@ -104,6 +108,8 @@ def fit_epochs(
         of those that are held out where there are any.
     column_at_fault : callable
         Names the column that the current weights fit worst.
+    share_judged : float
+        Share of the rows held out that have an observed cell.
     callbacks : Epochs, optional
     snapshot : callable, optional
         Fitted attributes of the model as it stands, for callbacks.
@@ -120,7 +126,7 @@ def fit_epochs(
         for epoch in range(max_iter):
             task = callbacks.begin() if callbacks else None
             record = next(records)
-            history.add(record, offsets)
+            history.add(record, offsets, share_judged)
             sound, failures = sound or record.finite, 0 if record.finite else failures + 1
             if failures == MAX_FAILURES:
                 break

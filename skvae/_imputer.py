@@ -132,11 +132,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from skvae import VAEImputer
+    >>> from skvae import VAEImputer, VAETransformer
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 1)) + 0.1 * rng.normal(size=(200, 3))
     >>> X[0, 0] = np.nan
-    >>> filled = VAEImputer(random_state=0).fit_transform(X)
+    >>> imputer = VAEImputer(VAETransformer(n_components=1, random_state=0), random_state=0)
+    >>> filled = imputer.fit_transform(X)
     >>> bool(abs(filled[0, 0] - X[0, 1]) < 0.5)
     True
     """
@@ -296,7 +297,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         check_parameters(self)  # some may have been set after fit
         model = self.estimators_[0]
         table = read(self, self._marked(X), reset=False, schema=model.schema_)
-        warn_of_unknown(table, model.schema_, model.handle_unknown)
+        warn_of_unknown(table, model)
         return table
 
     def _expected(self, table: Table) -> np.ndarray:

@@ -328,7 +328,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         model = self.estimators_[0]
         table = read(self, X, reset=False, schema=model.schema_)
-        warn_of_unknown(table, model.schema_, model.handle_unknown)
+        warn_of_unknown(table, model)
         return table
 
     def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:

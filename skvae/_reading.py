@@ -33,10 +33,12 @@ class Weighted(NamedTuple):
 
     table: Table
     weight: np.ndarray | None  # (n,)
+    share: float = 1.0  # of the weight that the user's rows had; the others have no observed cell
 
     def take(self, index: np.ndarray) -> Weighted:
         """The rows at `index`."""
-        return Weighted(self.table.take(index), None if self.weight is None else self.weight[index])
+        weight = None if self.weight is None else self.weight[index]
+        return self._replace(table=self.table.take(index), weight=weight)
 
 
 def read(
@@ -137,7 +139,10 @@ def weighted(table: Table, sample_weight: Any) -> Weighted:
         empty = np.zeros(len(table), dtype=bool)
     left_out = empty if weight is None else empty | (weight == 0.0)
     rows = Weighted(table, None if weight is None else _within_reach(weight))
-    return rows.take(np.flatnonzero(~left_out)) if left_out.any() else rows
+    if not left_out.any():
+        return rows
+    share = 1.0 - float(np.average(empty, weights=rows.weight))
+    return rows.take(np.flatnonzero(~left_out))._replace(share=share)
 
 
 def _within_reach(weight: np.ndarray) -> np.ndarray:
@@ -163,9 +168,10 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
     return rows.take(kept), rows.take(held_out)
 
 
-def warn_of_unknown(table: Table, schema: TableSchema, rule: str) -> None:
-    """Warn of columns most of whose cells hold levels that fit did not see; `rule` is what becomes of these."""
-    if rule == "error":
+def warn_of_unknown(table: Table, model: Any) -> None:
+    """Warn of columns most of whose cells hold levels that fit did not see."""
+    schema, rule = model.schema_, str(model.handle_unknown)
+    if rule not in UNKNOWN:  # "error", or what is refused when the rows are encoded
         return
     for name, levels in schema.mostly_unknown(table.evenly(LOOKED_AT)).items():
         known = next(column.levels.values for column in schema.columns if column.name == name and column.levels)

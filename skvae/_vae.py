@@ -234,7 +234,8 @@ class VAETransformer(BaseAutoencoder):
 
     validation_scores_ : list of float
         Training objective on the held-out rows after each epoch (at ``beta=1``, under the same noise each time) in
-        nats per row and data units. Empty without early stopping.
+        nats per row and data units; a row of X_val without an observed cell counts as 0, as in `score`. Empty
+        without early stopping.
 
     kl_per_component_ : ndarray of shape (`n_components_`,)
         KL(q(z_j|x) || p(z_j)) of each component in nats, averaged over training rows (at most 4,096, evenly spaced);

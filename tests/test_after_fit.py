@@ -46,11 +46,13 @@ NONSENSE = {
 CASES = [(option, value, ask) for option, (values, asks) in NONSENSE.items() for value in values for ask in asks]
 
 
+@pytest.mark.filterwarnings("ignore:Most cells of column")
 @pytest.mark.parametrize(("option", "value", "ask"), CASES)
 def test_an_option_set_after_fit_is_checked(vae, frame, option, value, ask):
     model = copy.deepcopy(vae).set_params(**{option: value})
-    with pytest.raises(InvalidParameterError, match=f"The '{option}' parameter of VAETransformer must be"):
-        ASKS[ask](model, frame)
+    for rows in (frame, frame.assign(k=pd.Categorical(["q"] * 60))):
+        with pytest.raises(InvalidParameterError, match=f"The '{option}' parameter of VAETransformer must be"):
+            ASKS[ask](model, rows)
 
 
 def test_an_option_of_a_model_inside_another_estimator_is_checked(frame):

@@ -32,12 +32,10 @@ LINEAR = {**LIGHT, "hidden_layer_sizes": (), "likelihood": partial(Gaussian, sca
 
 ON_THE_LINE = [
     VAETransformer(**LIGHT),
-    VAETransformer(**LIGHT, objective="elbo", prior="standard_normal", n_train_samples=1, kl_warmup=0.5),
-    VAETransformer(**LINEAR, objective="elbo", prior="standard_normal"),
+    VAETransformer(**LINEAR, objective="elbo", prior="standard_normal", n_train_samples=1, kl_warmup=0.5),
     AutoencoderTransformer(**LIGHT),
     AutoencoderTransformer(**LIGHT, corruption="masking"),
-    VAETransformer(**LIGHT, marginals="normal"),
-    VAETransformer(**LIGHT, prior="aggregated", trim=0.3),
+    VAETransformer(**LIGHT, marginals="normal", prior="aggregated", trim=0.3),
 ]
 ON_THE_UNIT_INTERVAL = [
     VAETransformer(**LIGHT, likelihood="bernoulli"),

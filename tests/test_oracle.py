@@ -219,7 +219,7 @@ def test_density_in_data_units_reaches_the_generators(linear_model, gap):
     location = 10.0 * rng.normal(size=p)
     cov = loadings @ loadings.T + np.diag(variance)
     train, test = (
-        (rng.normal(size=(5000, k)) @ loadings.T + rng.normal(size=(5000, p)) * np.sqrt(variance) + location) * scales
+        (rng.normal(size=(3000, k)) @ loadings.T + rng.normal(size=(3000, p)) * np.sqrt(variance) + location) * scales
         for _ in range(2)
     )
     truth = multivariate_normal(location, cov).logpdf(test / scales).mean() - np.log(scales).sum()
