@@ -37,8 +37,7 @@ class Weighted(NamedTuple):
 
     def take(self, index: np.ndarray) -> Weighted:
         """The rows at `index`."""
-        weight = None if self.weight is None else self.weight[index]
-        return self._replace(table=self.table.take(index), weight=weight)
+        return Weighted(self.table.take(index), None if self.weight is None else self.weight[index])
 
 
 def read(

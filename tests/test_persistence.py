@@ -122,8 +122,8 @@ def mixed_frame(X):
         gain=np.where(np.arange(60) % 2, 0.0, X[:, 0]),
     )
     frame.loc[[3, 8], ["a", "kind"]] = None
-    big = pd.concat([frame] * 5, ignore_index=True)
-    return big.assign(street=pd.Categorical([f"s{i}" for i in np.arange(300) % 150]))
+    big = pd.concat([frame] * 10, ignore_index=True)
+    return big.assign(street=pd.Categorical([f"s{i}" for i in np.arange(600) % 300]))
 
 
 @ways
