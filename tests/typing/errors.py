@@ -13,7 +13,7 @@ def names() -> None:
     VAETransformer(n_component=3)  # error
     AutoencoderTransformer(likelihood="gaussian")  # error
     VAEOutlierDetector(contamintion=0.1)  # error
-    VAEImputer(strategy="mean")  # error
+    VAEImputer(stratgy="mean")  # error
     skvae.VAETransformr()  # error
     VAETransformer(2, 3)  # error
 
@@ -33,6 +33,7 @@ def types() -> None:
     VAEOutlierDetector(contamination="5 %")  # error
     VAEOutlierDetector(estimator=AutoencoderTransformer())  # error
     VAEImputer(VAEOutlierDetector())  # error
+    VAEImputer(strategy="mode")  # error
     VAEImputer(n_importance_samples="many")  # error
 
 
