@@ -244,8 +244,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """The score from which on a row is normal."""
         calibration = self.calibration_scores_
         if contamination != "auto":
-            rows = [self._training_scores] + [calibration] * (self.novelty and len(calibration) > 0)
-            return float(min(np.quantile(scores, contamination) for scores in rows))
+            if not self.novelty:
+                return float(np.quantile(self._training_scores, contamination))
+            rows = [scores for scores in (self._training_scores, calibration) if len(scores)]
+            return float(min(np.quantile(scores, contamination, method="weibull") for scores in rows))
         if len(calibration) < LEAST_CALIBRATION:
             return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher

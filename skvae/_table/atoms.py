@@ -10,7 +10,7 @@ FloatArray = NDArray[np.floating]
 SHARE = 0.02  # of the observed rows that a value must hold to be an atom ...
 ROWS = 20  # ... the least number of them ...
 PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares it must hold
-NEIGHBOURS = 4  # distinct values on either side
+NEIGHBOURS = 4  # distinct values on either side that are no atoms
 FEW = 16  # distinct values up to which a column is discrete, and no value needs to stand out
 
 
@@ -23,18 +23,32 @@ def find_atoms(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
     """
     distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     mass = np.bincount(inverse.ravel(), weights=weight) / weight.sum()
-    frequent = (mass >= SHARE) & (counts >= ROWS)
+    frequent = np.flatnonzero((mass >= SHARE) & (counts >= ROWS))
     if len(distinct) > FEW:
-        frequent &= mass >= PROMINENCE * _nearby(mass)
+        frequent = _prominent(mass, frequent)
     return tuple(distinct[frequent].tolist())
 
 
-def _nearby(mass: FloatArray) -> FloatArray:
-    """The median share of the NEIGHBOURS values on either side of each."""
-    padded = np.pad(mass, NEIGHBOURS, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * NEIGHBOURS + 1)
-    median: FloatArray = np.nanmedian(np.delete(windows, NEIGHBOURS, axis=1), axis=1)
-    return median
+def _prominent(mass: FloatArray, frequent: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those of the `frequent` values that stand out of the others around them.
+
+    Atoms are often neighbours (the codes -9, -8 and -7, or 0 to 3 of a scale that goes on), so each that is found is
+    left out before its neighbours are looked at again.
+    """
+    plain = np.ones(len(mass), dtype=bool)
+    left = list(frequent)
+    while found := [i for i in left if mass[i] >= PROMINENCE * _nearby(mass, plain, i)]:
+        plain[found] = False
+        left = [i for i in left if plain[i]]
+    return frequent[~plain[frequent]]
+
+
+def _nearby(mass: FloatArray, plain: NDArray[np.bool_], i: int) -> float:
+    """The (lower) median share of the NEIGHBOURS plain values on either side of value i."""
+    reach = NEIGHBOURS + round(1.0 / SHARE)  # no more values than that are atoms
+    below, above = slice(max(i - reach, 0), i), slice(i + 1, i + 1 + reach)
+    near = np.concatenate([mass[below][plain[below]][-NEIGHBOURS:], mass[above][plain[above]][:NEIGHBOURS]])
+    return float(np.quantile(near, 0.5, method="lower")) if len(near) else 0.0
 
 
 def part_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0) -> FloatArray:
