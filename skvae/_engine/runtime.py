@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -208,7 +208,7 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
     lent_seed : int, optional
         Where given, modules of the user's own are part of a step, and may draw from the global streams (dropout does).
     """
-    pools = ThreadpoolController().select(user_api="openmp").lib_controllers if one_thread else []
+    pools = _openmp() if one_thread else []
     while True:
         lent = nullcontext() if lent_seed is None else lent_streams(lent_seed)
         with own_torch_state(), _one_thread(pools) if one_thread else nullcontext(), lent:
@@ -217,6 +217,12 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
             return
         yield step
         lent_seed = None if lent_seed is None else lent_seed + 1
+
+
+@cache
+def _openmp() -> Any:
+    """The OpenMP libraries of the process, torch's among them; to find them takes milliseconds."""
+    return ThreadpoolController().select(user_api="openmp").lib_controllers
 
 
 @contextmanager

@@ -70,6 +70,27 @@ def test_weights_count_relative_to_one_another(factor):
     assert find_atoms(values, factor * weight) == find_atoms(values, weight) == (3.0,)
 
 
+@pytest.mark.parametrize(
+    "codes",
+    [(0, 1, 2, 3), (-9, -8, -7), (-9, -8, -7, -6, -5, -4, -3), tuple(range(10, 20)), (1e-8, -123456.789, 0.0, 2.0)],
+    ids=str,
+)
+def test_atoms_may_be_neighbours(codes):
+    rng = np.random.default_rng(0)
+    values = rng.gamma(2.0, 3.0, size=2000)
+    values[: 150 * len(codes)] = np.repeat(np.asarray(codes, dtype=float), 150)
+    assert find_atoms(values, np.ones(2000)) == tuple(sorted(codes))
+
+
+@pytest.mark.parametrize("step", [0.1, 0.2, 0.3])
+@pytest.mark.parametrize("draw", ["normal", "exponential"])
+def test_a_rounded_column_has_no_atoms_but_those_that_stand_out(draw, step):
+    values = np.rint(getattr(np.random.default_rng(0), draw)(size=5000) / step) * step
+    assert find_atoms(values, np.ones(5000)) == ()
+    values[:1500] = 0.0
+    assert find_atoms(values, np.ones(5000)) == (0.0,)
+
+
 def test_negative_zero_is_zero():
     values = column(100, n0=30)
     values[:15] = -0.0
