@@ -26,12 +26,16 @@ EMBEDDING = 16  # ... in so many numbers
 FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
 
 
-def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
-    """Return a linear layer with orthogonal weights from `generator` and zero bias.
+class _Blank(nn.Linear):
+    """A linear layer whose weights are set by who builds it: torch's own first ones would be drawn globally."""
 
-    The global random state is not touched: the layer is built without its own initialisation.
-    """
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    def reset_parameters(self) -> None:
+        """Leave them."""
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
+    """Return a linear layer with orthogonal weights from `generator` and zero bias."""
+    layer = _Blank(n_in, n_out)
     nn.init.orthogonal_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
