@@ -241,17 +241,18 @@ class AutoencoderTransformer(BaseAutoencoder):
             Minus the sum over observed cells of the squared error in standardised units, or of the cross-entropy in
             nats (for a category always); higher is more usual, and 0 is the most there is. It is no log-density: it
             ignores how likely the code is and how precise the decoder is, and rows with more missing cells score
-            higher. A cell that differs from a constant column of training, or holds a level that fit did not see,
-            costs log(n + 2), n being the number of rows trained on.
+            higher. One of the rare levels that share a code has its share of that code's probability. A cell that
+            differs from a constant column of training, or holds a level that fit did not see, costs log(n + 2), n
+            being the number of rows trained on.
 
         Raises
         ------
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
-        table, schema = self._table(X), self.schema_
-        costs = [schema.surprise * schema.surprises(part).sum(axis=1) for part in table.slices()]
-        return self._answer(table, self._engine.score) - np.concatenate(costs)
+        table = self._table(X)
+        shares = [self.schema_.log_shares(part).sum(axis=1) for part in table.slices()]
+        return self._answer(table, self._engine.score) + np.concatenate(shares)
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, Shown, fit_epochs, informative, unchanged_on_error
-from skvae._reading import Weighted, read, split, warn_of_drift, warn_of_unknown, weighted
+from skvae._reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
 from skvae._sklearn import (
     BaseEstimator,
     CallbackSupportMixin,
@@ -50,6 +50,7 @@ from skvae._table.tables import Table
 from skvae._typing import ArrayLike
 from skvae._warnings import warn
 
+OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
 MAX_SEED = 2**31 - 1
 
 
@@ -151,9 +152,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """The bound per row, from the engine's `objective`."""
         raise NotImplementedError(f"{type(self).__name__} defines _objective")
 
+    def _correction(self, schema: TableSchema, table: Table, encoded: np.ndarray) -> np.ndarray:
+        """What turns bounds of encoded rows into those of the rows, summed by column, (n, p)."""
+        return schema.log_shares(table, unknown=self.handle_unknown)
+
     def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
         """What turns a mean bound over encoded rows into the one reported, which for densities is in data units."""
-        return 0.0
+        if rows.table.is_sparse:  # bits and counts, which are left as they are
+            return 0.0
+        start, total, mass = 0, 0.0, 0.0
+        for part in rows.table.slices(OFFSET_CELLS):
+            cells = encoded[start : start + len(part)]
+            weight = np.ones(len(part)) if rows.weight is None else rows.weight[start : start + len(part)]
+            weight = weight * ~np.isnan(cells).all(axis=1)  # rows without an observed cell are not trained on
+            total += weight @ self._correction(schema, part, cells).sum(axis=1)
+            start, mass = start + len(part), mass + weight.sum()
+        return float(total / mass) if mass else 0.0
 
     def _fitted_attributes(self, engine: Any, shown: Shown, offset: float) -> dict[str, Any]:
         """Attributes that follow from a trained engine and some of its training rows; `offset` is from `_offset`."""
@@ -239,6 +253,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             schema, engine = self._start(train, columns, seed, with_mask=True)  # a later chunk may have missing cells
         else:
             schema, engine = self.schema_, copy.deepcopy(self._engine)
+            warn_of_a_new_kind(table, self)
         encoded = self._encoded_for_training(schema, train.table)
         shown = Shown.of(encoded, train, is_all=first)
         offset = self._offset(schema, train, encoded)
@@ -487,7 +502,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         UserWarning
             If the median of a column is more than 5 standard deviations from where the first chunk had it. Atoms and
             missing cells do not count, and columns of which either chunk has fewer than 10 other values are not judged.
-            Also if no row of a later chunk has an observed cell: it teaches nothing.
+            Also if most cells of a column in a later chunk hold levels that the first did not have, if a number
+            column was constant in the first and is no longer, and if no row has an observed cell: it teaches nothing.
         ConvergenceWarning
             If the loss was not finite; the model is then what the earlier chunks made it.
         """

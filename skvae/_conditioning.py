@@ -161,6 +161,19 @@ def _number(value: Any, name: Any) -> float:
     return number
 
 
+def warn_if_idle(condition: Condition, schema: TableSchema, gaps: np.ndarray) -> None:
+    """Say so where a condition asks for the only value of a column with `gaps` (p,): the model does not hold it."""
+    asked = condition.fixed.any(axis=0) & gaps
+    columns = [schema.columns[j] for j in np.flatnonzero(asked)]
+    idle = [repr(column.name) for column in columns if column.constant is not None]
+    if idle:
+        warn(
+            f"given asks for a value of column(s) {', '.join(idle[:5])}, which fit saw with that value or missing. "
+            f"Such columns stand outside the model, so that the others are drawn as if these were left open. For rows "
+            f"that go with the value, fill the missing cells before fit, as with X[name].fillna('no').",
+        )
+
+
 def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:
     """Say so where hardly any draw of the model satisfies a condition."""
     low = np.flatnonzero(sizes < OUT_OF_REACH)

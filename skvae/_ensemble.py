@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from skvae._auto import CODED
 from skvae._base import MAX_SEED
+from skvae._table import frames
+from skvae._table.tables import Table
 from skvae._vae import VAETransformer
 
 MAX_MODELS = 64
@@ -29,6 +32,13 @@ def given_models(estimator: Any) -> list[VAETransformer]:
             f"{kinds!r} instead."
         )
     return [clone(model) for model in models]
+
+
+def refuse_unreadable(table: Table) -> None:
+    """Raise TypeError where default models cannot read a column: no likelihood can be chosen for them."""
+    if table.is_frame:
+        coded = [dtype.split(":", 1)[0] in CODED for dtype in table.dtypes]
+        frames.refuse_unreadable(table.X, coded, [None] * len(coded))
 
 
 def model_seeds(random_state: np.random.RandomState) -> np.ndarray:

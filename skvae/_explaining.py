@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._reading import read
+from skvae._reading import read, warn_of_constants
 from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
@@ -24,8 +24,8 @@ class Explanation(NamedTuple):
     ----------
     shares : ndarray or data frame of shape (n_samples, n_features)
         What each cell adds to the score, less what its column adds on average over rows drawn from the model. Negative
-        where the cell is odd given the rest of its row; 0 where it is missing. A level that fit did not see adds
-        -log(n + 2), n being the number of training rows.
+        where the cell is odd given the rest of its row; 0 where it is missing. Where it holds what fit did not see (a
+        new level, another value in a constant column) it is -log(n + 2), n being the number of rows trained on.
     latent : ndarray of shape (n_samples,)
         The rest: the columns' averages and the log-ratio of prior and posterior of the code.
     expected_score : float
@@ -55,7 +55,7 @@ class Explanation(NamedTuple):
 class Parts(NamedTuple):
     """Log-likelihood of each row in nats, split exactly: of each column (n, p), of the latent space (n,).
 
-    Cells that are `silent` (n, p) say nothing: they are missing, or count as missing.
+    Cells that are `silent` (n, p) are missing to the networks: their part is 0, or the cost of a level never seen.
     """
 
     columns: NDArray[np.float64]
@@ -70,8 +70,7 @@ def parts(vae: Any, table: Table) -> Parts:
         encoded = vae._encode(rows)
         cells, rest = vae._engine.explain(encoded, vae._checked_draws())
         correction = schema.log_correction(rows, encoded, unknown=vae.handle_unknown, relative=True)
-        counted = schema.surprises(rows, unknown=vae.handle_unknown)
-        silent = (rows.missing() | schema.columns_of(np.isnan(encoded))) & ~counted
+        silent = rows.missing() | schema.columns_of(np.isnan(encoded))
         every.append(Parts(schema.by_column(cells) + correction, rest, silent))
     return Parts(*map(np.concatenate, zip(*every, strict=True)))
 
@@ -85,13 +84,15 @@ def average_parts(models: list[Any], table: Table) -> Parts:
 
 def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
+    schema = models[0].schema_
+    warn_of_constants(schema, schema.surprises(table).any(axis=0))
     own = average_parts(models, table)
     n = EXPECTED_ROWS // len(models)
     draws = [model.sample(n, codes="prior", missing=False, random_state=seed) for model in models]
     drawn = [average_parts(models, read(models[0], X, reset=False)) for X in draws]
     columns = np.concatenate([p.columns for p in drawn])
     expected = columns.mean(axis=0)
-    shares = np.where(own.silent, 0.0, own.columns - expected)
+    shares = own.columns - np.where(own.silent, 0.0, expected)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
     return Explanation(shares, latent, float(mean_score))

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
 from skvae._completing import draws, expectations, filled, medians
-from skvae._ensemble import fitted, given_models, model_seeds
+from skvae._ensemble import fitted, given_models, model_seeds, refuse_unreadable
 from skvae._fitting import unchanged_on_error
 from skvae._imputer_models import default_models
 from skvae._reading import read, warn_of_unknown
@@ -215,6 +215,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _fit(self, X: Any) -> None:
         table = read(self, X, reset=True)
+        if self.estimator is None:
+            refuse_unreadable(table)
         missing = table.missing()
         self._empty = missing.all(axis=0)
         self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None

@@ -11,7 +11,7 @@ from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._completing import expectations, filled
-from skvae._ensemble import fitted, given_models, model_seeds
+from skvae._ensemble import fitted, given_models, model_seeds, refuse_unreadable
 from skvae._explaining import Explanation, explain
 from skvae._fitting import unchanged_on_error
 from skvae._outlier_models import DEFAULT_MODELS
@@ -202,6 +202,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _fit(self, X: Any) -> None:
         table = read(self, X, reset=True)
+        if self.estimator is None:
+            refuse_unreadable(table)
         n, p = len(table), len(table.names)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)

@@ -181,6 +181,33 @@ def warn_of_unknown(table: Table, model: Any) -> None:
         )
 
 
+def warn_of_constants(schema: TableSchema, surprising: np.ndarray) -> None:
+    """Warn of number columns among the `surprising` (p,) that were constant in training."""
+    names = _constants(schema, surprising)
+    if names:
+        warn(
+            f"Column(s) {names} were constant in training and differ here; each such cell costs log(n + 2) = "
+            f"{schema.surprise:.2f} nats.",
+        )
+
+
+def _constants(schema: TableSchema, surprising: np.ndarray) -> str:
+    """Names of these columns, without those of levels, of which `warn_of_unknown` tells."""
+    columns = [schema.columns[j] for j in np.flatnonzero(surprising)]
+    return ", ".join([str(column.name) for column in columns if column.levels is None][:5])
+
+
+def warn_of_a_new_kind(table: Table, model: Any) -> None:
+    """Warn where a later chunk holds what the first has left no place for: other levels, values of constant columns."""
+    warn_of_unknown(table, model)
+    names = _constants(model.schema_, model.schema_.surprises(table).any(axis=0))
+    if names:
+        warn(
+            f"Column(s) {names} were constant in the first chunk, so that the model leaves them out, and differ in "
+            f"this one. If this lasts, fit a new model.",
+        )
+
+
 def warn_of_drift(encoded: np.ndarray, weight: np.ndarray | None, schema: TableSchema) -> None:
     """Warn where the median of a standardised column in a later chunk is far from where the first had its mean.
 

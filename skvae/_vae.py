@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
-from skvae._conditioning import Condition, warn_if_out_of_reach
+from skvae._conditioning import Condition, warn_if_idle, warn_if_out_of_reach
 from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
 from skvae._fitting import Shown, informative
-from skvae._reading import Weighted
+from skvae._reading import warn_of_constants
 from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state
-from skvae._table.schema import Column, TableSchema
+from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._typing import (
     Activation,
@@ -33,17 +33,7 @@ from skvae._typing import (
 from skvae._warnings import warn
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
-OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
 CONDITION_DRAWS = 4_096  # latent draws that a condition is resampled from, at least
-
-
-def _warn_of_constants(surprising: list[Column], cost: float) -> None:
-    names = [str(column.name) for column in surprising if column.constant is not None]
-    if names:
-        warn(
-            f"Column(s) {', '.join(names[:5])} were constant in training and differ here; each such cell costs "
-            f"log(n + 2) = {cost:.2f} nats.",
-        )
 
 
 def check_n_samples(n_samples: Any) -> int:
@@ -511,7 +501,7 @@ class VAETransformer(BaseAutoencoder):
             correction = schema.log_correction(part, encoded, unknown=self.handle_unknown, relative=relative)
             scores.append(density + correction.sum(axis=1))
             surprising |= schema.surprises(part, unknown=self.handle_unknown).any(axis=0)
-        _warn_of_constants([schema.columns[j] for j in np.flatnonzero(surprising)], schema.surprise)
+        warn_of_constants(schema, surprising)
         return np.concatenate(scores)
 
     def score_uncertainty(self, X: Any, *, return_pareto_k: bool = False) -> tuple[Floats, ...]:
@@ -612,7 +602,8 @@ class VAETransformer(BaseAutoencoder):
         -----
         UserWarning
             If an effective sample size is below 10, or a number given is outside the range of the training rows (of
-            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so.
+            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so. If
+            `given` names a column that fit saw with a single value or missing, which is outside the model.
         """
         random_state = check_random_state(random_state)
         if given is None:
@@ -621,6 +612,7 @@ class VAETransformer(BaseAutoencoder):
         else:
             check_is_fitted(self)
             condition = Condition.read(given, self.schema_, check_n_samples(n_samples))
+            warn_if_idle(condition, self.schema_, self._engine.columns_with_gaps())
             z, sizes = self._conditioned(condition, codes, random_state)
         values = self._drawn(z, noise, random_state, condition)
         if missing and noise:
@@ -673,8 +665,8 @@ class VAETransformer(BaseAutoencoder):
         Raises
         ------
         ValueError
-            If `n_samples` is not a positive integer, or `codes` is none of the above or is "aggregated" after
-            `partial_fit`.
+            If `n_samples` is not a positive integer, or `codes` is none of the above or is "aggregated" after a second
+            chunk of `partial_fit`.
         """
         check_is_fitted(self)
         n, aggregated = check_n_samples(n_samples), self._aggregates(codes)
@@ -688,7 +680,7 @@ class VAETransformer(BaseAutoencoder):
             raise ValueError(f"codes must be 'auto', 'aggregated' or 'prior'. Got {codes!r} instead.")
         if codes == "aggregated" and not kept:
             raise ValueError(
-                "codes='aggregated' needs the posteriors of the training rows, which partial_fit does not keep. Use "
+                "codes='aggregated' needs the posteriors of the training rows, which partial_fit keeps of the first chunk only. Use "
                 "codes='prior', or fit."
             )
         return kept and codes != "prior"
@@ -698,17 +690,8 @@ class VAETransformer(BaseAutoencoder):
     def _column_likelihoods(self, table: Table) -> list[Any]:
         return column_likelihoods(self.likelihood, table.names, table.dtypes)
 
-    def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
-        if rows.table.is_sparse:  # bits and counts, which are left as they are
-            return 0.0
-        start, total, mass = 0, 0.0, 0.0
-        for part in rows.table.slices(OFFSET_CELLS):
-            cells = encoded[start : start + len(part)]
-            weight = np.ones(len(part)) if rows.weight is None else rows.weight[start : start + len(part)]
-            weight = weight * ~np.isnan(cells).all(axis=1)  # rows without an observed cell are not trained on
-            total += weight @ schema.log_correction(part, cells, unknown=self.handle_unknown).sum(axis=1)
-            start, mass = start + len(part), mass + weight.sum()
-        return float(total / mass) if mass else 0.0
+    def _correction(self, schema: TableSchema, table: Table, encoded: np.ndarray) -> np.ndarray:
+        return schema.log_correction(table, encoded, unknown=self.handle_unknown)
 
     def _objective(self) -> Any:
         return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)

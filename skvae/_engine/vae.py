@@ -253,6 +253,12 @@ class VAEEngine(ScoringEngine):
         rows: NDArray[np.bool_] = missing[np.concatenate(drawn)]
         return rows
 
+    def columns_with_gaps(self) -> NDArray[np.bool_]:
+        """Which columns of the table some training rows had missing, (p,); of one column, False, where none had."""
+        missing = np.zeros((1, 1), dtype=bool) if self.gaps is None else self.gaps[1]
+        gaps: NDArray[np.bool_] = np.any(missing, axis=0)
+        return gaps
+
     def _mixture(self, posteriors: Posteriors) -> AggregatedPosterior:
         """The mean of these posteriors, as a density."""
         _, dtype = self._in_precision_of(np.empty(0))

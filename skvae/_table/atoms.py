@@ -9,8 +9,9 @@ FloatArray = NDArray[np.floating]
 
 SHARE = 0.02  # of the observed rows that a value must hold to be an atom ...
 ROWS = 20  # ... the least number of them ...
-PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares it must hold
-NEIGHBOURS = 4  # distinct values on either side that are no atoms
+PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares it must hold ...
+BESIDE_ATOMS = 16.0  # ... or the lower median of those of neighbours that are no atoms
+NEIGHBOURS = 4  # distinct values on either side
 FEW = 16  # distinct values up to which a column is discrete, and no value needs to stand out
 
 
@@ -33,22 +34,27 @@ def _prominent(mass: FloatArray, frequent: NDArray[np.intp]) -> NDArray[np.intp]
     """Those of the `frequent` values that stand out of the others around them.
 
     Atoms are often neighbours (the codes -9, -8 and -7, or 0 to 3 of a scale that goes on), so each that is found is
-    left out before its neighbours are looked at again.
+    left out before the others are looked at again. They then have to stand out far more: in a rounded column one value
+    that does so by chance would else bring the next.
     """
     plain = np.ones(len(mass), dtype=bool)
-    left = list(frequent)
-    while found := [i for i in left if mass[i] >= PROMINENCE * _nearby(mass, plain, i)]:
+    found = [i for i in frequent if mass[i] >= PROMINENCE * np.median(_nearby(mass, plain, i))]
+    plain[found] = False
+    while found := [i for i in frequent[plain[frequent]] if mass[i] >= BESIDE_ATOMS * _lower_median(mass, plain, i)]:
         plain[found] = False
-        left = [i for i in left if plain[i]]
     return frequent[~plain[frequent]]
 
 
-def _nearby(mass: FloatArray, plain: NDArray[np.bool_], i: int) -> float:
-    """The (lower) median share of the NEIGHBOURS plain values on either side of value i."""
+def _lower_median(mass: FloatArray, plain: NDArray[np.bool_], i: int) -> float:
+    near = _nearby(mass, plain, i)
+    return float(np.quantile(near, 0.5, method="lower")) if len(near) else 0.0
+
+
+def _nearby(mass: FloatArray, plain: NDArray[np.bool_], i: int) -> FloatArray:
+    """The shares of the NEIGHBOURS plain values on either side of value i."""
     reach = NEIGHBOURS + round(1.0 / SHARE)  # no more values than that are atoms
     below, above = slice(max(i - reach, 0), i), slice(i + 1, i + 1 + reach)
-    near = np.concatenate([mass[below][plain[below]][-NEIGHBOURS:], mass[above][plain[above]][:NEIGHBOURS]])
-    return float(np.quantile(near, 0.5, method="lower")) if len(near) else 0.0
+    return np.concatenate([mass[below][plain[below]][-NEIGHBOURS:], mass[above][plain[above]][:NEIGHBOURS]])
 
 
 def part_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0) -> FloatArray:

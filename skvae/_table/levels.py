@@ -58,6 +58,16 @@ class Levels(NamedTuple):
         out: FloatArray = lookup[codes]
         return out
 
+    def most_probable(self, probability: FloatArray) -> FloatArray:
+        """The code of the most probable level, (n,), by the probability of each code (n, n_codes).
+
+        A code that pooled levels share counts as the most frequent of them, which `decode` makes of it.
+        """
+        if self.pooled:
+            probability = np.concatenate([probability[:, :-1], probability[:, -1:] * max(self.shares)], axis=1)
+        codes: FloatArray = probability.argmax(axis=1).astype(probability.dtype)
+        return codes
+
     def is_unknown(self, codes: NDArray[np.integer], values: Sequence[Any]) -> NDArray[np.bool_]:
         """Which rows hold a value that no level stands for."""
         known = self.code_of()

@@ -17,8 +17,7 @@ FloatArray = NDArray[np.floating]
 
 QUANTILES = 256  # of the column, each the centre of a normal kernel
 BANDWIDTH = 0.1  # of the kernels, in standard deviations of the column, at least ...
-NEIGHBOURS = 13  # ... and where quantiles are sparse, of the distance between those so many (5 %) below and above ...
-SPREAD = 0.25  # ... this share
+NEIGHBOURS = 13  # ... and as wide as it is to the nearest so many others (5 % of the rows)
 TAIL = 0.05  # weight of a Cauchy distribution mixed in: what the column may do that its rows did not show
 REACH = 4  # bandwidths on either side of a quantile within which knots lie
 FARTHEST = 20  # the outermost knots lie 2^FARTHEST bandwidths outside
@@ -71,13 +70,17 @@ def normal_scores(quantiles: FloatArray) -> NormalScores:
 
 
 def _widths(centres: FloatArray) -> FloatArray:
-    """Bandwidths that follow the distance to the neighbours (Breiman, Meisel and Purcell 1977).
+    """Bandwidths: the distance to the NEIGHBOURS-th nearest centre (Breiman, Meisel and Purcell 1977), or BANDWIDTH.
 
     With one bandwidth for all, a value far from all others would have a narrow peak of its own, which vouches for it.
     """
-    place = np.arange(len(centres))
-    below, above = np.maximum(place - NEIGHBOURS, 0), np.minimum(place + NEIGHBOURS, len(centres) - 1)
-    widths: FloatArray = np.maximum(BANDWIDTH, SPREAD * (centres[above] - centres[below]))
+    n, outside = len(centres), np.full(NEIGHBOURS, np.inf)
+    padded = np.concatenate([-outside, centres, outside])
+    runs = [  # of NEIGHBOURS + 1 centres, each one at every place within them
+        np.maximum(centres - padded[start : start + n], padded[start + NEIGHBOURS :][:n] - centres)
+        for start in range(NEIGHBOURS + 1)
+    ]
+    widths: FloatArray = np.maximum(BANDWIDTH, np.min(runs, axis=0))
     return widths
 
 

@@ -301,12 +301,17 @@ class TableSchema:
             Whether columns are taken in their own units (`Column.log_unit`), so that rows compare in the same way
             whatever the units of X: also those with different cells missing, or with atoms.
         """
-        out = self.by_column(self.log_jacobian(encoded, relative=relative))
+        jacobian = self.by_column(self.log_jacobian(encoded, relative=relative))
+        return jacobian + self.log_shares(table, unknown=unknown)
+
+    def log_shares(self, table: Table, *, unknown: str = "unlikely") -> FloatArray:
+        """The part of `log_correction` that codes do not say, shape (n, p), in nats: pooled levels and what is new."""
+        out = -self.surprise * self.surprises(table, unknown=unknown)
         for j, column in enumerate(self.columns):
             if column.levels is not None and column.levels.pooled:
                 codes, values, _ = table.labels(j)
                 out[:, j] += column.levels.log_share(codes, values, pool_unknown=unknown == "infrequent_if_exist")
-        return out - self.surprise * self.surprises(table, unknown=unknown)
+        return out
 
     def log_jacobian(self, encoded: FloatArray, *, relative: bool = False) -> FloatArray:
         """Log |d encoded / dx| of each cell, shape (n, n_cells), in nats; 0 where it is missing, a code or an atom.
@@ -433,11 +438,10 @@ class TableSchema:
             out[cell.column] = np.clip(values, *ends).astype(statistics.dtype)  # they are within but for rounding
         return out
 
-    @staticmethod
-    def point(expectations: Sequence[FloatArray]) -> FloatArray:
+    def point(self, expectations: Sequence[FloatArray]) -> FloatArray:
         """One value per cell, (n, p), from what `expect` gives: the mean, or the code of the most probable level."""
-        columns = [part if part.ndim == 1 else part.argmax(axis=1).astype(part.dtype) for part in expectations]
-        return np.column_stack(columns)
+        each = zip(self.columns, expectations, strict=True)
+        return np.column_stack([part if part.ndim == 1 else _most_probable(column, part) for column, part in each])
 
     def restore(self, X: FloatArray, random_state: np.random.RandomState | None = None) -> Any:
         """Values and codes, (n, p), in the container of fit, with its names and dtypes.
@@ -510,6 +514,11 @@ def _encoded(values: FloatArray, column: Column) -> FloatArray:
             values = np.where(values <= 0.0, column.location, np.log(np.where(values > 0.0, values, np.nan)))
         values = (values - column.location) / column.scale
         return values if column.normal_scores is None else column.normal_scores.encode(values)
+
+
+def _most_probable(column: Column, probability: FloatArray) -> FloatArray:
+    assert column.levels is not None, "only levels have probabilities"
+    return column.levels.most_probable(probability)
 
 
 def _standardised(encoded: FloatArray, column: Column) -> FloatArray:

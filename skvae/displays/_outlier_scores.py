@@ -255,13 +255,13 @@ def _checked(scores: Any, offset: float, y: Any) -> tuple[FloatArray, float, Any
 
 def _is_outlier(y: Any) -> NDArray[np.bool_]:
     """Which rows are outliers: the smaller of -1 and 1, the larger of 0 and 1."""
-    values = np.unique(np.asarray(y)).tolist()
-    if values not in ([-1, 1], [0, 1]):
+    values = list(dict.fromkeys(np.asarray(y).tolist()))
+    if set(values) not in ({-1, 1}, {0, 1}):
         raise ValueError(
             f"y must hold two values: -1 for outliers and 1 for normal rows, or 1 for outliers and 0 for normal rows. "
             f"Got {values[:5]} instead."
         )
-    return np.asarray(y) == (-1 if values[0] == -1 else 1)
+    return np.asarray(y) == (-1 if -1 in values else 1)
 
 
 def _edges(scores: FloatArray, offset: float, bins: Any) -> FloatArray:

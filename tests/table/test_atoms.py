@@ -87,8 +87,13 @@ def test_atoms_may_be_neighbours(codes):
 def test_a_rounded_column_has_no_atoms_but_those_that_stand_out(draw, step):
     values = np.rint(getattr(np.random.default_rng(0), draw)(size=5000) / step) * step
     assert find_atoms(values, np.ones(5000)) == ()
-    values[:1500] = 0.0
+    values[:3000] = 0.0
     assert find_atoms(values, np.ones(5000)) == (0.0,)
+
+
+def test_a_chance_hit_brings_no_others():
+    values = np.random.default_rng(0).normal(0.0, 5.0, size=500).round()
+    assert find_atoms(values, np.ones(500)) == ()
 
 
 def test_negative_zero_is_zero():

@@ -20,6 +20,7 @@ ONE_TYPE = "make them one type, for example with .astype(str).astype('category')
 AS_LEVELS = "choose the likelihood 'categorical' or 'ordinal' for {it}, or leave {it} to 'auto'"
 AS_IN_FIT = "fit saw categories in {it}: pass these"
 TO_NUMERIC = "convert {it} with pd.to_numeric, or encode {it} first"
+COMPLEX = "split {it} into real and imaginary parts"
 CAST = "cast {it} to a numeric dtype, or encode {it} first"
 CATEGORICAL = (
     "make {it} categorical with X.astype({categories}){likelihood}",
@@ -98,6 +99,8 @@ def _reason(frame: Any, j: int, family: str, own: str, fit: str | None) -> Reaso
     if family == "text":
         numerals = _reads_as_numbers(column)
         return Reason(came, f"the text reads as numbers: {NUMERALS[is_polars]}" if numerals else CATEGORICAL[is_polars])
+    if own.startswith("complex"):
+        return Reason(came, COMPLEX)
     if any(word in own.lower() for word in ("date", "time", "duration")):
         return Reason(came, DATES)
     return Reason(came, CAST if is_polars else TO_NUMERIC)
