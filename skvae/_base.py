@@ -502,8 +502,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         UserWarning
             If the median of a column is more than 5 standard deviations from where the first chunk had it. Atoms and
             missing cells do not count, and columns of which either chunk has fewer than 10 other values are not judged.
-            Also if most cells of a column in a later chunk hold levels that the first did not have, if a number
-            column was constant in the first and is no longer, and if no row has an observed cell: it teaches nothing.
+            Also if most cells of a column in a later chunk hold levels that the first did not have, if one was
+            constant in the first and is no longer, and if no row has an observed cell: it teaches nothing.
         ConvergenceWarning
             If the loss was not finite; the model is then what the earlier chunks made it.
         """

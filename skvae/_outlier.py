@@ -475,7 +475,14 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Named tuple of `shares` (n_samples, n_features), `latent` (n_samples,) and `expected_score`, in nats.
             ``shares.sum(axis=1) + latent`` is `score_samples`. A share is E_w[log p(x_j|z)] less its mean over
             rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
-            cell is missing. For a frame, `shares` is a frame with the same columns.
+            cell is missing, and -log(n + 2) where it holds what fit did not see. For a frame, `shares` is a frame with
+            the same columns.
+
+        Warns
+        -----
+        UserWarning
+            If a column that was constant in training holds another value, or most cells of a column hold levels that
+            fit did not see.
         """
         table = self._table(X)
         explanation = explain(self.estimators_, table, seed=0)
@@ -501,6 +508,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         ------
         ValueError
             If `n_cells` is not an integer from 1 to the number of columns.
+
+        Warns
+        -----
+        UserWarning
+            If a column that was constant in training holds another value, or most cells of a column hold levels that
+            fit did not see.
         """
         check_is_fitted(self)
         if not isinstance(n_cells, Integral) or not 1 <= n_cells <= self.n_features_in_:

@@ -182,7 +182,7 @@ def warn_of_unknown(table: Table, model: Any) -> None:
 
 
 def warn_of_constants(schema: TableSchema, surprising: np.ndarray) -> None:
-    """Warn of number columns among the `surprising` (p,) that were constant in training."""
+    """Warn of columns among the `surprising` (p,) that were constant in training."""
     names = _constants(schema, surprising)
     if names:
         warn(
@@ -192,9 +192,8 @@ def warn_of_constants(schema: TableSchema, surprising: np.ndarray) -> None:
 
 
 def _constants(schema: TableSchema, surprising: np.ndarray) -> str:
-    """Names of these columns, without those of levels, of which `warn_of_unknown` tells."""
     columns = [schema.columns[j] for j in np.flatnonzero(surprising)]
-    return ", ".join([str(column.name) for column in columns if column.levels is None][:5])
+    return ", ".join([str(column.name) for column in columns if column.constant is not None][:5])
 
 
 def warn_of_a_new_kind(table: Table, model: Any) -> None:

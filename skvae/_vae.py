@@ -680,8 +680,8 @@ class VAETransformer(BaseAutoencoder):
             raise ValueError(f"codes must be 'auto', 'aggregated' or 'prior'. Got {codes!r} instead.")
         if codes == "aggregated" and not kept:
             raise ValueError(
-                "codes='aggregated' needs the posteriors of the training rows, which partial_fit keeps of the first chunk only. Use "
-                "codes='prior', or fit."
+                "codes='aggregated' needs the posteriors of the training rows, which partial_fit keeps of the first "
+                "chunk only. Use codes='prior', or fit."
             )
         return kept and codes != "prior"
 

@@ -271,7 +271,7 @@ FAULTS = (
     Fault(
         "missing cells have a share",
         "_explaining.py",
-        "np.where(own.silent, 0.0, own.columns - expected)",
+        "own.columns - np.where(own.silent, 0.0, expected)",
         "own.columns - expected",
         (f"{OUTLIER}::test_missing_cells_have_no_share",),
     ),

@@ -1,7 +1,9 @@
 """AutoencoderTransformer: what it minimises, what its scores are, and whether corruption removes noise."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from skvae import AutoencoderTransformer
 
@@ -39,6 +41,20 @@ def test_only_observed_cells_are_scored(light_autoencoder, X):
     error = np.nansum(((holes - model.reconstruct(holes)) / spread) ** 2, axis=1)
     np.testing.assert_allclose(model.score_samples(holes), -error, rtol=1e-6)
     np.testing.assert_array_equal(model.score_samples(np.full((1, 4), np.nan)), [0.0])
+
+
+def test_pooled_levels_are_scored_by_their_share_of_the_code(light_autoencoder):
+    rare = [f"r{i}" for i in range(400)]
+    frame = pd.DataFrame({"c": pd.Categorical(["common"] * 800 + rare * 2), "x": np.arange(1600.0)})
+    frame = frame.sample(frac=1.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="still rising"):
+        model = light_autoencoder(early_stopping=True).fit(frame, X_val=frame[::3])
+    levels = model.schema_.columns[0].levels
+    rows = pd.DataFrame({"c": pd.Categorical(["common", levels.pooled[0], None]), "x": 7.0})
+    of_codes = model._engine.score(model.schema_.encode(model._table(rows)))
+    np.testing.assert_allclose(model.score_samples(rows) - of_codes, [0.0, np.log(levels.shares[0]), 0.0], atol=1e-9)
+    assert levels.shares[0] < 0.01
+    assert max(model.validation_scores_) == pytest.approx(model.score(frame[::3]), rel=1e-5)
 
 
 def test_the_loss_falls_and_is_the_error_of_the_model(light_autoencoder, X):

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
 
-from skvae import VAETransformer
+from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -70,6 +70,13 @@ def test_numbers_and_none_in_an_object_array_work(light, X):
     )
 
 
+@pytest.mark.parametrize("make", [AutoencoderTransformer, VAEImputer, VAEOutlierDetector])
+def test_a_likelihood_is_not_suggested_where_none_can_be_chosen(make):
+    frame = pd.DataFrame({"fine": np.arange(20.0), "wrong": ["x", "y"] * 10})
+    with pytest.raises(TypeError, match=r"make it categorical with X.astype\({'wrong': 'category'}\)\.$"):
+        make().fit(frame)
+
+
 TEXT = r"make it categorical with X.astype\({'wrong': 'category'}\)"
 
 
@@ -91,7 +98,7 @@ TEXT = r"make it categorical with X.astype\({'wrong': 'category'}\)"
         (pd.Series(pd.date_range("2020", periods=20)), "datetime64", "days since"),
         (pd.Series(pd.date_range("2020", periods=20, tz="UTC")), "datetime64", "days since"),
         (pd.Series(pd.to_timedelta(range(20), unit="D")), "timedelta64", "days since"),
-        (pd.Series(np.arange(20) + 1j), "complex128", "encode it first"),
+        (pd.Series(np.arange(20) + 1j), "complex128", "real and imaginary parts"),
     ],
 )
 def test_a_pandas_column_that_is_no_number_is_named(light, column, dtype, way_out):

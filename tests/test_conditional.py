@@ -331,6 +331,16 @@ def test_a_number_outside_the_training_rows_is_warned_of_where_it_is_given(mixed
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", ["yes", 1.0])
+def test_a_condition_on_a_column_of_one_value_or_none_is_idle_and_says_so(light_vae, X, value):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    flag = pd.Series(np.where(X[:, 0] > np.median(X[:, 0]), value, None), dtype="category" if value == "yes" else float)
+    model = light_vae().fit(frame.assign(flag=flag, full=2.0))
+    with pytest.warns(UserWarning, match=r"given asks for a value of column\(s\) 'flag', which fit saw .*fillna"):
+        model.sample(5, given={"flag": value})
+    assert (model.sample(5, given={"full": 2.0})["full"] == 2.0).all()  # of no other value: nothing to tell
+
+
 def test_draws_under_a_condition_are_reproducible(mixed, linear):
     rng = np.random.RandomState(0)
     for model, given in ((linear, {0: 1.0}), (mixed, {"town": "Oslo"})):

@@ -477,6 +477,12 @@ def test_scores_that_are_there_already(judged):
     assert OutlierScoreDisplay.from_predictions(scores, offset=0.0).ax_.get_title() == ""
 
 
+@pytest.mark.parametrize("y", [["bad", np.nan, "good"], [1, 0, None], [1, 1, 1], [0.0, 1.0, np.nan]])
+def test_classes_that_are_no_labels_are_an_error(y):
+    with pytest.raises(ValueError, match="y must hold two values: -1 for outliers"):
+        OutlierScoreDisplay.from_predictions([1.0, 2.0, 3.0], offset=0.0, y=np.array(y, dtype=object))
+
+
 @pytest.mark.parametrize("share", [0.01, 0.4])
 def test_extreme_scores_stand_in_a_bin_of_their_own(share):
     normal = np.random.RandomState(0).normal(-20.0, 5.0, size=500)

@@ -353,6 +353,16 @@ def test_a_chunk_that_drifts_far_is_reported_by_column(light, X):
     assert model.partial_fit(near).n_iter_ == 3  # no warning
 
 
+def test_a_chunk_of_a_new_kind_is_reported_by_column(light, X):
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(flat=1.0, kind=pd.Categorical(["x", "y"] * 30))
+    model = light().partial_fit(frame)
+    with pytest.warns(UserWarning, match=r"Column\(s\) flat were constant in the first chunk"):
+        model.partial_fit(frame.assign(flat=np.arange(60.0)))
+    with pytest.warns(UserWarning, match=r"Most cells of column 'kind' hold levels that fit did not see, such as 'z'"):
+        model.partial_fit(frame.assign(kind=pd.Categorical(["z"] * 60)))
+    assert model.partial_fit(frame).n_iter_ == 4  # no warning
+
+
 SKEWED = {
     "normal": lambda rng, n: rng.normal(size=n),
     "zero_inflated": lambda rng, n: np.where(rng.random(n) < 0.7, 0.0, np.exp(2.0 * rng.normal(size=n))),

@@ -127,6 +127,13 @@ def test_pooled_levels_are_known_and_drawn_by_their_shares():
     assert again == drawn.tolist()
 
 
+def test_a_shared_code_is_as_probable_as_the_most_frequent_level_it_stands_for():
+    levels = Levels(("a", "b"), ("x", "y"), (0.4, 0.6))
+    probability = np.array([[0.2, 0.3, 0.45], [0.15, 0.2, 0.65], [0.5, 0.1, 0.4]])
+    assert levels.decode(levels.most_probable(probability), None) == ["b", "y", "a"]
+    assert Levels(("a", "b")).decode(Levels(("a", "b")).most_probable(probability[:, :2]), None) == ["b", "b", "a"]
+
+
 def test_pooling_goes_by_weight():
     values = list(range(MOST_LEVELS + 1))
     weight = np.ones(len(values))

@@ -10,7 +10,15 @@ from scipy import stats
 from skvae import VAETransformer
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
-from skvae._table.marginals import FARTHEST, PROBABILITIES, NormalScores, normal_scores
+from skvae._table.marginals import (
+    BANDWIDTH,
+    FARTHEST,
+    NEIGHBOURS,
+    PROBABILITIES,
+    NormalScores,
+    _widths,
+    normal_scores,
+)
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -74,6 +82,13 @@ def test_scores_rise_strictly(name):
     assert (np.diff(scores.scores) > 0.0).all()
     x = np.concatenate([np.linspace(-6.0, 6.0, 2001), [-1e9, -1e6, 1e6, 1e9]])
     assert (np.diff(scores.encode(np.sort(x))) > 0.0).all()
+
+
+def test_kernels_are_as_wide_as_it_is_to_the_nearest_neighbours():
+    centres = np.concatenate([np.linspace(-1.0, 1.0, 250), [2.0, 3.0, 30.0, 31.0, 32.0, 33.0]])
+    distance = np.sort(np.abs(centres[:, np.newaxis] - centres), axis=1)[:, NEIGHBOURS]
+    np.testing.assert_allclose(_widths(centres), np.maximum(distance, BANDWIDTH))
+    assert _widths(centres)[249] < 0.11  # those far above do not widen the kernels of the others
 
 
 @pytest.mark.parametrize("n_wild", [1, 3])
