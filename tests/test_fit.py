@@ -639,6 +639,15 @@ def test_an_interrupt_keeps_what_was_learned(light, X):
     assert model.n_iter_ == 4
 
 
+@pytest.fixture
+def heard_interrupts():
+    """Ctrl-C raises KeyboardInterrupt, also in a process that was started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("where", ["keep", "step", "commit"])
 def test_an_interrupt_leaves_the_weights_of_one_epoch(light, X, monkeypatch, where):
     """Wherever it comes, a model is of one piece: half of the best epoch's weights would be no epoch's."""
