@@ -26,7 +26,7 @@ from skvae._auto import (
 )
 from skvae._engine.build import Kinds, ModelSpec, known_kind
 from skvae._engine.engine import Engine
-from skvae._engine.runtime import device_or_cpu
+from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, Shown, fit_epochs, informative, unchanged_on_error
 from skvae._reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
@@ -245,6 +245,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
+        check_parameters(self)  # scikit-learn does so on the first call only
         first = not self.__sklearn_is_fitted__()
         table, columns = self._read_training(X, goes_on=not first)
         train = weighted(table, sample_weight)
@@ -278,6 +279,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _read_training(self, X: Any, *, goes_on: bool) -> tuple[Table, Columns]:
         """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
         if goes_on:
+            resolve_device(self.device)  # the model stays on its own
             table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
             return table, Columns([], [column.kind for column in self.schema_.columns])
         kinds, asked = Kinds(self._likelihood_option), getattr(self, self._likelihood_option)

@@ -25,6 +25,7 @@ from skvae._sklearn import (
     check_parameters,
     check_random_state,
     validated_fit,
+    wants_pandas,
 )
 from skvae._table import frames
 from skvae._table.levels import objects
@@ -260,9 +261,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             If X does not have the columns of fit or holds infinity.
         """
         table = self._read(X)
-        if self.sample_posterior:
-            return self._finished(X, table, self._drawn(table, 1, self.random_state)[0])
-        return self._finished(X, table, self._expected(table))
+        values = self._drawn(table, 1, self.random_state)[0] if self.sample_posterior else self._expected(table)
+        out = self._finished(X, table, values)
+        return frames.as_pandas(out) if wants_pandas(self) else out
 
     def draw(self, X: Any, n_draws: int = 5, *, random_state: Seed = None) -> list[Any]:
         """Complete the rows several times by draws, for multiple imputation.

@@ -11,6 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils import check_random_state as _check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight
 
@@ -49,6 +50,7 @@ __all__ = [
     "check_weights",
     "is_sparse",
     "validated_fit",
+    "wants_pandas",
 ]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -75,6 +77,11 @@ def check_random_state(seed: Any) -> np.random.RandomState:
     """The stream that a `random_state` stands for."""
     stream: np.random.RandomState = _check_random_state(seed)
     return stream
+
+
+def wants_pandas(estimator: Any) -> bool:
+    """Whether `set_output` asks for pandas, into which scikit-learn cannot turn a polars frame well."""
+    return bool(_get_output_config("transform", estimator)["dense"] == "pandas")
 
 
 def is_sparse(X: Any) -> bool:

@@ -55,6 +55,22 @@ def test_an_option_set_after_fit_is_checked(vae, frame, option, value, ask):
             ASKS[ask](model, rows)
 
 
+@pytest.mark.parametrize("make", [VAETransformer, AutoencoderTransformer])
+def test_every_option_is_checked_before_a_later_chunk(frame, make):
+    model = make(**LIGHT).partial_fit(frame)
+    before = model.score_samples(frame)
+    free = {"encoder", "decoder", "likelihood", "prior", "device"}
+    for option in set(make._parameter_constraints) - free:
+        later = copy.deepcopy(model).set_params(**{option: "nonsense"})
+        with pytest.raises(InvalidParameterError, match=f"The '{option}' parameter of {make.__name__} must be"):
+            later.partial_fit(frame)
+    with pytest.raises(ValueError, match="The 'device' parameter must be 'auto' or a device"):
+        copy.deepcopy(model).set_params(device="nowhere").partial_fit(frame)
+    with pytest.raises(ValueError, match="The 'device' parameter must be 'auto' or a device"):
+        copy.deepcopy(model).set_params(device="nowhere", warm_start=True).fit(frame)
+    np.testing.assert_array_equal(model.score_samples(frame), before)
+
+
 def test_an_option_of_a_model_inside_another_estimator_is_checked(frame):
     detector = VAEOutlierDetector(estimator=VAETransformer(**LIGHT), random_state=0).fit(frame)
     for option, value in (("handle_unknown", "raise"), ("n_importance_samples", 0)):

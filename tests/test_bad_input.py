@@ -1,10 +1,12 @@
 """Bad input: each gets an error that says what was expected, what came and the way out, or works."""
 
 import datetime
+import decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
@@ -98,6 +100,11 @@ TEXT = r"make it categorical with X.astype\({'wrong': 'category'}\)"
         (pd.Series(pd.date_range("2020", periods=20)), "datetime64", "days since"),
         (pd.Series(pd.date_range("2020", periods=20, tz="UTC")), "datetime64", "days since"),
         (pd.Series(pd.to_timedelta(range(20), unit="D")), "timedelta64", "days since"),
+        (
+            pd.Series(pd.arrays.ArrowExtensionArray(pa.array([decimal.Decimal("1.25")] * 20).dictionary_encode())),
+            "dictionary<values=decimal.*",
+            "make its levels text with X.'wrong'..astype.str..astype.'category'",
+        ),
         (pd.Series(np.arange(20) + 1j), "complex128", "real and imaginary parts"),
     ],
 )

@@ -77,6 +77,10 @@ FRAMES = {
     "polars decimals": polars(pl.Series(COINS, dtype=pl.Decimal(10, 2))),
     "polars UInt64": polars(pl.Series([2**64 - 1 - i * 1000 for i in range(N)], dtype=pl.UInt64)),
     "polars beyond 2**53": polars(pl.Series([None if i % 5 == 0 else 2**53 + 1 + 2 * i for i in range(N)])),
+    "polars Int128": polars(pl.Series([None if i % 7 == 0 else 2**70 + i * 2**66 for i in range(N)], dtype=pl.Int128)),
+    "polars categories of a namespace": polars(
+        pl.Series(GAPPY.tolist(), dtype=pl.Categorical(pl.Categories("size", "shop", pl.UInt8)))
+    ),
     "polars Enum": polars(pl.Series(GAPPY.tolist(), dtype=pl.Enum(list("zyxw")))),
     "polars flag or blank": polars(pl.Series(np.where(WHOLE < 4, "yes", None).tolist(), dtype=pl.Categorical)),
 }
@@ -211,6 +215,12 @@ MARKS = [
 ]
 
 
+def test_marks_are_looked_for_beside_a_column_that_holds_nothing():
+    X = polars(pl.Series(MARKED)).with_columns(nothing=pl.lit(None))
+    out = imputer(missing_values=-1, keep_empty_features=True).fit(X).transform(X)
+    assert out["s"].null_count() == 0
+
+
 @pytest.mark.parametrize(("X", "mark"), MARKS)
 def test_marked_cells_are_filled_and_nothing_else_changes(X, mark):
     out = imputer(missing_values=mark).fit(X).transform(X)
@@ -322,7 +332,8 @@ def test_where_it_is_missing_follows_the_other_columns():
 
 def test_a_condition_has_a_say_in_what_is_missing():
     model = vae().fit(FLAG)
-    assert model.sample(50, given={"vip": "yes"}, random_state=0)["vip"].notna().all()
+    with pytest.warns(UserWarning, match="given asks for a value of column.s. 'vip', which fit saw with that value or"):
+        assert model.sample(50, given={"vip": "yes"}, random_state=0)["vip"].notna().all()
     assert 0.2 < model.sample(300, given={"b": 0.1}, random_state=0)["vip"].isna().mean() < 0.8
 
 

@@ -1,8 +1,11 @@
 """The displays on mixed frames: levels, flags, missing cells, constants, any index; and rows without a class."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from matplotlib import colors, pyplot
 
@@ -47,6 +50,19 @@ def mixed():
         index=rng.permutation(N) + 500,
     )
     return frame.mask(rng.random(frame.shape) < 0.1)
+
+
+@pytest.mark.parametrize("make", [lambda v: pd.Series(v, dtype=pd.ArrowDtype(pa.decimal128(10, 2))), pl.Series])
+def test_decimals_are_numbers_and_an_empty_category_is_a_panel(make):
+    coins = make([Decimal(i) / 4 for i in range(N)])
+    frame = pl.DataFrame if isinstance(coins, pl.Series) else pd.DataFrame
+    nothing = (
+        pl.Series([None] * N, dtype=pl.Enum(["p"])) if frame is pl.DataFrame else pd.Categorical([None] * N, ["p"])
+    )
+    X = frame({"a": np.random.default_rng(0).normal(size=N), "coins": coins, "nothing": nothing})
+    display = ReconstructionDisplay.from_estimator(VAETransformer(**LIGHT).fit(X), X)
+    assert display.levels[:2] == [None, None]
+    assert display.observed[5, 1] == 1.25
 
 
 def as_polars(frame):

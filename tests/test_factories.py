@@ -32,11 +32,50 @@ def vae(**options):
     return VAETransformer(**(LIGHT | options))
 
 
+# -- what a factory may return -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "error", "message"),
+    [
+        (partial(Gaussian, min_scale=-1.0), ValueError, "min_scale of Gaussian must be a positive number. Got -1.0"),
+        (partial(StudentT, min_scale=0), ValueError, "min_scale of StudentT must be a positive number. Got 0"),
+        (partial(Gaussian, min_scale="a"), ValueError, "min_scale of Gaussian must be a positive number. Got 'a'"),
+        (partial(Gaussian, min_scale=np.nan), ValueError, "min_scale of Gaussian must be a positive number. Got nan"),
+        (partial(Gaussian, scale=np.inf), ValueError, "scale of Gaussian must be .* or a positive number. Got inf"),
+        (Gaussian(3), TypeError, "takes a factory: a class such as Gaussian.* Got what it makes instead"),
+        (lambda n: Gaussian(n + 1), ValueError, "called with 1 must return .* of so many columns.* one of 2 instead"),
+    ],
+)
+def test_a_likelihood_that_cannot_be_is_an_error(X, likelihood, error, message):
+    with pytest.raises(error, match=message):
+        vae(likelihood=likelihood).fit(X)
+
+
+def with_batch_norm(n_in, n_out):
+    return nn.Sequential(nn.Linear(n_in, 6), nn.BatchNorm1d(6), nn.Linear(6, n_out))
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (lambda n, m: nn.Linear(n, m + 1), r"must map \(..., 2\) to \(..., 8\) in float32.* to \(3, 2, 9\) instead"),
+        (lambda n, m: nn.Linear(n, m).double(), "in float32. What .* made failed: "),
+        (lambda n, m: nn.LSTM(n, m), r"mapped \(3, 2, 2\) to tuple instead"),
+        (with_batch_norm, r"must map \(3, 2, 2\) to \(3, 2, 8\) in float32. What .* made failed: running_mean"),
+    ],
+)
+def test_a_decoder_that_cannot_be_is_an_error(X, decoder, message):
+    with pytest.raises(ValueError, match=message):
+        vae(decoder=decoder).fit(X)
+    assert np.isfinite(vae(encoder=with_batch_norm).fit(X).transform(X)).all()
+
+
 # -- alike -------------------------------------------------------------------------------------------------------------
 
 
-def gaussian(n_columns, *options, **others):
-    return Gaussian(n_columns, scale="column")
+def gaussian(*options, **others):
+    return Gaussian(options[-1], scale="column")
 
 
 @dataclass

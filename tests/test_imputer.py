@@ -343,6 +343,31 @@ def test_draws_of_a_list_come_from_all_models(X):
     assert (far[:, None] == (drawn > 5e3)).all()
 
 
+def test_a_polars_frame_comes_back_as_pandas_where_asked(light_imputer_rows):
+    X, own = light_imputer_rows
+    for options in ({}, {"add_indicator": True}):
+        model = VAEImputer(own, random_state=0, **options)
+        filled = model.fit_transform(X)
+        out = clone(model).set_output(transform="pandas").fit_transform(X)
+        assert [str(dtype) for dtype in out.dtypes[:3]] == ["float64", "int16", "category"]
+        assert {str(dtype) for dtype in out.dtypes[3:]} <= {"bool"}
+        assert list(out.columns) == filled.columns
+        assert [out[name].tolist() for name in out] == [filled[name].to_list() for name in filled.columns]
+
+
+@pytest.fixture
+def light_imputer_rows(light_vae):
+    rng = np.random.default_rng(0)
+    X = pl.DataFrame(
+        {
+            "a": np.where(np.arange(60) % 7 == 0, np.nan, rng.normal(size=60)),
+            "i": pl.Series(range(60), dtype=pl.Int16),
+            "k": pl.Series(list("xy") * 30, dtype=pl.Categorical),
+        }
+    )
+    return X, light_vae()
+
+
 def test_models_without_a_seed_of_their_own_get_different_ones(X):
     models = [light(random_state=None), light(random_state=None)]
     one, again, other = (imputer(models, random_state=seed).fit(X) for seed in (0, 0, 1))

@@ -157,8 +157,9 @@ def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     columns = ColumnBlocks(blocks, spec.gates)
     stream = generator(spec.seed)
     encoding = _encoding(spec, blocks, stream)
-    encoder = _network(spec.encoder, encoding.n_out, n_code, spec, spec.hidden_layer_sizes, stream)
-    decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, spec.hidden_layer_sizes[::-1], stream)
+    sizes = spec.hidden_layer_sizes
+    encoder = _network(spec.encoder, encoding.n_out, n_code, spec, sizes, stream, rows=(2,))
+    decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, sizes[::-1], stream, rows=(3, 2))
     start = columns.start(_float32(spec.mean))
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
 
@@ -191,7 +192,10 @@ def _network(
     spec: ModelSpec,
     sizes: tuple[int, ...],
     stream: torch.Generator,
+    *,
+    rows: tuple[int, ...],
 ) -> nn.Module:
+    """The user's network, tried out on so many rows (and draws of them), or a multilayer perceptron."""
     if factory is None:
         return MLP(n_in, n_out, hidden_layer_sizes=sizes, activation=spec.activation, generator=stream)
     network = factory(n_in, n_out)
@@ -199,14 +203,27 @@ def _network(
         raise TypeError(
             f"A network factory must return a torch.nn.Module. Got {type(network).__name__} from {factory!r} instead."
         )
-    with torch.no_grad():
-        shape = tuple(network(torch.zeros(2, n_in)).shape)
-    if shape != (2, n_out):
-        raise ValueError(
-            f"A network factory called with ({n_in}, {n_out}) must map (..., {n_in}) to (..., {n_out}). "
-            f"{factory!r} mapped (2, {n_in}) to {shape} instead."
-        )
+    _try_out(network, f"A network factory called with ({n_in}, {n_out})", (*rows, n_in), (*rows, n_out), factory)
     return network
+
+
+def _try_out(network: nn.Module, subject: str, came: tuple[int, ...], wanted: tuple[int, ...], factory: Any) -> None:
+    """Raise ValueError unless a user's network maps float32 tensors of one shape to such of the other."""
+    try:
+        with torch.no_grad():
+            out = network(torch.zeros(came))
+    except Exception as error:
+        raise ValueError(
+            f"{subject} must map {came} to {wanted} in float32. What {factory!r} made failed: {error}"
+        ) from error
+    found = f"{tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+    if isinstance(out, Tensor) and out.dtype != torch.float32:
+        found += f" of {out.dtype}"
+    if found != f"{wanted}":
+        raise ValueError(
+            f"{subject} must map (..., {came[-1]}) to (..., {wanted[-1]}) in float32. {factory!r} mapped {came} to "
+            f"{found} instead."
+        )
 
 
 def _known(option: str) -> dict[str, LikelihoodFactory]:
@@ -227,10 +244,20 @@ def _likelihood(
         )
     factory = known[likelihood] if isinstance(likelihood, str) else likelihood
     coded = frequencies is not None and any(shares is not None for shares in frequencies)
+    if isinstance(factory, nn.Module):
+        raise TypeError(
+            f"The '{option}' parameter takes a factory: a class such as {type(factory).__name__}, or a function that "
+            f"makes the likelihood of n_columns columns. Got what it makes instead, {factory!r}."
+        )
     built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)
     if not isinstance(built, Likelihood):
         raise TypeError(
             f"A likelihood factory must return a skvae.nn.likelihoods.Likelihood. Got {type(built).__name__} instead."
+        )
+    if built.n_columns != n_columns:
+        raise ValueError(
+            f"A likelihood factory called with {n_columns} must return a likelihood of so many columns. {factory!r} "
+            f"returned one of {built.n_columns} instead."
         )
     return built
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -61,7 +62,7 @@ def columns_of(X: Any) -> list[list[Any]]:
 
 def is_number(value: Any) -> bool:
     """Whether a plain value is a number (True and False are levels)."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
 
 
 def shortened(text: str, longest: int) -> str:

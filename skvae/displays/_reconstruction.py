@@ -205,7 +205,7 @@ def _plot_pairs(panel: Any, x: FloatArray, y: FloatArray, levels: Sequence[Any],
     """A mark for each pair of levels, whose area is the number of rows that have it."""
     known = ~(np.isnan(x) | np.isnan(y))
     pairs, counts = np.unique(np.column_stack([x[known], y[known]]), axis=0, return_counts=True)
-    n = len(levels)
+    n = max(len(levels), 1)
     panel.set(xlim=(-0.5, n - 0.5), ylim=(-0.5, n - 0.5))
     panel.axline((0.0, 0.0), slope=1.0, color="0.6", linewidth=1.0)
     shown = levels if n <= MOST_TICKS else ()

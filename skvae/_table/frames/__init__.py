@@ -29,6 +29,7 @@ from skvae._table.frames.refusing import refuse_unreadable
 from skvae._table.frames.writing import (
     Format,
     Patch,
+    as_pandas,
     beside,
     columns_of,
     filled,
@@ -47,6 +48,7 @@ __all__ = [
     "MissingMark",
     "Patch",
     "all_single",
+    "as_pandas",
     "beside",
     "columns_of",
     "container_of",

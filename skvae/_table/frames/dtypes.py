@@ -91,9 +91,10 @@ _PLAIN = {
 def _pandas_family(column: Any) -> str:
     types, dtype = pd.api.types, column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return "ordered" if dtype.ordered else "category"
+        binary = str(dtype.categories.dtype).startswith("fixed_size_binary")
+        return "unreadable" if binary else "ordered" if dtype.ordered else "category"
     if is_dictionary(dtype):
-        return "ordered" if dtype.pyarrow_dtype.ordered else "category"
+        return _family_of_dictionary(dtype.pyarrow_dtype)
     if types.is_bool_dtype(dtype):
         return "bool"
     if types.is_integer_dtype(dtype):
@@ -103,6 +104,13 @@ def _pandas_family(column: Any) -> str:
     if is_object(dtype):
         return {"boolean": "bool", "string": "text", "empty": "float"}.get(object_type(column), "unreadable")
     return "text" if types.is_string_dtype(dtype) or str(dtype) == "string_view[pyarrow]" else "unreadable"
+
+
+def _family_of_dictionary(arrow: Any) -> str:
+    """Of levels that Arrow can be asked for by their name: text, numbers, truth."""
+    if not re.fullmatch(r"(large_)?string|u?int\d+|float|double|halffloat|bool", str(arrow.value_type)):
+        return "unreadable"
+    return "ordered" if arrow.ordered else "category"
 
 
 def is_object(dtype: Any) -> bool:
@@ -186,12 +194,26 @@ _SPELLINGS: tuple[tuple[str, Any], ...] = (
 def polars_dtype(spelling: str, categories: Sequence[Any] | None) -> Any:
     """The polars dtype of this name; an Enum's categories are not read off it."""
     polars = sys.modules["polars"]
-    family, named = spelling.split("(")[0], re.fullmatch(r'Categorical\(Categories\("(.+)"\)\)', spelling)
+    family = spelling.split("(")[0]
     if family == "Enum":
         return polars.Enum(list(categories or ()))
     if family == "Decimal":
         return polars.Decimal(*map(int, _digits(spelling)))
-    return polars.Categorical(polars.Categories(named[1])) if named else getattr(polars, family)
+    if family == "Categorical" and "Categories(" in spelling:
+        return polars.Categorical(_polars_categories(spelling))
+    return getattr(polars, family)
+
+
+def _polars_categories(spelling: str) -> Any:
+    polars = sys.modules["polars"]
+    short, named = re.search(r'Categories\("(.+)"\)', spelling), re.search(_NAMED, spelling)
+    if short:
+        return polars.Categories(short[1])
+    assert named is not None, "categories have a name, a namespace and a physical type"
+    return polars.Categories(named[1], named[2], physical=getattr(polars, named[3]))
+
+
+_NAMED = r'name="(.*)", namespace="(.*)", physical=(?:pl\.)?(\w+)'
 
 
 def _digits(spelling: str) -> tuple[str, str]:
@@ -224,3 +246,13 @@ def integer_type(spelling: str) -> np.dtype[Any]:
     found = re.search(r"(u?)int(\d+)", spelling.lower())
     sign, bits = (found[1], min(int(found[2]), 64)) if found else ("", 64)
     return np.dtype(f"{sign}int{bits}")
+
+
+def is_wide(spelling: str) -> bool:
+    """Whether integers of this dtype may have more digits than any of NumPy's."""
+    return spelling.lower() in ("int128", "uint128")
+
+
+def wide_range(spelling: str) -> tuple[int, int]:
+    """The least and the largest integer of such a dtype."""
+    return (0, 2**128 - 1) if spelling.lower().startswith("u") else (-(2**127), 2**127 - 1)

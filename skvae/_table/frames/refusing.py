@@ -20,6 +20,7 @@ ONE_TYPE = "make them one type, for example with .astype(str).astype('category')
 AS_LEVELS = "choose the likelihood 'categorical' or 'ordinal' for {it}, or leave {it} to 'auto'"
 AS_IN_FIT = "fit saw categories in {it}: pass these"
 TO_NUMERIC = "convert {it} with pd.to_numeric, or encode {it} first"
+TEXT_LEVELS = "make its levels text with X[{first}].astype(str).astype('category'){likewise}"
 COMPLEX = "split {it} into real and imaginary parts"
 CAST = "cast {it} to a numeric dtype, or encode {it} first"
 CATEGORICAL = (
@@ -99,6 +100,8 @@ def _reason(frame: Any, j: int, family: str, own: str, fit: str | None) -> Reaso
     if family == "text":
         numerals = _reads_as_numbers(column)
         return Reason(came, f"the text reads as numbers: {NUMERALS[is_polars]}" if numerals else CATEGORICAL[is_polars])
+    if "dictionary<" in own or "binary" in own:
+        return Reason(came, TEXT_LEVELS)
     if own.startswith("complex"):
         return Reason(came, COMPLEX)
     if any(word in own.lower() for word in ("date", "time", "duration")):
@@ -115,7 +118,7 @@ def _reason_of_objects(column: Any, fit: str | None) -> Reason:
         return Reason("object", TO_NUMERIC)
     used = sorted({type(value).__name__ for value in column[column.notna()]})
     came = f"object and holds values of several types ({', '.join(used)})"
-    return Reason(came, f"fit saw numbers in {{it}}: {NUMERALS[0]}" if fit == "numbers" else ONE_TYPE)
+    return Reason(came, f"fit saw numbers in {{it}}: {NUMERALS[0]}" if fit == "numbers" and "str" in used else ONE_TYPE)
 
 
 def _reads_as_numbers(column: Any) -> bool:

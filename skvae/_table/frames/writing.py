@@ -22,10 +22,12 @@ from skvae._table.frames.dtypes import (
     integer_type,
     is_dictionary,
     is_object,
+    is_wide,
     largest_float,
     pandas_dtype,
     plain_dtype,
     polars_dtype,
+    wide_range,
 )
 from skvae._table.frames.reading import Header, column_at, unmasked
 from skvae._table.levels import Levels, objects
@@ -133,7 +135,8 @@ def _polars(values: Any, fmt: Format) -> Any:
     if fmt.own in EMPTY:
         return polars.Series([None] * len(cells), dtype=dtype)
     nothing = polars.Series([None], dtype=dtype).extend_constant(None, len(cells) - 1)
-    return polars.Series(cells).cast(dtype).zip_with(polars.Series(there), nothing)
+    own = polars.Series(cells.tolist(), dtype=dtype) if is_wide(fmt.own) else polars.Series(cells).cast(dtype)
+    return own.zip_with(polars.Series(there), nothing)
 
 
 def _declared(fmt: Format) -> list[Any]:
@@ -150,10 +153,9 @@ def _numbers(values: Any, fmt: Format) -> tuple[NDArray[Any], NDArray[np.bool_]]
         return _fitting(np.where(there, values, 0.0), fmt), there
     there = np.array([value is not None for value in values], dtype=bool)
     exact = [0 if value is None else value for value in values]  # of levels, which may be integers beyond 2**53
-    whole = fmt.family == "integer"
-    return (
-        np.array(exact, dtype=integer_type(fmt.own)) if whole else _fitting(np.array(exact, dtype=float), fmt)
-    ), there
+    if fmt.family != "integer":
+        return _fitting(np.array(exact, dtype=float), fmt), there
+    return np.array(exact, dtype=object if is_wide(fmt.own) else integer_type(fmt.own)), there
 
 
 def _fitting(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
@@ -169,6 +171,8 @@ def _fitting(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
 
 def _whole(values: NDArray[np.floating], fmt: Format) -> NDArray[np.integer]:
     """Nearest integers, kept inside the range of the dtype, and of the training rows where it is known."""
+    if is_wide(fmt.own):
+        return _whole_and_wide(values, fmt)
     dtype = integer_type(fmt.own)
     info = np.iinfo(dtype)
     top = float(info.max) if info.bits < 64 else float(np.nextafter(float(info.max), 0.0))
@@ -177,6 +181,13 @@ def _whole(values: NDArray[np.floating], fmt: Format) -> NDArray[np.integer]:
     high = info.max if fmt.high is None else min(max(fmt.high, info.min), info.max)
     within: NDArray[np.integer] = np.clip(whole, np.array(low, dtype), np.array(high, dtype))
     return within
+
+
+def _whole_and_wide(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
+    """The same for integers of 128 bits, of which NumPy has none: Python's own."""
+    low, high = wide_range(fmt.own)
+    low, high = low if fmt.low is None else max(low, fmt.low), high if fmt.high is None else min(high, fmt.high)
+    return objects([min(max(int(value), low), high) for value in np.rint(values.astype(np.float64)).tolist()])
 
 
 # -- cells of the user's frame -----------------------------------------------------------------------------------------
@@ -301,7 +312,8 @@ def _marked_array(X: Any, value: Any) -> Any:
 
 def _marked_series(series: Any, value: Any) -> Any:
     polars, family = sys.modules["polars"], dtype_of(series).split(":", 1)[0]
-    if family not in (("text", *CATEGORIES) if isinstance(value, str) else ("integer", "float")):
+    readable = ("text", *CATEGORIES) if isinstance(value, str) else ("integer", "float")
+    if family not in readable or str(series.dtype) in EMPTY:
         return series
     found = (series.cast(polars.String) if isinstance(value, str) else series) == value
     nothing = polars.Series([None], dtype=series.dtype).extend_constant(None, max(len(series) - 1, 0))
@@ -367,3 +379,21 @@ def with_index_of(X: Any, restored: Any) -> Any:
         restored.index = X.index
         restored.attrs = dict(X.attrs)
     return restored
+
+
+def as_pandas(X: Any) -> Any:
+    """A polars frame as one of pandas, with NumPy's dtypes where no cell is missing; all else as it is."""
+    if container_of(X) != POLARS:
+        return X
+    return pd.DataFrame({name: _as_pandas(X[name]) for name in X.columns})
+
+
+def _as_pandas(series: Any) -> Any:
+    family, own = dtype_of(series).split(":", 1)
+    if family in CATEGORIES:
+        return pd.Series(pd.Categorical(series.to_list(), categories=_categories_of(series)))
+    if family not in NUMBERS:
+        return pd.Series(series.to_list(), dtype=object)
+    if series.null_count():
+        return pd.Series(series.to_list(), dtype=plain_dtype(family, PANDAS).split(":", 1)[1])
+    return pd.Series(series.to_list(), dtype=integer_type(own) if family == "integer" else family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import torch
@@ -48,19 +49,20 @@ class LocationScale(Likelihood):
         super().__init__()
         self.n_columns = n_columns
         self.scale = scale
-        self.floor = MIN_LOG_STD if min_scale is None else math.log(min_scale)
+        self.floor = MIN_LOG_STD if min_scale is None else self._log_of("min_scale", "a positive number", min_scale)
         self.n_outputs = 2 * n_columns if scale == "cell" else n_columns
         if scale == "cell":
             self.log_scale = None
         elif scale in ("column", "shared"):
             self.log_scale = nn.Parameter(torch.zeros(n_columns if scale == "column" else 1))
-        elif isinstance(scale, (int, float)) and scale > 0:
-            self.register_buffer("log_scale", torch.full((1,), math.log(scale)))
         else:
-            raise ValueError(
-                f"scale of {type(self).__name__} must be 'cell', 'column', 'shared' or a positive number. "
-                f"Got {scale!r} instead."
-            )
+            log_scale = self._log_of("scale", "'cell', 'column', 'shared' or a positive number", scale)
+            self.register_buffer("log_scale", torch.full((1,), log_scale))
+
+    def _log_of(self, option: str, expected: str, value: Any) -> float:
+        if not (isinstance(value, Real) and 0.0 < float(value) < math.inf):
+            raise ValueError(f"{option} of {type(self).__name__} must be {expected}. Got {value!r} instead.")
+        return math.log(value)
 
     def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Split the decoder's outputs; both broadcast to (..., p)."""
