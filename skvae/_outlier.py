@@ -246,10 +246,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """The score from which on a row is normal."""
         calibration = self.calibration_scores_
         if contamination != "auto":
-            if not self.novelty:
-                return float(np.quantile(self._training_scores, contamination))
-            rows = [scores for scores in (self._training_scores, calibration) if len(scores)]
-            return float(min(np.quantile(scores, contamination, method="weibull") for scores in rows))
+            of_training = float(np.quantile(self._training_scores, contamination))
+            if not self.novelty or not len(calibration):
+                return of_training
+            # The lowest of n new rows is undercut by the next one with probability 1 / (n + 1), and so on.
+            return min(of_training, float(np.quantile(calibration, contamination, method="weibull")))
         if len(calibration) < LEAST_CALIBRATION:
             return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
