@@ -102,10 +102,12 @@ def test_every_display_draws_mixed_rows(case):
 
 def test_every_display_draws_one_row(case):
     rows, vae, _, detector = case
-    drawn(ReconstructionDisplay.from_estimator(vae, first(rows)))
-    drawn(LatentSpaceDisplay.from_estimator(vae, first(rows), y=[0.5]))
-    drawn(OutlierScoreDisplay.from_estimator(detector, first(rows)))
-    drawn(ExplanationDisplay.from_estimator(detector, first(rows)))
+    row = first(rows)
+    assert len(drawn(ReconstructionDisplay.from_estimator(vae, row)).axes_) == rows.shape[1]
+    assert drawn(LatentSpaceDisplay.from_estimator(vae, row, y=[0.5])).codes.shape == (1, 2)
+    score = detector.score_samples(row)
+    np.testing.assert_allclose(drawn(OutlierScoreDisplay.from_estimator(detector, row)).scores, score)
+    np.testing.assert_allclose(drawn(ExplanationDisplay.from_estimator(detector, row)).ends_.get_xdata()[1], score[0])
 
 
 def test_the_cells_of_a_mixed_row_are_named(case):

@@ -164,13 +164,13 @@ def quietly(function):
         return function()
 
 
-def same(one, other):
+def assert_same(one, other):
     if isinstance(one, pd.DataFrame):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
     elif isinstance(one, list | tuple):
         assert len(one) == len(other)
         for mine, theirs in zip(one, other, strict=True):
-            same(mine, theirs)
+            assert_same(mine, theirs)
     else:
         np.testing.assert_array_equal(one, other)
 
@@ -183,7 +183,7 @@ def assert_unmoved_by(setting, function):
         answers = quietly(function)
         after = state()
     assert after == before
-    same(answers, expected)
+    assert_same(answers, expected)
 
 
 def of_transformer(model, X):
@@ -247,7 +247,7 @@ def test_a_model_that_was_fitted_copied_or_loaded_in_another_state_goes_on_outsi
     with setting():
         twins = [vae().partial_fit(X), clone(chunked).partial_fit(X), copy.deepcopy(chunked), pickle.loads(saved)]
     for twin in twins:
-        same(of_transformer(twin.partial_fit(X), X), expected)
+        assert_same(of_transformer(twin.partial_fit(X), X), expected)
 
 
 @pytest.mark.parametrize("novelty", [False, True])
