@@ -85,7 +85,7 @@ def average_parts(models: list[Any], table: Table) -> Parts:
 def explain(models: list[Any], table: Table, seed: int) -> Explanation:
     """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
     schema = models[0].schema_
-    warn_of_constants(schema, schema.surprises(table).any(axis=0))
+    warn_of_constants(schema, schema.surprises(table, unknown=models[0].handle_unknown).any(axis=0))
     own = average_parts(models, table)
     n = EXPECTED_ROWS // len(models)
     draws = [model.sample(n, codes="prior", missing=False, random_state=seed) for model in models]

@@ -840,3 +840,8 @@ def test_explaining_tells_of_a_constant_column_that_differs(X):
     for ask in (model.explain, model.complete, model.predict):
         with pytest.warns(UserWarning, match=r"Column\(s\) flat were constant in training and differ here"):
             ask(frame.head(5).assign(flat=2.0))
+    words = frame.assign(flat=pd.Categorical(["a"] * len(X)))
+    model = detector().fit(words)
+    model.estimators_[0].set_params(handle_unknown="missing")
+    later = words.head(60).assign(flat=pd.Categorical(["b"] * 20 + ["a"] * 40))
+    assert (model.explain(later).shares["flat"] == 0.0).all()  # and no warning: it costs nothing
