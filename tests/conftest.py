@@ -1,4 +1,11 @@
-"""Fixtures that several rooms of the tests share."""
+"""Fixtures that several rooms of the tests share, and the threads that each of several workers may use."""
+
+import os
+
+# Before NumPy and torch read it: workers whose threads outnumber the cores wait for one another in busy loops.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    n_threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, n_threads)))
 
 import numpy as np
 import pytest

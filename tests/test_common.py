@@ -120,7 +120,13 @@ unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:skle
     ON_THE_LINE + ON_THE_UNIT_INTERVAL + DETECTORS + IMPUTERS, expected_failed_checks=expected_failed_checks, **STRICT
 )
 def test_estimators(estimator, check):
-    check(estimator)
+    try:
+        check(estimator)
+    except Exception:
+        reason = expected_failed_checks(estimator).get(check.func.__name__)
+        if reason is None:
+            raise
+        pytest.fail(reason, pytrace=False)  # expected: to write out why would take longer than the check
 
 
 SCALED = [
