@@ -28,7 +28,7 @@ from skvae._engine.runtime import (
     own_steps,
     resolve_device,
 )
-from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, epochs, mean_bound
+from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, copied, epochs, mean_bound
 from skvae._table.schema import Units
 from skvae.nn.likelihoods import WayBack
 
@@ -85,6 +85,7 @@ class Engine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = memo[id(self)] = object.__new__(type(self))
+        memo[id(self.model)] = copied(self.model)
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
@@ -142,7 +143,7 @@ class Engine:
 
     def _trainable(self) -> Any:
         """A copy of the model, ready for training."""
-        return copy.deepcopy(self.model)
+        return copied(self.model)
 
     def keep(self) -> None:
         """Make the (averaged) weights in training the model's."""
@@ -166,7 +167,7 @@ class Engine:
         if x.dtype == np.float32 or self.device.type == "mps":
             return self.model, torch.float32
         if self._precise is None:
-            self._precise = copy.deepcopy(self.model).double().eval()
+            self._precise = copied(self.model).double().eval()
         return self._precise, torch.float64
 
     def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:

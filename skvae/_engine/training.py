@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +19,12 @@ from skvae._engine.batches import Rows, SparseRows, chunks, minibatches
 from skvae.nn.objectives import Bound
 
 RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
+REGISTRIES = (dict, OrderedDict, set)  # what PyTorch keeps hooks, parameters and buffers in
 FLOAT32_MAX = torch.finfo(torch.float32).max
 RISE = 0.1  # share of the steps in which the learning rate rises
 VALIDATION_ROWS, VALIDATION_CELLS = 4096, 2**20  # validated at once, at most
@@ -89,6 +93,12 @@ class EpochRecord:
         return math.isfinite(self.bound) and self.sound
 
 
+def copied(module: ModuleT) -> ModuleT:
+    """A deep copy, in half the time: the dozen registries of each part, nearly all empty, are made and not copied."""
+    held = (value for part in module.modules() for value in vars(part).values() if type(value) in REGISTRIES)
+    return copy.deepcopy(module, {id(value): type(value)() for value in held if not value})
+
+
 class FlatParameters:
     """All parameters of a module as views into one tensor, their gradients as views into another.
 
@@ -122,7 +132,7 @@ class Optimiser:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        self.average = copy.deepcopy(self.module)
+        self.average = copied(self.module)
         self.flat, self._mean = FlatParameters(self.module), FlatParameters(self.average)
         fused = self.flat.value.device.type in ("cpu", "cuda")
         self._adam = torch.optim.Adam([self.flat.value], betas=BETAS, fused=fused)
@@ -130,7 +140,7 @@ class Optimiser:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Optimiser:
         """A twin that trains on its own: a plain copy would lose the views into the flat tensors."""
-        twin = Optimiser(copy.deepcopy(self.module, memo))
+        twin = memo[id(self)] = Optimiser(copied(self.module))
         twin.load({name: value.clone() for name, value in self.state().items()})
         return twin
 

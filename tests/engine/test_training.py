@@ -15,6 +15,7 @@ from skvae._engine.training import (
     Optimiser,
     Patience,
     Plan,
+    copied,
     epochs,
     mean_bound,
     trimmed_mean,
@@ -394,3 +395,27 @@ def test_warm_up_is_not_judged():
 def test_a_score_that_is_no_number_is_never_the_best(score):
     best, _ = judge([1.0, score, 1.5])
     assert best == [0, 2]
+
+
+def test_a_copy_of_a_module_is_deep_and_whole():
+    layer = torch.nn.Linear(2, 2)
+    module = torch.nn.Sequential(layer, torch.nn.BatchNorm1d(2), layer)
+    calls = []
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    twin, deep = copied(module), copy.deepcopy(module)
+    x = torch.ones(3, 2)
+    assert torch.equal(twin(x), deep(x))
+    assert len(calls) == 4
+    assert twin[0] is twin[2]
+    assert twin[0] is not layer
+    for mine, its in zip(module.modules(), twin.modules(), strict=True):
+        held = {name: value for name, value in vars(mine).items() if isinstance(value, dict | set)}
+        assert [name for name, value in held.items() if value is vars(its)[name]] == []
+    twin[0].register_forward_hook(lambda *_: calls.append(2))
+    twin[1].register_parameter("more", torch.nn.Parameter(torch.zeros(1)))
+    with torch.no_grad():
+        twin[0].weight.zero_()
+    module(x)
+    assert 2 not in calls
+    assert not hasattr(module[1], "more")
+    assert layer.weight.abs().sum() > 0
