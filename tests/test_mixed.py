@@ -580,7 +580,7 @@ LIKELIHOODS = {
 @makers
 def test_a_likelihood_per_column(make, name, likelihood):
     frame = make()
-    model = vae(likelihood={name: likelihood}, max_iter=10).fit(frame)
+    model = vae(likelihood={name: likelihood}, max_iter=4).fit(frame)
     place = list(frame.columns).index(name)
     kinds = {"poisson": "count", "log_normal": "positive", "categorical": "categorical", "ordinal": "ordinal"}
     kinds |= dict.fromkeys(LIKELIHOODS["visits"][1:4], "count")
@@ -693,7 +693,7 @@ def test_atoms_and_the_density_between_them_add_up_to_one(likelihood, marginals)
     x = rng.lognormal(2.0, 0.5, 400)
     x[:160], x[160:240] = 0.0, 30.0
     frame = pd.DataFrame({"x": x})
-    options = {"max_iter": 30, "n_importance_samples": 256, "n_components": 1}
+    options = {"max_iter": 30, "n_importance_samples": 64, "n_components": 1}
     model = vae(likelihood=likelihood, marginals=marginals, **options).fit(frame)
     assert model.schema_.columns[0].atoms == (0.0, 30.0)
     of_atoms = np.exp(model.score_samples(pd.DataFrame({"x": [0.0, 30.0]})))
