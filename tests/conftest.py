@@ -20,7 +20,7 @@ LIGHT |= {"early_stopping": False}  # three epochs end before any stopping, whic
 @pytest.fixture
 def light_vae():
     """Make a small, quick VAETransformer; keyword arguments override."""
-    return lambda **parameters: VAETransformer(**(LIGHT | parameters))
+    return lambda **parameters: VAETransformer(**(LIGHT | {"n_importance_samples": 64} | parameters))
 
 
 @pytest.fixture

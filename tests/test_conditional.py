@@ -16,6 +16,7 @@ from skvae.nn.likelihoods import Gaussian
 from tests.test_imputer import category_rows
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "early_stopping": False, "device": "cpu"}
+LIGHT |= {"n_importance_samples": 64}
 LIGHT |= {"random_state": 0}
 
 

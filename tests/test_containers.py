@@ -25,7 +25,7 @@ PAIRS = [("a", 1) if i % 2 else ("b", 2) for i in range(N)]
 
 
 def vae(**options):
-    return VAETransformer(2, **{**QUICK, **options})
+    return VAETransformer(2, **{**QUICK, "n_importance_samples": 16, **options})
 
 
 def imputer(**options):

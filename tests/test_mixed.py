@@ -86,7 +86,7 @@ LIGHT |= {"early_stopping": False}
 
 
 def vae(**options):
-    return VAETransformer(**(LIGHT | options))
+    return VAETransformer(**(LIGHT | {"n_importance_samples": 64} | options))
 
 
 @pytest.fixture(scope="module")
