@@ -16,7 +16,7 @@ from skvae.nn.likelihoods import Gaussian
 from tests.test_imputer import category_rows
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "early_stopping": False, "device": "cpu"}
-LIGHT |= {"n_importance_samples": 64}
+LIGHT |= {"n_importance_samples": 32}
 LIGHT |= {"random_state": 0}
 
 
@@ -42,7 +42,7 @@ def linear():
 @pytest.fixture(scope="module")
 def of_categories():
     """A model of a number and the category that it decides on, "b" with 0.7 where positive, else with 0.05."""
-    return light(max_iter=40, batch_size=32, alpha=0.0).fit(category_rows(600, 0))
+    return light(max_iter=40, batch_size=40, alpha=0.0).fit(category_rows(600, 0))
 
 
 def mixed_frame(n=240, seed=0):

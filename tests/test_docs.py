@@ -15,7 +15,7 @@ import pytest
 from matplotlib import pyplot
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae import _auto, _imputer_models
+from skvae import _auto, _imputer_models, _outlier_models
 from tests.docs_results import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +38,7 @@ def test_code_blocks_run_in_order_and_give_what_the_page_says(name, monkeypatch,
     # The pages show fits of the default length. A part of the steps gives much the same.
     monkeypatch.setattr(_auto, "STEPS", 80)
     monkeypatch.setattr(_imputer_models, "STEPS", (80, 80))
+    monkeypatch.setattr(_outlier_models, "MOST_EPOCHS", 60)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     pyplot.close("all")

@@ -25,7 +25,7 @@ from skvae import AutoencoderTransformer, VAEImputer, VAETransformer
 from skvae._table.schema import TableSchema
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 5, "early_stopping": False, "device": "cpu"}
-LIGHT |= {"random_state": 0}
+LIGHT |= {"n_importance_samples": 64, "random_state": 0}
 
 
 def light(**options):

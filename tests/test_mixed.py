@@ -86,7 +86,7 @@ LIGHT |= {"early_stopping": False}
 
 
 def vae(**options):
-    return VAETransformer(**(LIGHT | {"n_importance_samples": 64} | options))
+    return VAETransformer(**(LIGHT | {"n_importance_samples": 32} | options))
 
 
 @pytest.fixture(scope="module")
@@ -693,7 +693,7 @@ def test_atoms_and_the_density_between_them_add_up_to_one(likelihood, marginals)
     x = rng.lognormal(2.0, 0.5, 400)
     x[:160], x[160:240] = 0.0, 30.0
     frame = pd.DataFrame({"x": x})
-    options = {"max_iter": 30, "n_importance_samples": 64, "n_components": 1}
+    options = {"max_iter": 30, "batch_size": 50, "n_importance_samples": 16, "n_components": 1}
     model = vae(likelihood=likelihood, marginals=marginals, **options).fit(frame)
     assert model.schema_.columns[0].atoms == (0.0, 30.0)
     of_atoms = np.exp(model.score_samples(pd.DataFrame({"x": [0.0, 30.0]})))

@@ -38,11 +38,11 @@ def scores_over_seeds(X, weight, rows):
         likelihood=partial(Gaussian, scale="column"),
         objective="elbo",
         prior="standard_normal",
-        n_train_samples=8,
+        n_train_samples=4,
         n_importance_samples=8,
         batch_size=10_000,
         learning_rate_init=0.1,
-        max_iter=100,
+        max_iter=80,
         early_stopping=False,
         device="cpu",
     )
