@@ -269,3 +269,11 @@ def test_imports_do_not_wait_for_what_they_do_not_need(imported, absent):
     code = f"import sys, {imported}; sys.exit(bool({absent!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_fit_does_not_wait_for_torchs_compiler():
+    """Its import takes two seconds, and an optimiser of torch's classes makes it."""
+    fit = "skvae.VAETransformer(max_iter=1, random_state=0).partial_fit([[0.0, 1.0], [1.0, 3.0], [2.0, 2.0]])"
+    code = f"import sys, skvae; {fit}; sys.exit('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

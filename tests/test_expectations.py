@@ -45,7 +45,8 @@ SETTINGS = {
 
 
 def fitted(X, **options):
-    return VAETransformer(n_components=2, hidden_layer_sizes=(32,), max_iter=8, early_stopping=False, random_state=0, **options).fit(X)
+    small = {"n_components": 2, "hidden_layer_sizes": (32,), "max_iter": 8, "early_stopping": False}
+    return VAETransformer(**small, random_state=0, **options).fit(X)
 
 
 def draws_given_code(model, z, n=N_DRAWS):
