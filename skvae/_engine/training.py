@@ -153,7 +153,7 @@ class Optimiser:
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
             self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
-        _adam_step(self.flat, self._started_moments(), _in_float32(learning_rate))
+        self._adam(_in_float32(learning_rate))
         self.steps += 1
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
         self._mean.value.lerp_(self.flat.value, max(1.0 - AVERAGING, 10.0 / (self.steps + 9.0)))
@@ -189,38 +189,42 @@ class Optimiser:
         self._mean.value.copy_(state.pop("mean"))
         self.commit()
         self.steps = int(state.pop("steps"))
-        self._moments = {name: moment.clone().to(self.flat.value.device) for name, moment in state.items()}
+        self._moments = {name: moment.clone().to(self._home(name)) for name, moment in state.items()}
 
-    def _started_moments(self) -> dict[str, Tensor]:
-        """Adam's moments, from the first step on."""
+    @property
+    def _fused(self) -> bool:
+        """Whether the device has Adam as one kernel."""
+        return self.flat.value.device.type in ("cpu", "cuda")
+
+    def _home(self, moment: str) -> torch.device | str:
+        """Where a moment lives: beside the weights; but the count of steps where plain code reads it, not a kernel."""
+        return "cpu" if moment == "step" and not self._fused else self.flat.value.device
+
+    def _adam(self, learning_rate: float) -> None:
+        """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980).
+
+        By torch's function and not its class: that takes twice as long, and imports torch's compiler when it is made
+        for the first time (2 s).
+        """
         if not self._moments:
-            weights = self.flat.value
-            self._moments = {name: torch.zeros_like(weights) for name in ("exp_avg", "exp_avg_sq")}
-            self._moments["step"] = torch.zeros((), device=weights.device)
-        return self._moments
-
-
-def _adam_step(flat: FlatParameters, moments: dict[str, Tensor], learning_rate: float) -> None:
-    """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980).
-
-    By torch's function and not its class: that takes twice as long, and imports torch's compiler when first made (2 s).
-    """
-    adam(
-        [flat.value],
-        [flat.grad],
-        [moments["exp_avg"]],
-        [moments["exp_avg_sq"]],
-        [],
-        [moments["step"]],
-        fused=flat.value.device.type in ("cpu", "cuda"),
-        amsgrad=False,
-        beta1=BETAS[0],
-        beta2=BETAS[1],
-        lr=learning_rate,
-        weight_decay=0.0,
-        eps=EPSILON,
-        maximize=False,
-    )
+            self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
+            self._moments["step"] = torch.zeros((), device=self._home("step"))
+        adam(
+            [self.flat.value],
+            [self.flat.grad],
+            [self._moments["exp_avg"]],
+            [self._moments["exp_avg_sq"]],
+            [],
+            [self._moments["step"]],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=EPSILON,
+            maximize=False,
+        )
 
 
 def _in_float32(number: float) -> float:

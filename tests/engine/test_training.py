@@ -114,7 +114,9 @@ def test_frozen_parameters_stay_out():
 # -- optimiser -------------------------------------------------------------------------------------------------------
 
 
-def test_step_is_adams():
+@pytest.mark.parametrize("fused", [True, False], ids=["one kernel", "plain code"])
+def test_step_is_adams(fused, monkeypatch):
+    monkeypatch.setattr(Optimiser, "_fused", fused)
     ours, theirs = Optimiser(network()), network()
     adam = torch.optim.Adam(theirs.parameters(), betas=(0.9, 0.95))
     x = points().x / 10.0  # small gradients, so that none is clipped
