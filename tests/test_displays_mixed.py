@@ -113,7 +113,7 @@ def test_every_display_draws_one_row(case):
 def test_the_cells_of_a_mixed_row_are_named(case):
     rows, _, _, detector = case
     explanation = detector.explain(rows)
-    for i in range(0, N, 9):
+    for i in range(0, N, 16):
         display = drawn(ExplanationDisplay.from_estimator(detector, rows, row=i, max_display=20))
         labels = [label.get_text() for label in display.ax_.get_yticklabels()][1:-2]
         present = {name: value for name, value in row_of(rows, i).items() if value is not None}

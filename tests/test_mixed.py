@@ -839,7 +839,8 @@ def test_the_autoencoder_takes_mixed_tables(frame, loss, corruption):
         numbers = ["length", "rooms", "visits", "gain"]
         frame[numbers] = frame[numbers].astype(float)
         frame[numbers] = (frame[numbers] - frame[numbers].min()) / (frame[numbers].max() - frame[numbers].min())
-    model = AutoencoderTransformer(**(LIGHT | {"max_iter": 30}), loss=loss, corruption=corruption).fit(frame)
+    options = LIGHT | {"max_iter": 20, "batch_size": 20}
+    model = AutoencoderTransformer(**options, loss=loss, corruption=corruption).fit(frame)
     kinds = [column.kind for column in model.schema_.columns]
     assert (kinds[0], kinds[6]) == ("categorical", "ordinal")
     assert model.loss_curve_[-1] < model.loss_curve_[0]
@@ -886,7 +887,7 @@ def test_shares_of_mixed_rows_add_up_to_the_score(make):
 
 
 def test_an_odd_category_is_named(frame):
-    model = detector(max_iter=150, hidden_layer_sizes=(32,)).fit(frame)
+    model = detector(max_iter=100, hidden_layer_sizes=(32,)).fit(frame)
     high = frame[(frame["rooms"] >= 4) & (frame["grade"] == "top") & (frame["length"] > 5.0)]
     odd = high.assign(grade=pd.Categorical(["low"] * len(high), GRADES, ordered=True))
     shares = model.explain(odd).shares

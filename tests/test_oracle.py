@@ -115,7 +115,7 @@ def ppca(X):
 
 @pytest.mark.parametrize("objective", ["iwae", "dreg"])
 def test_importance_weighted_training_arrives_at_factor_analysis_too(X, column, objective):
-    model = linear("column", objective=objective, max_iter=500).fit(X)
+    model = linear("column", objective=objective, max_iter=400).fit(X)
     assert model.score(X) == pytest.approx(column.score(X), abs=0.05)
     assert model.lower_bound_ == pytest.approx(column.lower_bound_, abs=0.05)
 
@@ -220,14 +220,14 @@ def test_density_in_data_units_reaches_the_generators(linear_model, gap):
     cov = loadings @ loadings.T + np.diag(variance)
     train, test = (
         (rng.normal(size=(n, k)) @ loadings.T + rng.normal(size=(n, p)) * np.sqrt(variance) + location) * scales
-        for n in (3000, 1000)
+        for n in (2000, 1000)
     )
     truth = multivariate_normal(location, cov).logpdf(test / scales).mean() - np.log(scales).sum()
     if linear_model:
         gaussian = {"likelihood": partial(Gaussian, scale="column"), "objective": "elbo", "prior": "standard_normal"}
         model = VAETransformer(k, hidden_layer_sizes=(), alpha=0.0, random_state=0, **gaussian)
     else:
-        model = VAETransformer(k, max_iter=80, random_state=0)
+        model = VAETransformer(k, max_iter=60, random_state=0)
     assert model.fit(train).score(test) == pytest.approx(truth, abs=gap)
 
 

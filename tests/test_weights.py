@@ -105,7 +105,7 @@ def test_weights_may_be_as_different_as_can_be(light_vae, mixed, options, extrem
     for group in (mixed["o"] == "p", mixed["o"] == "q", mixed["o"] == "s", np.arange(60) == 0):
         for usual in (1.0, 1e-300 if extreme > 1.0 else 1e300):
             weight = np.where(group, extreme, usual)
-            model = light_vae(max_iter=1, n_train_samples=1, n_importance_samples=4, **options)
+            model = light_vae(max_iter=1, batch_size=60, n_train_samples=1, n_importance_samples=4, **options)
             model.fit(mixed, sample_weight=weight)
             assert np.isfinite(model.score_samples(mixed)).all()
             assert np.isfinite(model.loss_curve_).all()
