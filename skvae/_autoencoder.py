@@ -9,6 +9,7 @@ import numpy as np
 
 from skvae._auto import column_likelihoods
 from skvae._base import BaseAutoencoder
+from skvae._engine.bounds import reconstruction_bound
 from skvae._engine.engine import AutoencoderEngine
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.tables import Table
@@ -265,7 +266,7 @@ class AutoencoderTransformer(BaseAutoencoder):
                 f"The 'corruption_level' parameter must be below 1 where corruption='masking': it is the share of "
                 f"cells that are masked. Got {self.corruption_level!r} instead."
             )
-        return AutoencoderEngine.objective(self.corruption, self.corruption_level)
+        return reconstruction_bound(self.corruption, self.corruption_level)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
 from skvae._conditioning import Condition, warn_if_idle, warn_if_out_of_reach
+from skvae._engine.bounds import variational_bound
 from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
 from skvae._fitting import Shown, informative
@@ -694,7 +695,7 @@ class VAETransformer(BaseAutoencoder):
         return schema.log_correction(table, encoded, unknown=self.handle_unknown)
 
     def _objective(self) -> Any:
-        return VAEEngine.objective(self.objective, self.n_train_samples, self.free_bits)
+        return variational_bound(self.objective, self.n_train_samples, self.free_bits)
 
     def _fitted_attributes(self, engine: VAEEngine, shown: Shown, offset: float) -> dict[str, Any]:
         encoded, weight = informative(shown.encoded, shown.weight)

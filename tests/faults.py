@@ -554,14 +554,14 @@ FAULTS = (
     ),
     Fault(
         "masking changes codes and does not hide them",
-        "_engine/build.py",
+        "_engine/bounds.py",
         "return replace(rows, x=rows.x * kept, observed=seen if rows.observed is None else seen & rows.observed)",
         "return replace(rows, x=rows.x * kept)",
         (f"{ENGINE}::test_corruption_hides_codes_and_never_changes_them",),
     ),
     Fault(
         "noise on codes",
-        "_engine/build.py",
+        "_engine/bounds.py",
         "normal(rows.x.shape, rows.x, noise) * ~is_code",
         "normal(rows.x.shape, rows.x, noise)",
         (f"{ENGINE}::test_corruption_hides_codes_and_never_changes_them",),

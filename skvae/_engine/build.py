@@ -1,10 +1,10 @@
-"""From a plain description to a torch model, and the bound each model is trained on."""
+"""From a plain description to a torch model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,14 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skvae._engine.batches import Rows
 from skvae._engine.runtime import generator, lent_streams, own_torch_state
 from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding, NetworkFactory, TableEncoding
-from skvae.nn.noise import normal, uniform
-from skvae.nn.objectives import OBJECTIVES, Bound
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
 
 Block = tuple[str | LikelihoodFactory, tuple[int, ...]]
@@ -260,51 +257,3 @@ def _likelihood(
             f"returned one of {built.n_columns} instead."
         )
     return built
-
-
-def vae_bound(
-    model: VAE, rows: Rows, noise: torch.Generator, beta: float, *, objective: str, n_draws: int, free_bits: float
-) -> Bound:
-    """A bound on log p(x) per row from `n_draws` reparameterised draws."""
-    observed = None if rows.observed is None else rows.observed.to(rows.x.dtype)  # once, not in each product with it
-    mean, log_std = model.posterior(rows.x, observed)
-    eps = normal((n_draws, *mean.shape), rows.x, noise)
-    draws = model.draw_from(mean, log_std, rows.x, observed, eps)
-    return OBJECTIVES[objective](model, draws, beta=beta, free_bits=free_bits)
-
-
-def autoencoder_bound(
-    model: Autoencoder, rows: Rows, noise: torch.Generator, beta: float, *, corrupt: Corruption
-) -> Bound:
-    """Minus the reconstruction error per row, of the clean row from the corrupted one."""
-    damaged = corrupt(rows, noise, model.columns.is_code)
-    value = model.log_likelihood(rows.x, rows.observed, model.encode(damaged.x, damaged.observed))
-    return Bound(value, value, torch.zeros_like(value))
-
-
-Corruption = Callable[[Rows, torch.Generator, Tensor], Rows]
-
-
-def no_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor) -> Rows:
-    """The rows as they are."""
-    return rows
-
-
-def masking_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
-    """Each number set to 0 (for a standardised column its mean) with probability `level` (Vincent et al. 2008).
-
-    A code is hidden instead: the encoder sees it as missing.
-    """
-    kept = uniform(rows.x.shape, rows.x, noise) >= level
-    if not is_code.any():
-        return replace(rows, x=rows.x * kept)
-    seen = kept | ~is_code
-    return replace(rows, x=rows.x * kept, observed=seen if rows.observed is None else seen & rows.observed)
-
-
-def gaussian_corruption(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
-    """Normal noise of standard deviation `level`, in standardised units, on all that is no code."""
-    return replace(rows, x=rows.x + level * normal(rows.x.shape, rows.x, noise) * ~is_code)
-
-
-CORRUPTIONS: dict[str, Callable[..., Rows]] = {"masking": masking_corruption, "gaussian": gaussian_corruption}

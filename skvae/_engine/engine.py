@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows, SparseRows
-from skvae._engine.build import BUILDERS, CORRUPTIONS, ModelSpec, autoencoder_bound, no_corruption
+from skvae._engine.build import BUILDERS, ModelSpec
 from skvae._engine.runtime import (
     SHARED_PRODUCTS,
     chunk_size,
@@ -109,7 +109,7 @@ class Engine:
             Standardised rows, NaN where missing. An array of float32 is taken over, not copied.
         weight : ndarray of shape (n,) or None
         bound : callable
-            From `objective` of the engine.
+            From `bounds`.
         plan : Plan
         resume : bool
             Whether to go on with the last run's optimiser (`partial_fit`) or start a fresh one.
@@ -285,12 +285,6 @@ class AutoencoderEngine(Engine):
     """A plain autoencoder."""
 
     family = "autoencoder"
-
-    @staticmethod
-    def objective(corruption: str | None, level: float) -> RowBound:
-        """Minus the reconstruction error, with the input corrupted by name."""
-        corrupt = no_corruption if corruption is None else partial(CORRUPTIONS[corruption], level=level)
-        return partial(autoencoder_bound, corrupt=corrupt)
 
     def score(self, x: FloatArray) -> NDArray[np.float64]:
         """Minus the reconstruction error per row, over observed cells, shape (n,), in float64."""

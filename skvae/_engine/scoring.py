@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows
-from skvae._engine.build import vae_bound
 from skvae._engine.engine import Engine, FloatArray, evenly
 from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.runtime import normal_quasi_draws
@@ -63,11 +61,6 @@ class ScoringEngine(Engine):
 
     def _width(self) -> int:
         return max(super()._width(), int(self.model.prior.n_modes))
-
-    @staticmethod
-    def objective(name: str, n_draws: int, free_bits: float) -> RowBound:
-        """The bound on log p(x) of that name."""
-        return partial(vae_bound, objective=name, n_draws=n_draws, free_bits=free_bits)
 
     def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of q(z|x), each of shape (n, k)."""
