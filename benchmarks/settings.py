@@ -66,7 +66,7 @@ FACTORS: dict[str, dict[str, VAEMethod]] = {
     },
     "batch size": _parameter("batch_size", 32, 128, 512),
     # 4000 steps would miss the 10 s that a median fit may take.
-    "steps": _constant("skvae._auto.STEPS", 1000, 2000, 3000),
+    "steps": _constant("skvae._model.auto.STEPS", 1000, 2000, 3000),
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),
     "early stopping": _parameter("early_stopping", True, False),

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderTransformer": "skvae._autoencoder",
-    "Explanation": "skvae._explaining",
+    "Explanation": "skvae._model.explaining",
     "VAEImputer": "skvae._imputer",
     "VAEOutlierDetector": "skvae._outlier",
     "VAETransformer": "skvae._vae",
@@ -24,8 +24,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from skvae._autoencoder import AutoencoderTransformer
-    from skvae._explaining import Explanation
     from skvae._imputer import VAEImputer
+    from skvae._model.explaining import Explanation
     from skvae._outlier import VAEOutlierDetector
     from skvae._vae import VAETransformer
 else:

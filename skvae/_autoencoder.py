@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from skvae._auto import column_likelihoods
 from skvae._base import BaseAutoencoder
 from skvae._engine.bounds import reconstruction_bound
 from skvae._engine.engine import AutoencoderEngine
+from skvae._model.auto import column_likelihoods
 from skvae._sklearn import Interval, StrOptions
 from skvae._table.tables import Table
 from skvae._typing import Activation, Floats, LayerSizes, NetworkFactory, Seed

@@ -15,7 +15,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae import __version__
-from skvae._auto import (
+from skvae._engine.build import Kinds, ModelSpec, known_kind
+from skvae._engine.engine import Engine
+from skvae._engine.runtime import device_or_cpu, resolve_device
+from skvae._engine.training import Patience, Plan
+from skvae._model.auto import (
     batches_and_epochs,
     blocks_of,
     columns_with_atoms,
@@ -24,12 +28,8 @@ from skvae._auto import (
     patience,
     stops_early,
 )
-from skvae._engine.build import Kinds, ModelSpec, known_kind
-from skvae._engine.engine import Engine
-from skvae._engine.runtime import device_or_cpu, resolve_device
-from skvae._engine.training import Patience, Plan
-from skvae._fitting import History, Shown, fit_epochs, informative, unchanged_on_error
-from skvae._reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
+from skvae._model.fitting import History, Shown, fit_epochs, informative, unchanged_on_error
+from skvae._model.reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
 from skvae._sklearn import (
     BaseEstimator,
     CallbackSupportMixin,

@@ -11,11 +11,10 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import MAX_SEED
-from skvae._completing import draws, expectations, filled, medians
-from skvae._ensemble import fitted, given_models, model_seeds, refuse_unreadable
-from skvae._fitting import unchanged_on_error
-from skvae._imputer_models import default_models
-from skvae._reading import read, warn_of_unknown
+from skvae._members import fitted, given_models, imputer_models, model_seeds, refuse_unreadable
+from skvae._model.completing import draws, expectations, filled, medians
+from skvae._model.fitting import unchanged_on_error
+from skvae._model.reading import read, warn_of_unknown
 from skvae._sklearn import (
     BaseEstimator,
     Interval,
@@ -225,7 +224,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def _models(self, table: Table) -> list[VAETransformer]:
         if self.estimator is None:
-            return default_models(table, device=self.device, verbose=self.verbose)
+            return imputer_models(table, device=self.device, verbose=self.verbose)
         return given_models(self.estimator)
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._completing import expectations, filled
-from skvae._ensemble import fitted, given_models, model_seeds, refuse_unreadable
-from skvae._explaining import Explanation, explain
-from skvae._fitting import unchanged_on_error
-from skvae._outlier_models import DEFAULT_MODELS
-from skvae._reading import read, warn_of_unknown
+from skvae._members import DETECTOR_MODELS, fitted, given_models, model_seeds, refuse_unreadable
+from skvae._model.completing import expectations, filled
+from skvae._model.explaining import Explanation, explain
+from skvae._model.fitting import unchanged_on_error
+from skvae._model.reading import read, warn_of_unknown
 from skvae._sklearn import (
     BaseEstimator,
     Interval,
@@ -239,7 +238,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _models(self, n: int, p: int) -> list[VAETransformer]:
         if self.estimator is None:
-            return DEFAULT_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
+            return DETECTOR_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
         return given_models(self.estimator)
 
     def _threshold(self, contamination: Any) -> float:

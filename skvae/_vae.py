@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._auto import column_likelihoods
 from skvae._base import MAX_SEED, BaseAutoencoder
-from skvae._conditioning import Condition, warn_if_idle, warn_if_out_of_reach
 from skvae._engine.bounds import variational_bound
 from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
-from skvae._fitting import Shown, informative
-from skvae._reading import warn_of_constants
+from skvae._model.auto import column_likelihoods
+from skvae._model.conditioning import Condition, warn_if_idle, warn_if_out_of_reach
+from skvae._model.fitting import Shown, informative
+from skvae._model.reading import warn_of_constants
 from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table

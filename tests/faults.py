@@ -270,7 +270,7 @@ FAULTS = (
     ),
     Fault(
         "missing cells have a share",
-        "_explaining.py",
+        "_model/explaining.py",
         "own.columns - np.where(own.silent, 0.0, expected)",
         "own.columns - expected",
         (f"{OUTLIER}::test_missing_cells_have_no_share",),
@@ -407,7 +407,7 @@ FAULTS = (
     ),
     Fault(
         "validation scores in the units of the training rows",
-        "_fitting.py",
+        "_model/fitting.py",
         "record.validation + offsets[-1]",
         "record.validation + offsets[0]",
         ("test_fit.py::test_validation_scores_are_in_the_units_of_the_rows_set_aside",),

@@ -36,8 +36,8 @@ from benchmarks.problems import (
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from skvae import VAETransformer
 from skvae._engine.importance import n_rounds
-from skvae._imputer_models import default_models
-from skvae._reading import read
+from skvae._members import imputer_models
+from skvae._model.reading import read
 
 TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
 FIELDS = {
@@ -163,7 +163,7 @@ def test_patched_constants_hold_while_scoring(diabetes):
 
 
 def test_the_steps_constant_sets_the_epochs(diabetes):
-    with patched({"skvae._auto.STEPS": 60}):
+    with patched({"skvae._model.auto.STEPS": 60}):
         fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
     assert fitted.n_iter_ == math.ceil(60 / math.ceil(80 / 32))
 
@@ -745,7 +745,7 @@ def test_settings_of_the_imputer_differ_from_the_default(name):
 
     class Recorder(imputers.VAEImputer):
         def fit(self, X, y=None):
-            models = default_models(read(self, X, reset=True))
+            models = imputer_models(read(self, X, reset=True))
             asked.append([model.get_params() for model in models] + [n_rounds(knows_missing=True)])
             return self
 

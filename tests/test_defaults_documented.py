@@ -12,8 +12,9 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import skvae
-from skvae import _auto, _conditioning, _outlier, _outlier_models, _vae
+from skvae import _members, _outlier, _vae
 from skvae._engine import engine, runtime, vae
+from skvae._model import auto, conditioning
 from skvae._table import atoms, inference, levels
 from skvae.nn import likelihoods, priors
 
@@ -61,19 +62,19 @@ def test_parameters_and_defaults_are_those_of_the_signature(member):
 @pytest.mark.parametrize("estimator", ESTIMATORS[:2])
 def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     doc = {entry.name: " ".join(entry.desc) for entry in NumpyDocString(inspect.getdoc(estimator))["Parameters"]}
-    smallest, largest = _auto.BATCH_SIZES
-    widths = [_auto.components("auto", n) for n in (1, 14, 1000)]
+    smallest, largest = auto.BATCH_SIZES
+    widths = [auto.components("auto", n) for n in (1, 14, 1000)]
     assert widths[1] == 14 // 2
     assert f"at least {widths[0]} and at most {widths[2]}" in doc["n_components"]
-    assert _auto.BATCHES == 16
+    assert auto.BATCHES == 16
     assert f"sixteenth of the training rows, from {smallest} to {largest}" in doc["batch_size"]
-    assert f"(from {_auto.WITH_LEVELS[0]} where a column has levels)" in doc["batch_size"]
-    assert f"what {_auto.STEPS} steps take, but at least {_auto.EPOCHS} epochs, and" in doc["max_iter"]
-    assert f"at most {_auto.WITH_LEVELS[1]} where a column has levels" in doc["max_iter"]
-    fewest, too_many = _auto.EARLY_STOPPING_ROWS
+    assert f"(from {auto.WITH_LEVELS[0]} where a column has levels)" in doc["batch_size"]
+    assert f"what {auto.STEPS} steps take, but at least {auto.EPOCHS} epochs, and" in doc["max_iter"]
+    assert f"at most {auto.WITH_LEVELS[1]} where a column has levels" in doc["max_iter"]
+    fewest, too_many = auto.EARLY_STOPPING_ROWS
     assert f"from {fewest} to {too_many - 1} rows" in doc["early_stopping"]
     assert f"tables of {fewest} to {too_many - 1} rows" in USER_GUIDE
-    assert [_auto.patience("auto", n) for n in (1, 100)] == [5, 100 // 5]
+    assert [auto.patience("auto", n) for n in (1, 100)] == [5, 100 // 5]
     assert "a fifth of `max_iter`, but at least 5" in doc["n_iter_no_change"]
     assert f"at least {runtime.GPU_CELLS:,} cells" in doc["device"]
 
@@ -88,7 +89,7 @@ def test_constants_of_the_vae_are_stated():
     assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
     numbers = {"integer": "student_t", "float": "student_t", "bool": "bernoulli"}
     numbers |= dict.fromkeys(("text", "unreadable"), "student_t")  # which are refused
-    assert numbers | {"category": "categorical", "ordered": "ordinal"} == _auto.LIKELIHOODS
+    assert numbers | {"category": "categorical", "ordered": "ordinal"} == auto.LIKELIHOODS
     assert 'boolean columns are "bernoulli", other numbers "student_t"' in said["likelihood"]
     assert 'categorical dtypes "categorical", ordered ones "ordinal"' in said["likelihood"]
     floor = likelihoods.MIN_LOG_STD
@@ -111,13 +112,13 @@ def test_rules_of_tables_are_stated():
     assert "four times the median share of the four values on either side of it" in doc["atoms"]
     assert f"at most {atoms.FEW} distinct values" in doc["atoms"]
     assert f"from {min(inference.STEPS):f} to {max(inference.STEPS):,.0f}" in doc["bounds"]
-    assert f"but at most {_auto.components('auto', 99, 99)}" in doc["n_components"]
+    assert f"but at most {auto.components('auto', 99, 99)}" in doc["n_components"]
 
 
 def test_numbers_of_draws_are_stated():
     doc = " ".join(inspect.getdoc(skvae.VAETransformer.sample).split())
     assert f"how many of the {_vae.CONDITION_DRAWS:,} draws" in doc
-    assert f"effective sample size is below {_conditioning.OUT_OF_REACH:g}" in doc
+    assert f"effective sample size is below {conditioning.OUT_OF_REACH:g}" in doc
     assert f"one of {vae.EXEMPLARS:,} at most" in doc
     assert f"(at most {engine.SHOWN_ROWS:,}, evenly spaced)" in " ".join(
         inspect.getdoc(skvae.VAETransformer.sample_latent).split()
@@ -133,7 +134,7 @@ def test_numbers_of_the_detector_are_stated():
     assert f"fewer than {least / share[False]:g} or {least / share[True]:g} rows" in text
     assert f"read off {_outlier.MOST_THRESHOLD:,} training rows" in doc["contamination"]
     assert f"under {_outlier.AUTO_P_VALUE}" in doc["contamination"]
-    (contaminated,), novel = (_outlier_models.DEFAULT_MODELS[novelty](500, 8) for novelty in (False, True))
+    (contaminated,), novel = (_members.DETECTOR_MODELS[novelty](500, 8) for novelty in (False, True))
     notes = " ".join(inspect.getdoc(skvae.VAEOutlierDetector).split())
     assert f"at least {contaminated.likelihood.keywords['min_scale']} of the column's" in notes
     assert f"without the {contaminated.trim:.0%}".replace("%", " %") in notes

@@ -15,7 +15,8 @@ import pytest
 from matplotlib import pyplot
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae import _auto, _imputer_models, _outlier_models
+from skvae import _members
+from skvae._model import auto
 from tests.docs_results import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,9 +37,9 @@ def python_blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize("name", RESULTS)
 def test_code_blocks_run_in_order_and_give_what_the_page_says(name, monkeypatch, tmp_path, capsys):
     # The pages show fits of the default length. A part of the steps gives much the same.
-    monkeypatch.setattr(_auto, "STEPS", 50)
-    monkeypatch.setattr(_imputer_models, "STEPS", (50, 50))
-    monkeypatch.setattr(_outlier_models, "MOST_EPOCHS", 40)
+    monkeypatch.setattr(auto, "STEPS", 50)
+    monkeypatch.setattr(_members, "IMPUTER_STEPS", (50, 50))
+    monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 40)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     pyplot.close("all")

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from skvae import VAEImputer, VAEOutlierDetector, VAETransformer
-from skvae._completing import weighted_medians
-from skvae._conditioning import Condition
+from skvae._model.completing import weighted_medians
+from skvae._model.conditioning import Condition
 from skvae.nn.likelihoods import StudentT
 
 N_DRAWS = 10_000

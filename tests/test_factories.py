@@ -18,9 +18,9 @@ from sklearn.utils import get_tags
 from torch import nn
 
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
-from skvae._alike import alike
-from skvae._auto import blocks_of
 from skvae._engine.runtime import lent_streams
+from skvae._model.alike import alike
+from skvae._model.auto import blocks_of
 from skvae.nn.likelihoods import Gaussian, Poisson, StudentT
 from skvae.nn.priors import Mixture
 

@@ -15,9 +15,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from torch import nn
 
 from skvae import VAETransformer
-from skvae._auto import EARLY_STOPPING_ROWS
 from skvae._engine.engine import Engine
 from skvae._engine.training import Optimiser
+from skvae._model.auto import EARLY_STOPPING_ROWS
 from skvae.nn.likelihoods import Gaussian
 
 unconverged = pytest.mark.filterwarnings("ignore:Early stopping did not end:sklearn.exceptions.ConvergenceWarning")

@@ -727,7 +727,7 @@ def test_answers_leave_the_imputer_as_it_was(X):
 
 
 def test_default_models_work_unasked(monkeypatch, X):
-    monkeypatch.setattr("skvae._imputer_models.STEPS", (3, 3))
+    monkeypatch.setattr("skvae._members.IMPUTER_STEPS", (3, 3))
     model = VAEImputer(random_state=0, device="cpu").fit(X)
     assert len(model.estimators_) >= 1
     assert np.isfinite(model.transform(X)).all()
@@ -735,7 +735,7 @@ def test_default_models_work_unasked(monkeypatch, X):
 
 
 def test_default_models_take_mixed_tables(monkeypatch, frame):
-    monkeypatch.setattr("skvae._imputer_models.STEPS", (3, 3))
+    monkeypatch.setattr("skvae._members.IMPUTER_STEPS", (3, 3))
     rows = frame.drop(columns="word")
     model = VAEImputer(random_state=0, device="cpu", n_importance_samples=20).fit(rows)
     assert not model.transform(rows).isna().any(axis=None)

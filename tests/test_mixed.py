@@ -16,7 +16,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer, _auto
+from skvae import AutoencoderTransformer, VAEOutlierDetector, VAETransformer
+from skvae._model import auto
 from skvae.nn.likelihoods import Gaussian
 
 N = 240
@@ -788,11 +789,11 @@ def test_early_stopping_judges_mixed_rows(make):
 
 @pytest.mark.parametrize(("levels", "expected"), [(True, 4), (False, 6)])
 def test_the_automatic_epochs_of_a_small_table_with_levels_are_fewer(monkeypatch, frame, levels, expected):
-    monkeypatch.setattr("skvae._auto.STEPS", 6 * math.ceil(len(frame) / 32))
-    monkeypatch.setattr("skvae._auto.WITH_LEVELS", (64, 4))
+    monkeypatch.setattr("skvae._model.auto.STEPS", 6 * math.ceil(len(frame) / 32))
+    monkeypatch.setattr("skvae._model.auto.WITH_LEVELS", (64, 4))
     model = vae(max_iter="auto", batch_size=32)
     assert model.fit(frame if levels else frame.select_dtypes("float64")).n_iter_ == expected
-    assert _auto.batches_and_epochs(200, "auto", 1, has_levels=levels) == (64 if levels else 32, 1)
+    assert auto.batches_and_epochs(200, "auto", 1, has_levels=levels) == (64 if levels else 32, 1)
 
 
 def test_chunks_of_a_mixed_table_are_taken_in(frame):
@@ -916,7 +917,7 @@ def test_completion_of_mixed_rows_keeps_dtypes_and_leaves_no_gap(make, n_cells):
 
 
 def test_default_models_take_mixed_tables(frame, monkeypatch):
-    monkeypatch.setattr("skvae._outlier_models.MOST_EPOCHS", 2)
+    monkeypatch.setattr("skvae._members.DETECTOR_EPOCHS", 2)
     for novelty in (False, True):
         model = VAEOutlierDetector(novelty=novelty, random_state=0).fit(frame)
         explanation = model.explain(frame)
@@ -940,7 +941,7 @@ def test_a_long_frame_is_encoded_without_a_copy_of_it(monkeypatch):
     }
     frame = pd.DataFrame(columns)
     model = VAETransformer(n_components=2, hidden_layer_sizes=(4,), max_iter=1, batch_size=5_000, n_train_samples=1)
-    monkeypatch.setattr("skvae._fitting.SHOWN_ROWS", 500)
+    monkeypatch.setattr("skvae._model.fitting.SHOWN_ROWS", 500)
     model.fit(frame[:100])  # what is imported on first use is not counted
     tracemalloc.start()
     try:

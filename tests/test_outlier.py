@@ -15,8 +15,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import VAEOutlierDetector, VAETransformer, _outlier_models
-from skvae._explaining import average_parts
+from skvae import VAEOutlierDetector, VAETransformer, _members
+from skvae._model.explaining import average_parts
 from skvae.nn.likelihoods import Gaussian
 
 NAMES = list("abcdef")
@@ -204,7 +204,7 @@ def test_novelty_chooses_the_models(X):
 
 @pytest.mark.parametrize("novelty", [False, True])
 def test_default_models_find_outliers(X, novelty, monkeypatch):
-    monkeypatch.setattr("skvae._outlier_models._epochs", lambda steps, n: 20)
+    monkeypatch.setattr("skvae._members._epochs", lambda steps, n: 20)
     table = X.copy()
     table[:4] = np.outer([1.0, -1.2, 1.4, -1.6], [10.0, -90.0, 4.0, -900.0, 9.0, -40.0])
     normal = table[4:] if novelty else table
@@ -215,7 +215,7 @@ def test_default_models_find_outliers(X, novelty, monkeypatch):
 
 
 def test_verbose_prints_what_the_default_models_do(X, capsys, monkeypatch):
-    monkeypatch.setattr("skvae._outlier_models._epochs", lambda steps, n: 2)
+    monkeypatch.setattr("skvae._members._epochs", lambda steps, n: 2)
     VAEOutlierDetector(device="cpu", random_state=0).fit(X)
     assert capsys.readouterr().out == ""
     VAEOutlierDetector(device="cpu", random_state=0, verbose=2).fit(X)
@@ -422,7 +422,7 @@ def test_an_unseen_level_makes_a_row_odder_and_is_named(novelty, monkeypatch):
     x = rng.normal(size=600)
     frame = pd.DataFrame({"x": x, "y": x + 0.3 * rng.normal(size=600)})
     frame["c"] = pd.Categorical(rng.choice(list("abcd"), 600, p=[0.5, 0.25, 0.15, 0.1]))
-    monkeypatch.setattr(_outlier_models, "MOST_EPOCHS", 20)
+    monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 20)
     model = VAEOutlierDetector(novelty=novelty, random_state=0).fit(frame)
     rows = pd.DataFrame({"x": 0.1, "y": 0.1, "c": pd.Categorical(["a", "b", "c", "d", "never seen", None])})
     scores = model.score_samples(rows)
@@ -488,7 +488,7 @@ def test_the_threshold_with_novelty_leaves_each_row_out_of_the_prior(X):
 @pytest.mark.parametrize(("n", "n_tables", "missing"), [(60, 2, 0.2), (300, 1, 0.0)])
 def test_what_contamination_promises(n, n_tables, missing, monkeypatch):
     """Of the training rows so many are flagged; with novelty, about so many new rows like them, or fewer."""
-    monkeypatch.setattr(_outlier_models, "MOST_EPOCHS", 100)  # the promise does not depend on how well the models fit
+    monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 100)  # the promise does not depend on how well the models fit
     L = np.random.default_rng(1).normal(size=(6, 3))
 
     def rows(n, seed):

@@ -332,7 +332,7 @@ _OF_MODELS = ("COMMON", "STEPS", "STEPS_PER_BATCH", "COMPONENTS", "FEW", "LARGE"
 _OF_DRAWS = ("COMPLETED", "MATCHED", "PRIOR_DRAWS")
 _OF_SCALES = ("SETTLING_ROWS", "SETTLING_DRAWS", "SETTLING_ROUNDS")
 IMPUTER_CONSTANTS = (
-    *(f"skvae._imputer_models.{name}" for name in _OF_MODELS),
+    *(f"skvae._members.IMPUTER_{name}" for name in _OF_MODELS),
     *(f"skvae._engine.vae.{name}" for name in _OF_SCALES),
     *(f"skvae._engine.importance.{name}" for name in _OF_DRAWS),
 )
@@ -345,14 +345,14 @@ def _differing(name: str, value: Any) -> VAEImputation:
 
 
 IMPUTER_SETTINGS: dict[str, Method] = {
-    "plain gradient": _differing("_imputer_models.COMMON", {"objective": "iwae"}),
+    "plain gradient": _differing("_members.IMPUTER_COMMON", {"objective": "iwae"}),
     "one proposal": _differing("_engine.importance.MATCHED", 0),
-    "10 draws": _differing("_imputer_models.LARGE", {"n_train_samples": 10}),
-    "alpha 0.05": _differing("_imputer_models.LARGE", {"alpha": 0.05}),
-    "standard normal prior": _differing("_imputer_models.COMMON", {"prior": "standard_normal"}),
+    "10 draws": _differing("_members.IMPUTER_LARGE", {"n_train_samples": 10}),
+    "alpha 0.05": _differing("_members.IMPUTER_LARGE", {"alpha": 0.05}),
+    "standard normal prior": _differing("_members.IMPUTER_COMMON", {"prior": "standard_normal"}),
     "twice the steps": VAEImputation(
-        constants={"skvae._imputer_models.STEPS": (2_000, 4_000), "skvae._imputer_models.STEPS_PER_BATCH": 200}
+        constants={"skvae._members.IMPUTER_STEPS": (2_000, 4_000), "skvae._members.IMPUTER_STEPS_PER_BATCH": 200}
     ),
-    "one network": _differing("_imputer_models.FEW", 0),
-    "two networks": _differing("_imputer_models.FEW", math.inf),
+    "one network": _differing("_members.IMPUTER_FEW", 0),
+    "two networks": _differing("_members.IMPUTER_FEW", math.inf),
 }

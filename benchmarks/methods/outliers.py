@@ -21,7 +21,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer
-from skvae._outlier_models import DEFAULT_MODELS
+from skvae._members import DETECTOR_MODELS
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 Method = Callable[[np.ndarray, int, bool], Scorer]
@@ -146,7 +146,7 @@ class DetectorMethod:
 
 def default_models(n: int, p: int, novelty: bool) -> list[VAETransformer]:
     """What the detector fits by default."""
-    return DEFAULT_MODELS[novelty](n, p)
+    return DETECTOR_MODELS[novelty](n, p)
 
 
 def other_models(n: int, p: int, novelty: bool) -> list[VAETransformer]:
@@ -156,7 +156,7 @@ def other_models(n: int, p: int, novelty: bool) -> list[VAETransformer]:
 
 def model_of(n: int, p: int, novelty: bool, *, marginals: str) -> list[VAETransformer]:
     """The model for normal rows with these marginals alone."""
-    return [model for model in DEFAULT_MODELS[True](n, p) if model.marginals == marginals]
+    return [model for model in DETECTOR_MODELS[True](n, p) if model.marginals == marginals]
 
 
 def copies(n: int, p: int, novelty: bool, *, n_copies: int) -> list[VAETransformer]:

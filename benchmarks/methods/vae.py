@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.methods.density import LogDensity
 from skvae import VAETransformer
-from skvae._auto import LIKELIHOODS
+from skvae._model.auto import LIKELIHOODS
 from skvae.nn.likelihoods import Gaussian
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
@@ -28,12 +28,12 @@ CONSTANTS = (
     "skvae._engine.training.CLIP",
     "skvae._engine.training.AVERAGING",
     "skvae._engine.training.RISE",
-    "skvae._auto.STEPS",
-    "skvae._auto.EPOCHS",
-    "skvae._auto.BATCHES",
-    "skvae._auto.BATCH_SIZES",
-    "skvae._auto.EARLY_STOPPING_ROWS",
-    "skvae._auto.PATIENCE",
+    "skvae._model.auto.STEPS",
+    "skvae._model.auto.EPOCHS",
+    "skvae._model.auto.BATCHES",
+    "skvae._model.auto.BATCH_SIZES",
+    "skvae._model.auto.EARLY_STOPPING_ROWS",
+    "skvae._model.auto.PATIENCE",
 )
 
 

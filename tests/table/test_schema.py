@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from skvae import VAETransformer
-from skvae._reading import read
+from skvae._model.reading import read
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
 from skvae._table.kinds import FAR

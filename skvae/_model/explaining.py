@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._reading import read, warn_of_constants
+from skvae._model.reading import read, warn_of_constants
 from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]

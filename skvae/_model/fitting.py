@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.training import EpochRecord, Patience
-from skvae._reading import Weighted
+from skvae._model.reading import Weighted
 from skvae._warnings import warn
 
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate

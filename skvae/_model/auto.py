@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skvae._alike import alike
+from skvae._model.alike import alike
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 3  # its least number of epochs

@@ -1,0 +1,154 @@
+"""The models behind the imputer and the detector: those that a user gives, copied, or default ones; a seed for each.
+
+The default ones were chosen by `python -m benchmarks.run imputation` and `python -m benchmarks.run outliers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from skvae._base import MAX_SEED
+from skvae._model.auto import CODED
+from skvae._table import frames
+from skvae._table.tables import Table
+from skvae._vae import VAETransformer
+from skvae.nn.likelihoods import Gaussian, SmoothGaussian
+
+MAX_MODELS = 64
+
+# -- of the imputer
+IMPUTER_BATCH = 64
+IMPUTER_STEPS = (1_000, 2_000)  # of the small network; of the large one, from the first up to the second ...
+IMPUTER_STEPS_PER_BATCH = 100  # ... so many for each batch that the rows make
+IMPUTER_COMPONENTS = (10, 20)  # from here to there as many as columns
+IMPUTER_FEW = 1_000  # rows below which the small network helps
+IMPUTER_LARGE: dict[str, Any] = {
+    "hidden_layer_sizes": (128, 64),
+    "activation": "relu",
+    "n_train_samples": 20,
+    "alpha": 0.02,
+}
+IMPUTER_SMALL: dict[str, Any] = {  # it errs in other ways
+    "hidden_layer_sizes": (64,),
+    "activation": "silu",
+    "n_train_samples": 10,
+    "alpha": 0.05,
+}
+IMPUTER_COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": IMPUTER_BATCH, "early_stopping": False}
+
+# -- of the detector
+DETECTOR_BATCH = 128
+DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
+DETECTOR_COMMON: dict[str, Any] = {
+    "objective": "elbo",
+    "n_train_samples": 1,
+    "n_importance_samples": 8,
+    "learning_rate_init": 5e-3,
+    "atoms": None,
+    "bounds": None,
+    "alpha": 0.01,
+    "batch_size": DETECTOR_BATCH,
+    "early_stopping": False,
+}
+
+
+def given_models(estimator: Any) -> list[VAETransformer]:
+    """Unfitted copies of the models in the parameter `estimator`.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a VAETransformer nor a list of 1 to MAX_MODELS of them.
+    """
+    models = estimator if isinstance(estimator, list) else [estimator]
+    if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
+        kinds = [type(model).__name__ for model in models]
+        raise TypeError(
+            f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a list of "
+            f"{kinds!r} instead."
+        )
+    return [clone(model) for model in models]
+
+
+def refuse_unreadable(table: Table) -> None:
+    """Raise TypeError where default models cannot read a column: no likelihood can be chosen for them."""
+    if table.is_frame:
+        coded = [dtype.split(":", 1)[0] in CODED for dtype in table.dtypes]
+        frames.refuse_unreadable(table.X, coded, [None] * len(coded))
+
+
+def model_seeds(random_state: np.random.RandomState) -> np.ndarray:
+    """A seed for each of at most MAX_MODELS models."""
+    return random_state.randint(MAX_SEED, size=MAX_MODELS)
+
+
+def fitted(models: list[VAETransformer], X: Any, seeds: np.ndarray) -> list[VAETransformer]:
+    """The models, fitted to X; those without a `random_state` of their own get a seed."""
+    for model, seed in zip(models, seeds, strict=False):
+        if model.random_state is None:
+            model.set_params(random_state=int(seed))
+    return [model.fit(X) for model in models]
+
+
+def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
+    """Models that fill the missing cells of a table."""
+    p, n_batches = len(table.names), math.ceil(len(table) / IMPUTER_BATCH)
+    families = [dtype.split(":", 1)[0] for dtype in table.dtypes]
+    numbers = [name for name, family in zip(table.names, families, strict=True) if family in ("float", "integer")]
+    shared: dict[str, Any] = {
+        "n_components": int(np.clip(p, *IMPUTER_COMPONENTS)),
+        "likelihood": dict.fromkeys(numbers, SmoothGaussian),
+        **IMPUTER_COMMON,
+    }
+    networks = [(float(np.clip(IMPUTER_STEPS_PER_BATCH * n_batches, *IMPUTER_STEPS)), IMPUTER_LARGE)]
+    networks += [(IMPUTER_STEPS[0], IMPUTER_SMALL)] if len(table) < IMPUTER_FEW else []
+    return [
+        VAETransformer(max_iter=math.ceil(steps / n_batches), **shared, **network, **options)._without_warnings()
+        for steps, network in networks
+    ]
+
+
+def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+    """Models of n rows with outliers among them."""
+    return [
+        VAETransformer(
+            hidden_layer_sizes=(),
+            marginals="normal",
+            likelihood=partial(Gaussian, scale="column", min_scale=0.5),
+            trim=0.35,
+            max_iter=_epochs(500, n),
+            **DETECTOR_COMMON,
+            **options,
+        )._without_warnings()
+    ]
+
+
+def novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+    """Models of n normal rows."""
+    return [
+        VAETransformer(
+            n_components=min(p, 20),
+            hidden_layer_sizes=(128,),
+            marginals=marginals,
+            likelihood=partial(Gaussian, scale=0.3),
+            prior="aggregated",
+            max_iter=_epochs(600, n),
+            **DETECTOR_COMMON,
+            **options,
+        )._without_warnings()
+        for marginals in ("linear", "normal")
+    ]
+
+
+def _epochs(steps: int, n: int) -> int:
+    return min(DETECTOR_EPOCHS, math.ceil(steps / math.ceil(n / DETECTOR_BATCH)))
+
+
+# By `novelty`.
+DETECTOR_MODELS: dict[bool, Callable[..., list[VAETransformer]]] = {False: contaminated_models, True: novelty_models}
