@@ -5,14 +5,11 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from skvae._base import BaseAutoencoder
 from skvae._engine.bounds import reconstruction_bound
 from skvae._engine.engine import AutoencoderEngine
-from skvae._model.auto import column_likelihoods
+from skvae._model.settings import Settings
 from skvae._sklearn import Interval, StrOptions
-from skvae._table.tables import Table
 from skvae._typing import Activation, Floats, LayerSizes, NetworkFactory, Seed
 
 
@@ -251,22 +248,21 @@ class AutoencoderTransformer(BaseAutoencoder):
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside [0, 1] with the cross-entropy.
         """
-        table = self._table(X)
-        shares = [self.schema_.log_shares(part).sum(axis=1) for part in table.slices()]
-        return self._answer(table, self._engine.score) + np.concatenate(shares)
+        return self._model.negative_error(self._table(X))
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, table: Table) -> list[Any]:
-        return column_likelihoods("bernoulli" if self.loss == "cross_entropy" else self.loss, table.names, table.dtypes)
-
-    def _objective(self) -> Any:
+    def _settings(self) -> Settings:
         if self.corruption == "masking" and self.corruption_level >= 1.0:
             raise ValueError(
                 f"The 'corruption_level' parameter must be below 1 where corruption='masking': it is the share of "
                 f"cells that are masked. Got {self.corruption_level!r} instead."
             )
-        return reconstruction_bound(self.corruption, self.corruption_level)
+        return self._settings_with(
+            likelihood="bernoulli" if self.loss == "cross_entropy" else self.loss,
+            option="loss",
+            bound=reconstruction_bound(self.corruption, self.corruption_level),
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

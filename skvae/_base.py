@@ -1,13 +1,11 @@
-"""What the two transformers share: parameters, reading rows, the fit and partial_fit policies, persistence."""
+"""What the two transformers share: parameters, the fit and partial_fit policies, persistence."""
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +13,14 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae import __version__
-from skvae._engine.build import Kinds, ModelSpec, known_kind
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
-from skvae._engine.training import Patience, Plan
-from skvae._model.auto import (
-    batches_and_epochs,
-    blocks_of,
-    columns_with_atoms,
-    components,
-    layer_sizes,
-    patience,
-    stops_early,
-)
-from skvae._model.fitting import History, Shown, fit_epochs, informative, unchanged_on_error
-from skvae._model.reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
+from skvae._model.auto import stops_early
+from skvae._model.fitting import Prepared, Shown, fit_epochs, unchanged_on_error
+from skvae._model.reading import Weighted, read, read_known, split, warn_of_a_new_kind, warn_of_drift, weighted
+from skvae._model.settings import Settings
+from skvae._model.starting import Columns, serves_sparse, start
+from skvae._model.table_model import AnyModel, TableModel
 from skvae._sklearn import (
     BaseEstimator,
     CallbackSupportMixin,
@@ -40,39 +31,18 @@ from skvae._sklearn import (
     TransformerMixin,
     check_parameters,
     check_random_state,
+    drawn_seed,
     validated_fit,
 )
 from skvae._table import frames
-from skvae._table.inference import Rules, infer_schema
-from skvae._table.kinds import KINDS, SPARSE_KINDS
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._typing import ArrayLike
 from skvae._warnings import warn
 
-OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
-MAX_SEED = 2**31 - 1
-
-
-class Columns(NamedTuple):
-    """What the columns of a fit are, decided once: their likelihoods (none where training goes on) and their kinds."""
-
-    likelihoods: list[Any]
-    kinds: list[str]
-
-    @property
-    def have_levels(self) -> bool:
-        """Whether one of them is a column of levels."""
-        return any(KINDS[kind].is_coded for kind in self.kinds)
-
-    @property
-    def may_be_sparse(self) -> bool:
-        """Whether a zero needs no storing in any of them."""
-        return SPARSE_KINDS.issuperset(self.kinds)
-
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
-    """Base of the transformers; a subclass names its engine and says what its columns are scored by."""
+    """Base of the transformers; a subclass names its engine and says what it asks of a model."""
 
     _engine_class: type[Engine]
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
@@ -108,17 +78,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     converged_: bool
     schema_: TableSchema
 
-    # What a model that draws nothing has in place of these parameters.
-    prior: Any = None
-    marginals = "linear"
-    atoms: Any = False
-    bounds: Any = None
-    handle_unknown = "unlikely"
-    n_train_samples = 1
-    beta = 1.0
-    kl_warmup = 0.0
-    trim = 0.0
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -144,155 +103,126 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     # -- what a subclass says ------------------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, table: Table) -> list[Any]:
-        """One likelihood (a name or a factory) per column."""
-        raise NotImplementedError(f"{type(self).__name__} defines _column_likelihoods")
+    def _settings(self) -> Settings:
+        """What the parameters ask of the model to fit."""
+        raise NotImplementedError(f"{type(self).__name__} defines _settings")
 
-    def _objective(self) -> Any:
-        """The bound per row, from the engine's `objective`."""
-        raise NotImplementedError(f"{type(self).__name__} defines _objective")
+    def _settings_with(self, **own: Any) -> Settings:
+        """The parameters that `Settings` knows, and what a subclass adds: the bound, for one."""
+        asked = self.get_params(deep=False)
+        return Settings(**{field.name: asked[field.name] for field in fields(Settings) if field.name in asked} | own)
 
-    def _correction(self, schema: TableSchema, table: Table, encoded: np.ndarray) -> np.ndarray:
-        """What turns bounds of encoded rows into those of the rows, summed by column, (n, p)."""
-        return schema.log_shares(table, unknown=self.handle_unknown)
+    def _of_new_rows(self) -> dict[str, Any]:
+        """What the parameters say of the reading and scoring of new rows; they may have been set after fit."""
+        return {}
 
-    def _offset(self, schema: TableSchema, rows: Weighted, encoded: np.ndarray) -> float:
-        """What turns a mean bound over encoded rows into the one reported, which for densities is in data units."""
-        if rows.table.is_sparse:  # bits and counts, which are left as they are
-            return 0.0
-        start, total, mass = 0, 0.0, 0.0
-        for part in rows.table.slices(OFFSET_CELLS):
-            cells = encoded[start : start + len(part)]
-            weight = np.ones(len(part)) if rows.weight is None else rows.weight[start : start + len(part)]
-            weight = weight * ~np.isnan(cells).all(axis=1)  # rows without an observed cell are not trained on
-            total += weight @ self._correction(schema, part, cells).sum(axis=1)
-            start, mass = start + len(part), mass + weight.sum()
-        return float(total / mass) if mass else 0.0
+    def _fitted_attributes(self, model: Any, shown: Shown, offset: float) -> dict[str, Any]:
+        """Attributes that follow from a trained model and some of its training rows.
 
-    def _fitted_attributes(self, engine: Any, shown: Shown, offset: float) -> dict[str, Any]:
-        """Attributes that follow from a trained engine and some of its training rows; `offset` is from `_offset`."""
+        `offset` leads from a mean over encoded rows to one in data units.
+        """
         return {}
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
+    @property
+    def _model(self) -> AnyModel:
+        """The fitted model."""
+        check_is_fitted(self)
+        return TableModel(self.schema_, self._engine, **self._of_new_rows())
+
     def _table(self, X: Any) -> Table:
         """Rows in data units."""
-        check_is_fitted(self)
-        table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
-        warn_of_unknown(table, self)
-        return table
+        model = self._model
+        return read_known(self, X, model.schema, model.unknown, accept_sparse=self._reads_sparse())
 
     def _reads_sparse(self) -> bool:
         """Whether a zero needs no storing, as far as it can be known without calling a factory."""
         if self.__sklearn_is_fitted__():
-            is_array = self.schema_.container == frames.NUMPY
-            return is_array and Columns([], [column.kind for column in self.schema_.columns]).may_be_sparse
-        return known_kind(getattr(self, self._likelihood_option), self._likelihood_option) in SPARSE_KINDS
-
-    def _encode(self, table: Table) -> np.ndarray:
-        """Rows in data units -> what the engine reads, in their own precision."""
-        check_parameters(self, "handle_unknown")  # it may have been set after fit
-        return self.schema_.encode(table, table.dtype, unknown=self.handle_unknown)
-
-    def _answer(self, table: Table, answer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """An answer of the engine on encoded rows, a part of the table at a time."""
-        parts = [answer(self._encode(part)) for part in table.slices()]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            return self.schema_.container == frames.NUMPY and Columns.of(self.schema_).may_be_sparse
+        return serves_sparse(getattr(self, self._likelihood_option), self._likelihood_option, calls=False)
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any, sample_weight_val: Any) -> None:
         """Cold or warm fit; assigns the fitted state last."""
-        warm = self.warm_start and self.__sklearn_is_fitted__()
-        table, columns = self._read_training(X, goes_on=warm)
+        warm, settings = self.warm_start and self.__sklearn_is_fitted__(), self._settings()
+        table, columns = self._read_training(X, settings, goes_on=warm)
         random_state = check_random_state(self.random_state)
-        seed = int(random_state.randint(MAX_SEED))
+        seed = drawn_seed(random_state)
         rows = weighted(table, sample_weight)
         train, held_out = self._held_out(rows, columns, X_val, sample_weight_val, random_state)
         if warm:
-            schema, engine = self.schema_, copy.deepcopy(self._engine)
+            model = self._model.copied()
         else:
             may_miss = any(part.table.has_missing() for part in (rows, held_out) if part is not None)
-            schema, engine = self._start(rows, columns, seed, with_mask=may_miss)
-        encoded = self._encoded_for_training(schema, train.table)
-        shown = Shown.of(encoded, train, is_all=True)
-        offsets = [self._offset(schema, train, encoded)]
-        encoded, weight = informative(encoded, train.weight)
-        judged, share = None, 1.0
+            model = start(rows, columns, settings, self._engine_class, seed=seed, with_mask=may_miss)
+        cells = model.encode_to_train(train.table)
+        shown = Shown.of(cells, train, is_all=True)
+        taught = Prepared.of(cells, train, model, settings)
+        judged = None
         if held_out is not None:
-            schema.refuse_unreadable(held_out.table)
-            cells = self._encoded_for_training(schema, held_out.table)
-            offsets.append(self._offset(schema, held_out, cells))
-            judged = informative(cells, held_out.weight)
-            share = held_out.share * _share(judged, cells, held_out.weight)
-        _check_there_are_rows(encoded, judged)
-        plan = self._plan(encoded.shape[0], columns)
-        waiting = patience(self.n_iter_no_change, plan.max_iter), self.tol, math.ceil(self.kl_warmup * plan.max_iter)
+            model.schema.refuse_unreadable(held_out.table)
+            judged = Prepared.of(model.encode_to_train(held_out.table), held_out, model, settings)
+        _check_there_are_rows(taught, judged)
+        plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
         history = fit_epochs(
-            engine,
-            engine.train(encoded, weight, self._objective(), plan, validation=judged),
+            model.engine,
+            model.engine.train(*taught.rows, settings.bound, plan, validation=judged and judged.rows),
             max_iter=plan.max_iter,
-            offsets=offsets,
-            share_judged=share,
-            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
+            taught=taught,
+            judged=judged,
+            column_at_fault=lambda: model.column_at_fault(shown.encoded),
             callbacks=Epochs(self, plan.max_iter, X, y),
-            snapshot=lambda: self._snapshot(engine, schema),
-            patience=None if judged is None else Patience(*waiting),
+            snapshot=lambda: _snapshot(model),
+            patience=judged and settings.patience(plan.max_iter),
             verbose=self.verbose,
         )
-        engine.forget_optimiser()
-        self._publish(engine, schema, history, shown, offsets[0])
+        model.engine.forget_optimiser()
+        self._publish(model, history.attributes(self._curves), shown, taught.offset)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
         check_parameters(self)  # scikit-learn does so on the first call only
-        first = not self.__sklearn_is_fitted__()
-        table, columns = self._read_training(X, goes_on=not first)
+        first, settings = not self.__sklearn_is_fitted__(), self._settings()
+        table, columns = self._read_training(X, settings, goes_on=not first)
         train = weighted(table, sample_weight)
         if first:
-            seed = int(check_random_state(self.random_state).randint(MAX_SEED))
-            schema, engine = self._start(train, columns, seed, with_mask=True)  # a later chunk may have missing cells
+            seed = drawn_seed(self.random_state)  # a later chunk may have missing cells
+            model = start(train, columns, settings, self._engine_class, seed=seed, with_mask=True)
         else:
-            schema, engine = self.schema_, copy.deepcopy(self._engine)
-            warn_of_a_new_kind(table, self)
-        encoded = self._encoded_for_training(schema, train.table)
-        shown = Shown.of(encoded, train, is_all=first)
-        offset = self._offset(schema, train, encoded)
-        encoded, weight = informative(encoded, train.weight)
-        if encoded.shape[0] == 0 and not first:
+            model = self._model.copied()
+            warn_of_a_new_kind(table, model.schema, model.unknown)
+        cells = model.encode_to_train(train.table)
+        shown = Shown.of(cells, train, is_all=first)
+        taught = Prepared.of(cells, train, model, settings)
+        if taught.n_rows == 0 and not first:
             return _warn_of_empty_chunk()
-        _check_there_are_rows(encoded)
-        warn_of_drift(encoded, weight, schema)
-        plan = replace(self._plan(encoded.shape[0], columns), max_iter=1, learning_rate="constant")
+        _check_there_are_rows(taught)
+        warn_of_drift(*taught.rows, model.schema)
+        plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
+        plan = replace(plan, max_iter=1, learning_rate="constant")
         history = fit_epochs(
-            engine,
-            engine.train(encoded, weight, self._objective(), plan, resume=True),
+            model.engine,
+            model.engine.train(*taught.rows, settings.bound, plan, resume=True),
             max_iter=1,
-            offsets=[offset],
-            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
+            taught=taught,
+            column_at_fault=lambda: model.column_at_fault(shown.encoded),
             trained=not first,
         )
         if not first:
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
-        self._publish(engine, schema, history, shown, offset)
+        self._publish(model, history.attributes(self._curves), shown, taught.offset)
 
-    def _read_training(self, X: Any, *, goes_on: bool) -> tuple[Table, Columns]:
+    def _read_training(self, X: Any, settings: Settings, *, goes_on: bool) -> tuple[Table, Columns]:
         """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
         if goes_on:
             resolve_device(self.device)  # the model stays on its own
             table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
-            return table, Columns([], [column.kind for column in self.schema_.columns])
-        kinds, asked = Kinds(self._likelihood_option), getattr(self, self._likelihood_option)
-        of_all = None if asked == "auto" or isinstance(asked, Mapping) else kinds.of(asked)
-        table = read(self, X, reset=True, accept_sparse=of_all in SPARSE_KINDS)
-        likelihoods = self._column_likelihoods(table)
-        return table, Columns(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
-
-    def _encoded_for_training(self, schema: TableSchema, table: Table) -> np.ndarray:
-        """Encoded rows in float32, which the engine may take over."""
-        if table.is_sparse:
-            return schema.encode_sparse(table)
-        return schema.encode(table, np.float32, unknown=self.handle_unknown)
+            return table, Columns.of(self.schema_)
+        sparse = serves_sparse(settings.likelihood, settings.option, calls=True)
+        table = read(self, X, reset=True, accept_sparse=sparse)
+        return table, Columns.asked(settings, table)
 
     def _held_out(
         self,
@@ -317,66 +247,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return split(rows, self.validation_fraction, random_state)
         return rows, None
 
-    def _start(self, rows: Weighted, columns: Columns, seed: int, *, with_mask: bool) -> tuple[TableSchema, Engine]:
-        """The schema that the rows of X show, also those set aside of them, and an engine at its start values."""
-        table, likelihoods = rows.table, columns.likelihoods
-        rules = Rules(self.marginals, columns_with_atoms(self.atoms, table.names), self.bounds == "training")
-        if table.is_frame:
-            levels, named = [KINDS[kind].is_coded for kind in columns.kinds], self._likelihood_option == "likelihood"
-            frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
-        schema = infer_schema(table, rows.weight, columns.kinds, rules)
-        if not schema.cells:
-            raise ValueError(
-                f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
-                f"Pass rows that differ in at least one column."
-            )
-        by_cell = ["categorical" if cell.is_part else likelihoods[cell.column] for cell in schema.cells]
-        coded = any(shares is not None for shares in schema.frequencies)
-        spec = ModelSpec(
-            centre=schema.of_cells("centre", 0.0),
-            width=schema.of_cells("width", 1.0),
-            mean=schema.of_cells("mean", 0.0),
-            blocks=blocks_of(by_cell),
-            n_components=components(self.n_components, len(table.names), schema.n_levels),
-            hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
-            activation=self.activation,
-            with_mask=with_mask,
-            seed=seed,
-            encoder=self.encoder,
-            decoder=self.decoder,
-            prior=self.prior,
-            frequencies=schema.frequencies if coded else None,
-            gates=schema.gates,
-        )
-        return schema, self._engine_class(spec, self.device, n_cells=len(table) * len(table.names))
-
-    def _plan(self, n: int, columns: Columns) -> Plan:
-        has_levels = columns.have_levels
-        batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter, has_levels=has_levels)
-        return Plan(
-            batch_size=batch_size,
-            max_iter=max_iter,
-            learning_rate_init=self.learning_rate_init,
-            learning_rate=self.learning_rate,
-            alpha=self.alpha,
-            beta=self.beta,
-            warmup_steps=round(self.kl_warmup * max_iter * math.ceil(n / batch_size)),
-            n_draws=self.n_train_samples,
-            trim=self.trim,
-        )
-
-    def _snapshot(self, engine: Engine, schema: TableSchema) -> dict[str, Any]:
-        """What a ready-to-use copy of the estimator needs while training is under way."""
-        now = copy.deepcopy(engine)
-        now.keep()
-        now.forget_optimiser()
-        return {"_engine": now, "schema_": schema, "n_components_": now.spec.n_components}
-
-    def _publish(self, engine: Engine, schema: TableSchema, history: History, shown: Shown, offset: float) -> None:
+    def _publish(self, model: AnyModel, of_history: dict[str, Any], shown: Shown, offset: float) -> None:
         """Assign the fitted state, all at once."""
-        fitted = self._fitted_attributes(engine, shown, offset)
-        fitted |= history.attributes(self._curves) | {"n_components_": engine.spec.n_components, "schema_": schema}
-        self.__dict__.update(fitted, _engine=engine)
+        fitted = self._fitted_attributes(model, shown, offset) | of_history
+        self.__dict__.update(fitted, **_state_of(model))
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------
 
@@ -532,7 +406,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             If X does not have the columns of fit, holds infinity, or values outside the support of the likelihood.
         """
-        return self._answer(self._table(X), self._engine.encode)
+        return self._model.codes(self._table(X))
 
     def inverse_transform(self, X: Any) -> Any:
         """Decode codes to rows.
@@ -561,11 +435,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                 f"X has {z.shape[1]} columns, but inverse_transform of this {type(self).__name__} expects codes with "
                 f"n_components_={self.n_components_} columns, as transform returns them."
             )
-        return self.schema_.restore(self._decoded(z))
-
-    def _decoded(self, z: np.ndarray) -> np.ndarray:
-        """The expected row given its code: values and codes of levels, (n, p)."""
-        return self.schema_.point(self.schema_.expect(self._engine.decode(z, self.schema_.units)))
+        return self.schema_.restore(self._model.decoded(z))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again: ``inverse_transform(transform(X))``.
@@ -586,8 +456,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             As for `transform`.
         """
-        decoded = self._answer(self._table(X), lambda encoded: self._decoded(self._engine.encode(encoded)))
-        return frames.with_index_of(X, self.schema_.restore(decoded))
+        return frames.with_index_of(X, self.schema_.restore(self._model.reconstructed(self._table(X))))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples` over rows.
@@ -617,21 +486,27 @@ def _by_column(saved: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
     return saved | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
 
 
-def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | None = None) -> None:
+def _state_of(model: AnyModel) -> dict[str, Any]:
+    """What an estimator keeps of its model."""
+    return {"_engine": model.engine, "schema_": model.schema, "n_components_": model.engine.spec.n_components}
+
+
+def _snapshot(model: AnyModel) -> dict[str, Any]:
+    """What a ready-to-use copy of the estimator needs while training is under way."""
+    now = model.copied()
+    now.engine.keep()
+    now.engine.forget_optimiser()
+    return _state_of(now)
+
+
+def _check_there_are_rows(taught: Prepared, judged: Prepared | None = None) -> None:
     """Refuse rows that can teach nothing, and held-out ones that can judge nothing."""
-    for rows, use in ((encoded, "train on"), (None if judged is None else judged[0], "judge by")):
-        if rows is not None and rows.shape[0] == 0:
+    for rows, use in ((taught, "train on"), (judged, "judge by")):
+        if rows is not None and rows.n_rows == 0:
             raise ValueError(
                 f"None of the rows to {use} has an observed cell in a column that varied in training. Pass rows that "
                 f"have{', or set early_stopping=False' if judged is not None else ''}."
             )
-
-
-def _share(part: tuple[Any, np.ndarray | None], rows: Any, weight: np.ndarray | None) -> float:
-    """The share of the rows, or of their weight, that a part of them has."""
-    if weight is None or part[1] is None:
-        return float(part[0].shape[0] / rows.shape[0])
-    return float(part[1].sum() / weight.sum())
 
 
 def _warn_of_empty_chunk() -> None:

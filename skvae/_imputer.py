@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._base import MAX_SEED
 from skvae._members import fitted, given_models, imputer_models, model_seeds, refuse_unreadable
 from skvae._model.completing import draws, expectations, filled, medians
 from skvae._model.fitting import unchanged_on_error
-from skvae._model.reading import read, warn_of_unknown
+from skvae._model.reading import read, read_known
+from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
     BaseEstimator,
     Interval,
@@ -23,6 +23,7 @@ from skvae._sklearn import (
     check_feature_names_in,
     check_parameters,
     check_random_state,
+    drawn_seed,
     validated_fit,
     wants_pandas,
 )
@@ -220,9 +221,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         missing = table.missing()
         self._empty = missing.all(axis=0)
         self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
-        self.estimators_ = fitted(self._models(table), X, model_seeds(check_random_state(self.random_state)))
+        self.estimators_ = fitted(self._members(table), X, model_seeds(check_random_state(self.random_state)))
 
-    def _models(self, table: Table) -> list[VAETransformer]:
+    def _members(self, table: Table) -> list[VAETransformer]:
         if self.estimator is None:
             return imputer_models(table, device=self.device, verbose=self.verbose)
         return given_models(self.estimator)
@@ -297,22 +298,23 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def _read(self, X: Any) -> Table:
         check_is_fitted(self)
         check_parameters(self)  # some may have been set after fit
-        model = self.estimators_[0]
-        table = read(self, self._marked(X), reset=False, schema=model.schema_)
-        warn_of_unknown(table, model)
-        return table
+        model = self._models[0]
+        return read_known(self, self._marked(X), model.schema, model.unknown)
+
+    @property
+    def _models(self) -> list[VAEModel]:
+        """The fitted models of the members."""
+        return [member._model for member in self.estimators_]
 
     def _expected(self, table: Table) -> np.ndarray:
         """Values and codes of all cells, of rows with missing ones, by `strategy`; shape (n, p)."""
         answer = expectations if self.strategy == "mean" else medians
-        return self._of_incomplete(table, lambda rows: answer(self.estimators_, rows, self.n_importance_samples))
+        return self._of_incomplete(table, lambda rows: answer(self._models, rows, self.n_importance_samples))
 
     def _drawn(self, table: Table, n_draws: int, random_state: Any) -> list[np.ndarray]:
-        seed = int(check_random_state(random_state).randint(MAX_SEED))
+        seed = drawn_seed(random_state)
         return [
-            self._of_incomplete(
-                table, lambda rows, i=i: draws(self.estimators_, rows, self.n_importance_samples, seed + i)
-            )
+            self._of_incomplete(table, lambda rows, i=i: draws(self._models, rows, self.n_importance_samples, seed + i))
             for i in range(n_draws)
         ]
 
@@ -328,11 +330,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def _finished(self, X: Any, table: Table, values: np.ndarray) -> Any:
         """X with its missing cells from `values`; empty columns and indicators as asked for."""
         missing: Any = table.missing()
-        schema = self.estimators_[0].schema_
+        model = self._models[0]
         kept: Any = np.ones(len(table.names), dtype=bool) if self.keep_empty_features else ~self._empty
-        numeric = np.array([column.levels is None for column in schema.columns])
+        numeric = np.array([column.levels is None for column in model.schema.columns])
         values[:, self._empty & numeric] = 0.0
-        out = filled(X, table, schema, values, missing & kept)
+        out = filled(model, X, table, values, missing & kept)
         out = out if kept.all() else frames.columns_of(out, kept)
         if self.indicator_ is None:
             return out

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from skvae._base import MAX_SEED
 from skvae._model.auto import CODED
+from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._vae import VAETransformer

@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._members import DETECTOR_MODELS, fitted, given_models, model_seeds, refuse_unreadable
 from skvae._model.completing import expectations, filled
-from skvae._model.explaining import Explanation, explain
+from skvae._model.explaining import Expected, Explanation, expected_parts, explain
 from skvae._model.fitting import unchanged_on_error
-from skvae._model.reading import read, warn_of_unknown
+from skvae._model.reading import read, read_known
+from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
     BaseEstimator,
     Interval,
@@ -141,6 +142,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     offset_: float
     calibration_scores_: Floats
 
+    _known: tuple[list[Any], Expected] | None = None  # models, and what `explain` expects of them
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
@@ -210,10 +213,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_calibration = self._n_calibration(n)
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self.estimators_ = fitted(self._models(n - n_calibration, p), _safe_indexing(X, train), seeds)
+            self.estimators_ = fitted(self._members(n - n_calibration, p), _safe_indexing(X, train), seeds)
             calibration = self._score_rows(table.take(held_out))
         if not n_calibration or self._trains_again(n):
-            self.estimators_ = fitted(self._models(n, p), X, seeds)
+            self.estimators_ = fitted(self._members(n, p), X, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step)), trained_on=True))
@@ -236,7 +239,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             )
         return wanted
 
-    def _models(self, n: int, p: int) -> list[VAETransformer]:
+    def _members(self, n: int, p: int) -> list[VAETransformer]:
         if self.estimator is None:
             return DETECTOR_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
         return given_models(self.estimator)
@@ -330,13 +333,16 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _table(self, X: Any) -> Table:
         """Rows in data units; the models read these, so that X is validated once."""
         check_is_fitted(self)
-        model = self.estimators_[0]
-        table = read(self, X, reset=False, schema=model.schema_)
-        warn_of_unknown(table, model)
-        return table
+        model = self._models[0]
+        return read_known(self, X, model.schema, model.unknown)
+
+    @property
+    def _models(self) -> list[VAEModel]:
+        """The fitted models of the members."""
+        return [member._model for member in self.estimators_]
 
     def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:
-        each = [model._score_rows(table, relative=True, trained_on=trained_on) for model in self.estimators_]
+        each = [model.log_density(table, relative=True, trained_on=trained_on) for model in self._models]
         scores: np.ndarray = np.mean(each, axis=0)
         return scores
 
@@ -392,7 +398,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             Only with ``return_pareto_k=True``; the greatest over the models.
         """
         table = self._table(X)
-        each = [model._uncertainty_of_rows(table) for model in self.estimators_]
+        each = [model.sampling_error(table) for model in self._models]
         errors, sizes, tails = zip(*each, strict=True)
         error, size = np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
         return (error, size, np.max(tails, axis=0)) if return_pareto_k else (error, size)
@@ -484,9 +490,22 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             If a column that was constant in training holds another value, or most cells of a column hold levels that
             fit did not see.
         """
-        table = self._table(X)
-        explanation = explain(self.estimators_, table, seed=0)
+        explanation = self._explain(self._table(X))
         return explanation._replace(shares=frames.like(X, explanation.shares))
+
+    def _explain(self, table: Table) -> Explanation:
+        models = self._models
+        return explain(models, table, self._expected(models))
+
+    def _expected(self, models: list[VAEModel]) -> Expected:
+        """What the parts of a score are on average: drawn anew only where the models or their draws are others."""
+        asked = [(model.engine, model.n_draws) for model in models]
+        if self._known is None or self._known[0] != asked:
+            self._known = asked, expected_parts(models, seed=0)
+        return self._known[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_known"}
 
     def complete(self, X: Any, *, n_cells: int = 1) -> Any:
         """Say what the models expected in place of the oddest cells.
@@ -522,8 +541,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 f"instead."
             )
         table = self._table(X)
-        shares = explain(self.estimators_, table, seed=0).shares
+        shares = self._explain(table).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        values = expectations(self.estimators_, table, COMPLETION_DRAWS, blank)
-        return filled(X, table, self.estimators_[0].schema_, values, blank)
+        values = expectations(self._models, table, COMPLETION_DRAWS, blank)
+        return filled(self._models[0], X, table, values, blank)

@@ -34,7 +34,10 @@ else:
             """Stands in for scikit-learn's mixin where there are no callbacks."""
 
 
+MAX_SEED = 2**31 - 1
+
 __all__ = [
+    "MAX_SEED",
     "BaseEstimator",
     "CallbackSupportMixin",
     "ClassNamePrefixFeaturesOutMixin",
@@ -48,6 +51,7 @@ __all__ = [
     "check_parameters",
     "check_random_state",
     "check_weights",
+    "drawn_seed",
     "is_sparse",
     "validated_fit",
     "wants_pandas",
@@ -77,6 +81,11 @@ def check_random_state(seed: Any) -> np.random.RandomState:
     """The stream that a `random_state` stands for."""
     stream: np.random.RandomState = _check_random_state(seed)
     return stream
+
+
+def drawn_seed(random_state: Any) -> int:
+    """A seed from the stream that a `random_state` stands for."""
+    return int(check_random_state(random_state).randint(MAX_SEED))
 
 
 def wants_pandas(estimator: Any) -> bool:

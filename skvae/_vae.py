@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._base import MAX_SEED, BaseAutoencoder
+from skvae._base import BaseAutoencoder
 from skvae._engine.bounds import variational_bound
-from skvae._engine.scoring import SamplingError
 from skvae._engine.vae import VAEEngine
-from skvae._model.auto import column_likelihoods
-from skvae._model.conditioning import Condition, warn_if_idle, warn_if_out_of_reach
+from skvae._model.conditioning import Condition, conditioned, warn_if_idle
 from skvae._model.fitting import Shown, informative
-from skvae._model.reading import warn_of_constants
-from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state
-from skvae._table.schema import TableSchema
-from skvae._table.tables import Table
+from skvae._model.settings import Settings
+from skvae._model.table_model import VAEModel
+from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state, drawn_seed
 from skvae._typing import (
     Activation,
     Codes,
@@ -34,7 +31,6 @@ from skvae._typing import (
 from skvae._warnings import warn
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
-CONDITION_DRAWS = 4_096  # latent draws that a condition is resampled from, at least
 
 
 def check_n_samples(n_samples: Any) -> int:
@@ -439,9 +435,7 @@ class VAETransformer(BaseAutoencoder):
             In units of the latent space, in the order of `transform`, whose codes are the means. A row without an
             observed cell has the prior's mean and standard deviation.
         """
-        parts = [self._engine.posterior(self._encode(part)) for part in self._table(X).slices()]
-        means, stds = zip(*parts, strict=True)
-        return np.concatenate(means), np.concatenate(stds)
+        return self._model.posterior(self._table(X))
 
     def score_samples(self, X: Any) -> Floats:
         r"""Log-likelihood of each row.
@@ -490,20 +484,7 @@ class VAETransformer(BaseAutoencoder):
           not occur in n rows is 1 / (n + 2) by Laplace's rule of succession. A level that fit did not see costs as
           much (see `handle_unknown`).
         """
-        return self._score_rows(self._table(X))
-
-    def _score_rows(self, table: Table, *, relative: bool = False, trained_on: bool = False) -> np.ndarray:
-        """Log-densities of rows, maybe in the columns' own units; rows `trained_on` are no exemplars to themselves."""
-        n_draws, schema = self._checked_draws(), self.schema_
-        scores, surprising = [], np.zeros(len(schema.columns), dtype=bool)
-        for part in table.slices():
-            encoded = self._encode(part)
-            density = self._engine.log_likelihood(encoded, n_draws, trained_on=trained_on)
-            correction = schema.log_correction(part, encoded, unknown=self.handle_unknown, relative=relative)
-            scores.append(density + correction.sum(axis=1))
-            surprising |= schema.surprises(part, unknown=self.handle_unknown).any(axis=0)
-        warn_of_constants(schema, surprising)
-        return np.concatenate(scores)
+        return self._model.log_density(self._table(X))
 
     def score_uncertainty(self, X: Any, *, return_pareto_k: bool = False) -> tuple[Floats, ...]:
         """How well `n_importance_samples` draws determine each score.
@@ -532,17 +513,8 @@ class VAETransformer(BaseAutoencoder):
             ``min(1 - 1 / log10(n_draws), 0.7)``, which is 0.58 for 256 draws, averages of the weights are not to be
             relied on.
         """
-        error = self._uncertainty_of_rows(self._table(X))
+        error = self._model.sampling_error(self._table(X))
         return tuple(error) if return_pareto_k else tuple(error[:2])
-
-    def _uncertainty_of_rows(self, table: Table) -> SamplingError:
-        n_draws = self._checked_draws()
-        parts = [self._engine.sampling_error(self._encode(part), n_draws) for part in table.slices()]
-        return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
-
-    def _checked_draws(self) -> int:
-        check_parameters(self, "n_importance_samples")  # it may have been set after fit
-        return self.n_importance_samples
 
     def sample(
         self,
@@ -606,42 +578,23 @@ class VAETransformer(BaseAutoencoder):
             which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so. If
             `given` names a column that fit saw with a single value or missing, which is outside the model.
         """
-        random_state = check_random_state(random_state)
+        random_state, condition = check_random_state(random_state), None
         if given is None:
-            z, condition = self.sample_latent(n_samples, codes=codes, random_state=random_state), None
-            sizes = np.array([float(n_samples)])
+            z = self.sample_latent(n_samples, codes=codes, random_state=random_state)
+            model, sizes = self._model, np.array([float(n_samples)])
         else:
-            check_is_fitted(self)
-            condition = Condition.read(given, self.schema_, check_n_samples(n_samples))
-            warn_if_idle(condition, self.schema_, self._engine.columns_with_gaps())
-            z, sizes = self._conditioned(condition, codes, random_state)
-        values = self._drawn(z, noise, random_state, condition)
+            model = self._model
+            condition = Condition.read(given, model.schema, check_n_samples(n_samples))
+            warn_if_idle(condition, model.schema, model.engine.columns_with_gaps())
+            z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
+        values = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
+        if condition is not None:
+            values = np.where(condition.fixed, condition.values, values)
         if missing and noise:
-            holes = self._engine.missing_like(z, int(random_state.randint(MAX_SEED)))
+            holes = model.engine.missing_like(z, drawn_seed(random_state))
             values = np.where(holes if condition is None else holes & ~condition.fixed, np.nan, values)
-        rows = self.schema_.restore(values, random_state if noise else None)
+        rows = model.schema.restore(values, random_state if noise else None)
         return (rows, sizes) if return_ess else rows
-
-    def _drawn(self, z: np.ndarray, noise: bool, random_state: Any, condition: Condition | None = None) -> np.ndarray:
-        """Values and codes (n, p) given latent codes, and a condition where there is one."""
-        if noise:
-            values = self.schema_.decode(self._engine.sample(z, int(random_state.randint(MAX_SEED))))
-        else:
-            values = self._decoded(z)
-        return values if condition is None else np.where(condition.fixed, condition.values, values)
-
-    def _conditioned(self, condition: Condition, codes: str, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Codes under a condition and, for each of its rows, their effective sample size."""
-        n, aggregated = condition.n_each, self._aggregates(codes)
-        n_draws = max(CONDITION_DRAWS, 4 * n)
-        seeds = random_state.randint(MAX_SEED, size=len(condition.cells) // n)
-        each = [
-            self._engine.condition(row[np.newaxis], n, n_draws, int(seed), aggregated=aggregated)
-            for row, seed in zip(condition.cells[::n], seeds, strict=True)
-        ]
-        z, sizes = zip(*each, strict=True)
-        warn_if_out_of_reach(np.array(sizes), n_draws)
-        return np.concatenate(z), np.array(sizes)
 
     def sample_latent(self, n_samples: int = 1, *, codes: Codes = "auto", random_state: Seed = None) -> Floats:
         """Draw codes.
@@ -671,8 +624,7 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         n, aggregated = check_n_samples(n_samples), self._aggregates(codes)
-        seed = int(check_random_state(random_state).randint(MAX_SEED))
-        return self._engine.sample_latent(n, seed, aggregated=aggregated)
+        return self._engine.sample_latent(n, drawn_seed(random_state), aggregated=aggregated)
 
     def _aggregates(self, codes: str) -> bool:
         """Whether codes come from the aggregated posterior."""
@@ -688,21 +640,20 @@ class VAETransformer(BaseAutoencoder):
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
-    def _column_likelihoods(self, table: Table) -> list[Any]:
-        return column_likelihoods(self.likelihood, table.names, table.dtypes)
+    def _settings(self) -> Settings:
+        return self._settings_with(bound=variational_bound(self.objective, self.n_train_samples, self.free_bits))
 
-    def _correction(self, schema: TableSchema, table: Table, encoded: np.ndarray) -> np.ndarray:
-        return schema.log_correction(table, encoded, unknown=self.handle_unknown)
+    def _of_new_rows(self) -> dict[str, Any]:
+        check_parameters(self, "handle_unknown", "n_importance_samples")
+        return {"unknown": self.handle_unknown, "n_draws": self.n_importance_samples}
 
-    def _objective(self) -> Any:
-        return variational_bound(self.objective, self.n_train_samples, self.free_bits)
-
-    def _fitted_attributes(self, engine: VAEEngine, shown: Shown, offset: float) -> dict[str, Any]:
+    def _fitted_attributes(self, model: VAEModel, shown: Shown, offset: float) -> dict[str, Any]:
+        engine = model.engine
         encoded, weight = informative(shown.encoded, shown.weight)
         kl = engine.kl_per_component(encoded, weight)
         engine.align(encoded, kl)
         kl = np.sort(kl)[::-1]
-        bound = engine.mean_bound(encoded, weight, self._objective())
+        bound = engine.mean_bound(encoded, weight, self._settings().bound)
         n_active = int((kl > ACTIVE).sum())
         if (
             self._warns_of_collapse

@@ -117,7 +117,7 @@ def test_rules_of_tables_are_stated():
 
 def test_numbers_of_draws_are_stated():
     doc = " ".join(inspect.getdoc(skvae.VAETransformer.sample).split())
-    assert f"how many of the {_vae.CONDITION_DRAWS:,} draws" in doc
+    assert f"how many of the {conditioning.DRAWS:,} draws" in doc
     assert f"effective sample size is below {conditioning.OUT_OF_REACH:g}" in doc
     assert f"one of {vae.EXEMPLARS:,} at most" in doc
     assert f"(at most {engine.SHOWN_ROWS:,}, evenly spaced)" in " ".join(

@@ -550,8 +550,8 @@ def test_shares_of_typical_rows_are_0_on_average(trained):
 
 def test_average_of_the_parts_is_over_the_models(two, X):
     rows = two._table(X[:9])
-    each = [average_parts([model], rows) for model in two.estimators_]
-    both = average_parts(two.estimators_, rows)
+    each = [average_parts([model], rows) for model in two._models]
+    both = average_parts(two._models, rows)
     np.testing.assert_allclose(both.columns, 0.5 * (each[0].columns + each[1].columns))
     np.testing.assert_allclose(both.latent, 0.5 * (each[0].latent + each[1].latent))
 

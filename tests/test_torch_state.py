@@ -282,7 +282,7 @@ def test_what_is_done_between_epochs_is_done_in_the_users_state(any_setting):
     plan = Plan(batch_size=16, max_iter=2, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
     with any_setting():
         before = state()
-        for _ in model._engine.train(X.astype(np.float32), None, model._objective(), plan):
+        for _ in model._engine.train(X.astype(np.float32), None, model._settings().bound, plan):
             seen.append(state() == before)
     assert seen == [True, True]
 

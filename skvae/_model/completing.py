@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skvae._model.table_model import VAEModel
+from skvae._sklearn import MAX_SEED
 from skvae._table import frames
-from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
 
-MAX_SEED = 2**31 - 1
 MEDIAN_DRAWS = 8  # of a cell for each draw of z, of which a median is taken ...
 MEDIAN_ROWS = 64  # ... of so many rows at a time
 
 
-def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
+def expectations(models: list[VAEModel], table: Table, n_draws: int, blank: NDArray[np.bool_] | None = None) -> Numbers:
     """What the models expect in each cell given the observed ones of its row: values and codes, (n, p).
 
     Each model draws codes, weighs them by what the observed cells say, and takes the weighted mean; the models' answers
@@ -29,18 +29,18 @@ def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[n
         hidden = None if blank is None else blank[start : start + len(rows)]
         start += len(rows)
         each = [
-            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws, model.schema_.units))
+            model.schema.expect(model.engine.expectation(_open(model, rows, hidden), n_draws, model.schema.units))
             for model in models
         ]
         means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
-        answers.append(models[0].schema_.point(means))
+        answers.append(models[0].schema.point(means))
     return np.concatenate(answers)
 
 
-def medians(models: list[Any], table: Table, n_draws: int) -> Numbers:
+def medians(models: list[VAEModel], table: Table, n_draws: int) -> Numbers:
     """The same with the median of each number in data units, over draws of z and of the cell from all models."""
     values = expectations(models, table, n_draws)
-    is_number = [column.levels is None for column in models[0].schema_.columns]
+    is_number = [column.levels is None for column in models[0].schema.columns]
     for start in range(0, len(table), MEDIAN_ROWS):
         rows = np.arange(start, min(start + MEDIAN_ROWS, len(table)))
         cells, weight = zip(*(_weighed_draws(model, table.take(rows), n_draws) for model in models), strict=True)
@@ -49,10 +49,10 @@ def medians(models: list[Any], table: Table, n_draws: int) -> Numbers:
     return values
 
 
-def _weighed_draws(model: Any, rows: Table, n_draws: int) -> tuple[Numbers, Numbers]:
+def _weighed_draws(model: VAEModel, rows: Table, n_draws: int) -> tuple[Numbers, Numbers]:
     """Draws of all cells in data units, (S, n, p), and their weights, (S, n)."""
-    cells, weight = model._engine.weighed_cells(_open(model, rows), n_draws, MEDIAN_DRAWS)
-    values = model.schema_.decode(cells.reshape(-1, cells.shape[-1]))
+    cells, weight = model.engine.weighed_cells(_open(model, rows), n_draws, MEDIAN_DRAWS)
+    values = model.schema.decode(cells.reshape(-1, cells.shape[-1]))
     return values.reshape(*weight.shape, -1), weight
 
 
@@ -65,7 +65,7 @@ def weighted_medians(values: Numbers, weight: Numbers) -> Numbers:
     return out
 
 
-def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
+def draws(models: list[VAEModel], table: Table, n_draws: int, seed: int) -> Numbers:
     """A draw of each row's missing cells given the observed ones: values and codes, (n, p).
 
     Each row is completed by one of the models, taken at random.
@@ -78,20 +78,20 @@ def draws(models: list[Any], table: Table, n_draws: int, seed: int) -> Numbers:
             rows = np.flatnonzero(choice == i)
             if len(rows):
                 encoded, own = _open(model, part.take(rows)), int(random_state.randint(MAX_SEED))
-                drawn[rows] = model.schema_.decode(model._engine.completion(encoded, n_draws, own))
+                drawn[rows] = model.schema.decode(model.engine.completion(encoded, n_draws, own))
         values.append(drawn)
     return np.concatenate(values)
 
 
-def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: NDArray[np.bool_]) -> Any:
+def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArray[np.bool_]) -> Any:
     """The user's rows with the cells `where` (n, p) taken from values and codes (n, p); all else stays, bit for bit.
 
     X is what `table` was read from, but for the marks of missing cells. A frame keeps its index and dtypes; only a
     dtype of categories is given the levels that it lacks.
     """
-    new = {j: _cells(schema, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
+    new = {j: _cells(model, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
     if table.is_frame:
-        formats = {j: schema.format(j, table.container) for j in new}
+        formats = {j: model.schema.format(j, table.container) for j in new}
         return frames.filled(X, {j: frames.Patch(where[:, j], cells, formats[j]) for j, cells in new.items()})
     out = np.array(table.X)
     for j, cells in new.items():
@@ -99,14 +99,15 @@ def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: ND
     return out
 
 
-def _cells(schema: TableSchema, values: Numbers, j: int) -> Any:
+def _cells(model: VAEModel, values: Numbers, j: int) -> Any:
     """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
-    whole = schema.columns[j].dtype.startswith("integer")
-    return schema.values(np.rint(values) if whole and schema.columns[j].levels is None else values, j)
+    column = model.schema.columns[j]
+    whole = column.levels is None and column.dtype.startswith("integer")
+    return model.schema.values(np.rint(values) if whole else values, j)
 
 
-def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:
-    encoded: Numbers = model._encode(table)
+def _open(model: VAEModel, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:
+    encoded = model.encode(table)
     if blank is not None:
-        encoded[blank[:, [cell.column for cell in model.schema_.cells]]] = np.nan
+        encoded[blank[:, [cell.column for cell in model.schema.cells]]] = np.nan
     return encoded

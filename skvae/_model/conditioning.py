@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from skvae._model.table_model import VAEModel
+from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.kinds import KINDS
 from skvae._table.schema import Column, TableSchema
+from skvae._table.tables import LooseRows
 from skvae._warnings import warn
 
+DRAWS = 4_096  # latent draws that a condition is resampled from, at least
 OUT_OF_REACH = 10.0  # effective draws below which a warning says so
-
-
-@dataclass(frozen=True)
-class Given:
-    """Partial rows: for each column that the condition names a list of values, one per row, None where left open.
-
-    It offers of a `Table` what `TableSchema.encode` reads.
-    """
-
-    dtype: ClassVar[Any] = np.float64
-    is_frame: ClassVar[bool] = True
-
-    columns: dict[int, list[Any]]
-    n_rows: int
-    dtypes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return self.n_rows
-
-    def numbers(self, j: int) -> np.ndarray:
-        """Column j, NaN where it is left open."""
-        values = self.columns.get(j, [None] * self.n_rows)
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-    def labels(self, j: int) -> tuple[np.ndarray, list[Any], bool]:
-        """Column j as codes (-1 where it is left open) under a list of values."""
-        values = self.columns.get(j, [None] * self.n_rows)
-        known = list(dict.fromkeys(value for value in values if value is not None))
-        codes = [known.index(value) if value is not None else -1 for value in values]
-        return np.array(codes, dtype=np.intp), known, False
-
-    def exact_codes(self, j: int, code_of: dict[Any, int]) -> np.ndarray:
-        """Column j under these codes, NaN where it is left open."""
-        return np.array([np.nan if value is None else code_of[value] for value in self.columns[j]])
 
 
 class Condition(NamedTuple):
@@ -72,7 +40,7 @@ class Condition(NamedTuple):
         return cls(cells, values, ~np.isnan(values), n_each)
 
 
-def read_given(given: Any, schema: TableSchema) -> Given:
+def read_given(given: Any, schema: TableSchema) -> LooseRows:
     """A dict from columns to values, or a frame of partial rows, checked against what fit saw.
 
     Raises
@@ -104,7 +72,7 @@ def read_given(given: Any, schema: TableSchema) -> Given:
             f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
         )
     read = {place[name]: _checked(values, schema, place[name]) for name, values in columns.items()}
-    return Given(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
+    return LooseRows(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
 
 
 def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
@@ -159,6 +127,22 @@ def _number(value: Any, name: Any) -> float:
     if not np.isfinite(number):
         raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {name!r}.")
     return number
+
+
+def conditioned(
+    model: VAEModel, condition: Condition, random_state: np.random.RandomState, *, aggregated: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes under a condition and, for each of its rows, their effective sample size."""
+    n = condition.n_each
+    n_draws = max(DRAWS, 4 * n)
+    seeds = random_state.randint(MAX_SEED, size=len(condition.cells) // n)
+    each = [
+        model.engine.condition(row[np.newaxis], n, n_draws, int(seed), aggregated=aggregated)
+        for row, seed in zip(condition.cells[::n], seeds, strict=True)
+    ]
+    z, sizes = zip(*each, strict=True)
+    warn_if_out_of_reach(np.array(sizes), n_draws)
+    return np.concatenate(z), np.array(sizes)
 
 
 def warn_if_idle(condition: Condition, schema: TableSchema, gaps: np.ndarray) -> None:

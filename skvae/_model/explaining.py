@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._model.reading import read, warn_of_constants
-from skvae._table.tables import Table
+from skvae._model.reading import warn_of_constants
+from skvae._model.table_model import VAEModel
+from skvae._sklearn import drawn_seed
+from skvae._table.tables import LooseRows, Table
 
 Numbers = NDArray[np.floating]
 
@@ -63,36 +65,54 @@ class Parts(NamedTuple):
     silent: NDArray[np.bool_]
 
 
-def parts(vae: Any, table: Table) -> Parts:
+def parts(model: VAEModel, table: Any) -> Parts:
     """The parts of a model's score of rows, in the columns' own units; a missing cell's is 0."""
-    schema, every = vae.schema_, []
+    every = []
     for rows in table.slices():
-        encoded = vae._encode(rows)
-        cells, rest = vae._engine.explain(encoded, vae._checked_draws())
-        correction = schema.log_correction(rows, encoded, unknown=vae.handle_unknown, relative=True)
-        silent = rows.missing() | schema.columns_of(np.isnan(encoded))
-        every.append(Parts(schema.by_column(cells) + correction, rest, silent))
+        encoded = model.encode(rows)
+        cells, rest = model.engine.explain(encoded, model.n_draws)
+        correction = model.correction(rows, encoded, is_density=True, relative=True)
+        silent = rows.missing() | model.schema.columns_of(np.isnan(encoded))
+        every.append(Parts(model.schema.by_column(cells) + correction, rest, silent))
     return Parts(*map(np.concatenate, zip(*every, strict=True)))
 
 
-def average_parts(models: list[Any], table: Table) -> Parts:
+def average_parts(models: list[VAEModel], table: Any) -> Parts:
     """The mean of the models' parts."""
     every = [parts(model, table) for model in models]
     columns, latent, silent = zip(*every, strict=True)
     return Parts(np.mean(columns, axis=0), np.mean(latent, axis=0), np.all(silent, axis=0))
 
 
-def explain(models: list[Any], table: Table, seed: int) -> Explanation:
-    """Explain the mean log-likelihood under several models; what is expected is the mean over draws from each."""
-    schema = models[0].schema_
-    warn_of_constants(schema, schema.surprises(table, unknown=models[0].handle_unknown).any(axis=0))
-    own = average_parts(models, table)
+class Expected(NamedTuple):
+    """What the parts are on average over rows drawn from the models, in nats."""
+
+    columns: NDArray[np.float64]  # (p,)
+    score: float
+
+
+def expected_parts(models: list[VAEModel], seed: int) -> Expected:
+    """The means over EXPECTED_ROWS rows, as many from each model."""
     n = EXPECTED_ROWS // len(models)
-    draws = [model.sample(n, codes="prior", missing=False, random_state=seed) for model in models]
-    drawn = [average_parts(models, read(models[0], X, reset=False)) for X in draws]
-    columns = np.concatenate([p.columns for p in drawn])
-    expected = columns.mean(axis=0)
-    shares = own.columns - np.where(own.silent, 0.0, expected)
+    drawn = [average_parts(models, _drawn_rows(model, n, np.random.RandomState(seed))) for model in models]
+    columns = np.concatenate([parts.columns for parts in drawn])
+    latent = np.concatenate([parts.latent for parts in drawn])
+    return Expected(columns.mean(axis=0), float(columns.sum(axis=1).mean() + latent.mean()))
+
+
+def _drawn_rows(model: VAEModel, n: int, random_state: np.random.RandomState) -> LooseRows:
+    """Rows drawn from a model, which any other can read."""
+    z = model.engine.sample_latent(n, drawn_seed(random_state), aggregated=False)
+    values = model.drawn(z, drawn_seed(random_state))
+    columns = {j: model.cells(values[:, j], j, random_state) for j in range(values.shape[1])}
+    return LooseRows(columns, n, [column.dtype for column in model.schema.columns])
+
+
+def explain(models: list[VAEModel], table: Table, expected: Expected) -> Explanation:
+    """Explain the mean log-likelihood under several models."""
+    schema = models[0].schema
+    warn_of_constants(schema, schema.surprises(table, unknown=models[0].unknown).any(axis=0))
+    own = average_parts(models, table)
+    shares = own.columns - np.where(own.silent, 0.0, expected.columns)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
-    mean_score = columns.sum(axis=1).mean() + np.concatenate([p.latent for p in drawn]).mean()
-    return Explanation(shares, latent, float(mean_score))
+    return Explanation(shares, latent, expected.score)

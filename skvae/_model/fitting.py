@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,8 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
 from skvae._engine.training import EpochRecord, Patience
 from skvae._model.reading import Weighted
+from skvae._model.settings import Settings
+from skvae._model.table_model import AnyModel
 from skvae._warnings import warn
 
+OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
 
 
@@ -35,6 +38,47 @@ class Shown(NamedTuple):
         missing = train.table.take(part).missing()
         weight = None if train.weight is None else train.weight[part]
         return cls(rows, weight, missing if missing.any() else None, is_all)
+
+
+class Prepared(NamedTuple):
+    """Encoded rows that have an observed cell, to train on or to judge by."""
+
+    cells: Any  # (n, n_cells) in float32, or a CSR matrix
+    weight: np.ndarray | None  # (n,)
+    offset: float  # leads from a mean bound over them to the one reported, which for densities is in data units
+    share: float  # of the weight that the user's rows had; the others have no observed cell
+
+    @classmethod
+    def of(cls, encoded: Any, rows: Weighted, model: AnyModel, settings: Settings) -> Prepared:
+        """From rows as they are encoded to train on."""
+        cells, weight = informative(encoded, rows.weight)
+        mass = len(rows.table) if rows.weight is None else float(rows.weight.sum())
+        share = (cells.shape[0] if weight is None else float(weight.sum())) / mass
+        return cls(cells, weight, _offset(encoded, rows, model, settings), rows.share * share)
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return int(self.cells.shape[0])
+
+    @property
+    def rows(self) -> tuple[Any, np.ndarray | None]:
+        """Cells and weights, as the engine takes them."""
+        return self.cells, self.weight
+
+
+def _offset(encoded: Any, rows: Weighted, model: AnyModel, settings: Settings) -> float:
+    """The mean of the correction of rows with an observed cell."""
+    if rows.table.is_sparse:  # bits and counts, which are left as they are
+        return 0.0
+    start, total, mass = 0, 0.0, 0.0
+    for part in rows.table.slices(OFFSET_CELLS):
+        cells = encoded[start : start + len(part)]
+        weight = np.ones(len(part)) if rows.weight is None else rows.weight[start : start + len(part)]
+        weight = weight * ~np.isnan(cells).all(axis=1)  # rows without an observed cell are not trained on
+        total += weight @ model.correction(part, cells, is_density=settings.is_density).sum(axis=1)
+        start, mass = start + len(part), mass + weight.sum()
+    return float(total / mass) if mass else 0.0
 
 
 def informative(encoded: Any, weight: np.ndarray | None) -> tuple[Any, np.ndarray | None]:
@@ -58,16 +102,13 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     converged: bool = True
 
-    def add(self, record: EpochRecord, offsets: Sequence[float], share_judged: float) -> None:
-        """Take an epoch; `offsets` lead from encoded to data units, on the training rows and on those held out.
-
-        Of the latter a share is judged; the others have no observed cell, so that their score is 0.
-        """
-        self.loss_curve.append(-(record.bound + offsets[0]))
-        self.reconstruction_curve.append(-(record.reconstruction + offsets[0]))
+    def add(self, record: EpochRecord, taught: Prepared, judged: Prepared | None) -> None:
+        """Take an epoch on the rows taught, judged by others; those of them without an observed cell score 0."""
+        self.loss_curve.append(-(record.bound + taught.offset))
+        self.reconstruction_curve.append(-(record.reconstruction + taught.offset))
         self.kl_curve.append(record.kl)
-        if record.validation is not None:
-            self.validation_scores.append(share_judged * (record.validation + offsets[-1]))
+        if record.validation is not None and judged is not None:
+            self.validation_scores.append(judged.share * (record.validation + judged.offset))
 
     def prepend(self, curves: dict[str, list[float]]) -> None:
         """Put the curves of earlier passes in front."""
@@ -85,9 +126,9 @@ def fit_epochs(
     records: Iterator[EpochRecord],
     *,
     max_iter: int,
-    offsets: Sequence[float],
+    taught: Prepared,
     column_at_fault: Callable[[], Any],
-    share_judged: float = 1.0,
+    judged: Prepared | None = None,
     callbacks: Any = None,
     snapshot: Callable[[], dict[str, Any]] | None = None,
     patience: Patience | None = None,
@@ -103,13 +144,12 @@ def fit_epochs(
     records : iterator of EpochRecord
         From `engine.train`.
     max_iter : int
-    offsets : sequence of float
-        What leads from a mean over encoded rows to one in data units, for what is reported: of the training rows, and
-        of those that are held out where there are any.
+    taught : Prepared
+        The training rows.
     column_at_fault : callable
         Names the column that the current weights fit worst.
-    share_judged : float
-        Share of the rows held out that have an observed cell.
+    judged : Prepared, optional
+        The rows held out.
     callbacks : Epochs, optional
     snapshot : callable, optional
         Fitted attributes of the model as it stands, for callbacks.
@@ -126,7 +166,7 @@ def fit_epochs(
         for epoch in range(max_iter):
             task = callbacks.begin() if callbacks else None
             record = next(records)
-            history.add(record, offsets, share_judged)
+            history.add(record, taught, judged)
             sound, failures = sound or record.finite, 0 if record.finite else failures + 1
             if failures == MAX_FAILURES:
                 break

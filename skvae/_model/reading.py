@@ -70,6 +70,13 @@ def read(
     return table
 
 
+def read_known(estimator: Any, X: Any, schema: TableSchema, unknown: str, *, accept_sparse: bool = False) -> Table:
+    """Validate rows of the table that fit saw; warns of columns of levels that it did not see."""
+    table = read(estimator, X, reset=False, schema=schema, accept_sparse=accept_sparse)
+    warn_of_unknown(table, schema, unknown)
+    return table
+
+
 def _summed(X: Any) -> Any:
     """A CSR matrix in which each cell is stored once; NaN is an error, as a zero that is not stored is no gap."""
     if np.isnan(X.data).any():
@@ -167,21 +174,20 @@ def split(rows: Weighted, fraction: float, random_state: np.random.RandomState) 
     return rows.take(kept), rows.take(held_out)
 
 
-def warn_of_unknown(table: Table, model: Any) -> None:
+def warn_of_unknown(table: Table, schema: TableSchema, unknown: str) -> None:
     """Warn of columns most of whose cells hold levels that fit did not see."""
-    schema, rule = model.schema_, str(model.handle_unknown)
-    if rule not in UNKNOWN:  # "error", or what is refused when the rows are encoded
+    if unknown not in UNKNOWN:  # "error", or what is refused when the rows are encoded
         return
     for name, levels in schema.mostly_unknown(table.evenly(LOOKED_AT)).items():
         known = next(column.levels.values for column in schema.columns if column.name == name and column.levels)
         warn(
             f"Most cells of column {name!r} hold levels that fit did not see, such as {levels[0]!r}; it saw "
             f"{', '.join(map(repr, known[:3]))}{', ...' if len(known) > 3 else ''}. They count as "
-            f"{UNKNOWN[rule]}: check how the column is spelt and encoded, or fit on rows that have them.",
+            f"{UNKNOWN[unknown]}: check how the column is spelt and encoded, or fit on rows that have them.",
         )
 
 
-def warn_of_constants(schema: TableSchema, surprising: np.ndarray) -> None:
+def warn_of_constants(schema: TableSchema, surprising: Any) -> None:
     """Warn of columns among the `surprising` (p,) that were constant in training."""
     names = _constants(schema, surprising)
     if names:
@@ -191,15 +197,15 @@ def warn_of_constants(schema: TableSchema, surprising: np.ndarray) -> None:
         )
 
 
-def _constants(schema: TableSchema, surprising: np.ndarray) -> str:
+def _constants(schema: TableSchema, surprising: Any) -> str:
     columns = [schema.columns[j] for j in np.flatnonzero(surprising)]
     return ", ".join([str(column.name) for column in columns if column.constant is not None][:5])
 
 
-def warn_of_a_new_kind(table: Table, model: Any) -> None:
+def warn_of_a_new_kind(table: Table, schema: TableSchema, unknown: str) -> None:
     """Warn where a later chunk holds what the first has left no place for: other levels, values of constant columns."""
-    warn_of_unknown(table, model)
-    names = _constants(model.schema_, model.schema_.surprises(table).any(axis=0))
+    warn_of_unknown(table, schema, unknown)
+    names = _constants(schema, schema.surprises(table).any(axis=0))
     if names:
         warn(
             f"Column(s) {names} were constant in the first chunk, so that the model leaves them out, and differ in "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,3 +151,53 @@ class Table:
 
     def _rows(self, column: NDArray[Any]) -> NDArray[Any]:
         return column if self.index is None else column[self.index]
+
+
+@dataclass(frozen=True)
+class LooseRows:
+    """Rows outside any container: for each column a list of values, one per row, None (or NaN) where missing.
+
+    Columns that are not there are missing in all rows. It offers of a `Table` what a `TableSchema` reads.
+    """
+
+    dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float64)
+    is_frame: ClassVar[bool] = True
+    is_sparse: ClassVar[bool] = False
+
+    columns: Mapping[int, Any]
+    n_rows: int
+    dtypes: Sequence[str]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.n_rows
+
+    def slices(self) -> Iterator[LooseRows]:
+        """They are few: all at once."""
+        yield self
+
+    def numbers(self, j: int) -> FloatArray:
+        """Column j, NaN where missing."""
+        column = self._column(j)
+        if isinstance(column, np.ndarray):
+            return column.astype(np.float64)
+        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+
+    def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
+        """Column j as codes (-1 where missing) under a list of values, which no dtype declares."""
+        code_of: dict[Any, int] = {}
+        codes = [-1 if value is None else code_of.setdefault(value, len(code_of)) for value in self._column(j)]
+        return np.array(codes, dtype=np.intp), list(code_of), False
+
+    def exact_codes(self, j: int, code_of: Mapping[Any, int]) -> FloatArray:
+        """Column j under these codes, NaN where missing."""
+        return np.array([np.nan if value is None else code_of[value] for value in self._column(j)])
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Which cells are missing, shape (n, p)."""
+        columns = (self._column(j) for j in range(len(self.dtypes)))
+        each = [[value is None or value != value for value in column] for column in columns]
+        return np.array(each, dtype=bool).T
+
+    def _column(self, j: int) -> Any:
+        return self.columns.get(j, [None] * self.n_rows)

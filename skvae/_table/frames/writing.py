@@ -158,6 +158,12 @@ def _numbers(values: Any, fmt: Format) -> tuple[NDArray[Any], NDArray[np.bool_]]
     return np.array(exact, dtype=object if is_wide(fmt.own) else integer_type(fmt.own)), there
 
 
+def held(values: NDArray[np.floating], fmt: Format) -> NDArray[np.float64]:
+    """Numbers as a column of that dtype holds them: rounded, cut, or within its range; NaN stays."""
+    cells, there = _numbers(values, fmt)
+    return np.where(there, cells, np.nan).astype(np.float64)
+
+
 def _fitting(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
     """Numbers as values of the column's dtype: cut, rounded or kept within its range (a model may draw beyond it)."""
     if fmt.family == "bool":

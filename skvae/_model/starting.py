@@ -1,0 +1,96 @@
+"""How a model begins: the schema that the rows show, and an engine at its start values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from skvae._engine.build import Kinds, ModelSpec, known_kind
+from skvae._engine.engine import Engine
+from skvae._model.auto import blocks_of, column_likelihoods, components, layer_sizes
+from skvae._model.reading import Weighted
+from skvae._model.settings import Settings
+from skvae._model.table_model import TableModel
+from skvae._table import frames
+from skvae._table.inference import infer_schema
+from skvae._table.kinds import KINDS, SPARSE_KINDS
+from skvae._table.schema import TableSchema
+from skvae._table.tables import Table
+
+
+class Columns(NamedTuple):
+    """What the columns of a fit are, decided once: their likelihoods (none where training goes on) and their kinds."""
+
+    likelihoods: list[Any]
+    kinds: list[str]
+
+    @classmethod
+    def asked(cls, settings: Settings, table: Table) -> Columns:
+        """Those that the settings ask for."""
+        kinds = Kinds(settings.option)
+        likelihoods = column_likelihoods(settings.likelihood, table.names, table.dtypes)
+        return cls(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
+
+    @classmethod
+    def of(cls, schema: TableSchema) -> Columns:
+        """Those of a model that is there."""
+        return cls([], [column.kind for column in schema.columns])
+
+    @property
+    def have_levels(self) -> bool:
+        """Whether one of them is a column of levels."""
+        return any(KINDS[kind].is_coded for kind in self.kinds)
+
+    @property
+    def may_be_sparse(self) -> bool:
+        """Whether a zero needs no storing in any of them."""
+        return SPARSE_KINDS.issuperset(self.kinds)
+
+
+def serves_sparse(likelihood: Any, option: str, *, calls: bool) -> bool:
+    """Whether a zero needs no storing under a likelihood for all columns; maybe it `calls` a factory to know."""
+    if likelihood == "auto" or isinstance(likelihood, Mapping):
+        return False
+    kind = Kinds(option).of(likelihood) if calls else known_kind(likelihood, option)
+    return kind in SPARSE_KINDS
+
+
+def start(
+    rows: Weighted, columns: Columns, settings: Settings, engine: type[Engine], *, seed: int, with_mask: bool
+) -> TableModel[Any]:
+    """A model at its start values; its schema is learned from all rows of X, also those set aside of them."""
+    table = rows.table
+    if table.is_frame:
+        levels, named = [KINDS[kind].is_coded for kind in columns.kinds], settings.option == "likelihood"
+        frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
+    schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
+    if not schema.cells:
+        raise ValueError(
+            f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
+            f"Pass rows that differ in at least one column."
+        )
+    spec = _spec(schema, columns.likelihoods, settings, seed=seed, with_mask=with_mask)
+    built = engine(spec, settings.device, n_cells=len(table) * len(table.names))
+    return TableModel(schema, built, settings.handle_unknown)
+
+
+def _spec(schema: TableSchema, likelihoods: list[Any], settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
+    """The description of the model of a table."""
+    by_cell = ["categorical" if cell.is_part else likelihoods[cell.column] for cell in schema.cells]
+    coded = any(shares is not None for shares in schema.frequencies)
+    return ModelSpec(
+        centre=schema.of_cells("centre", 0.0),
+        width=schema.of_cells("width", 1.0),
+        mean=schema.of_cells("mean", 0.0),
+        blocks=blocks_of(by_cell),
+        n_components=components(settings.n_components, len(schema.columns), schema.n_levels),
+        hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
+        activation=settings.activation,
+        with_mask=with_mask,
+        seed=seed,
+        encoder=settings.encoder,
+        decoder=settings.decoder,
+        prior=settings.prior,
+        frequencies=schema.frequencies if coded else None,
+        gates=schema.gates,
+    )

@@ -1,0 +1,138 @@
+"""The fitted model of a table: what the schema and the engine say together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._engine.engine import AutoencoderEngine, Engine
+from skvae._engine.scoring import SamplingError
+from skvae._engine.vae import VAEEngine
+from skvae._model.reading import warn_of_constants
+from skvae._table import frames
+from skvae._table.schema import TableSchema
+from skvae._table.tables import Table
+
+Numbers = NDArray[np.floating]
+EngineT = TypeVar("EngineT", bound=Engine)
+
+
+@dataclass(frozen=True)
+class TableModel(Generic[EngineT]):
+    """A schema and an engine: rows of a `Table` in, answers in data units out.
+
+    Values of a table are an array of shape (n, p): numbers in data units, and the codes of levels.
+
+    Parameters
+    ----------
+    schema : TableSchema
+    engine : Engine
+    unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
+        What a level is that fit did not see.
+    n_draws : int
+        Draws of z per row by which a density is estimated.
+    """
+
+    schema: TableSchema
+    engine: EngineT
+    unknown: str = "unlikely"
+    n_draws: int = 1
+
+    def copied(self) -> TableModel[EngineT]:
+        """A model that can be trained while this one stays as it is."""
+        return replace(self, engine=copy.deepcopy(self.engine))
+
+    # -- rows to codes and back ----------------------------------------------------------------------------------------
+
+    def encode(self, table: Table) -> Numbers:
+        """What the engine reads of rows, (n, n_cells), in their own precision."""
+        return self.schema.encode(table, table.dtype, unknown=self.unknown)
+
+    def encode_to_train(self, table: Table) -> Any:
+        """The same in float32, which the engine may take over; a CSR matrix where X is one."""
+        if table.is_sparse:
+            return self.schema.encode_sparse(table)
+        return self.schema.encode(table, np.float32, unknown=self.unknown)
+
+    def over(self, table: Table, answer: Callable[[Numbers], Numbers]) -> Numbers:
+        """An answer to encoded rows, a part of the table at a time."""
+        parts = [answer(self.encode(part)) for part in table.slices()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def codes(self, table: Table) -> Numbers:
+        """Codes of rows, (n, k)."""
+        return self.over(table, self.engine.encode)
+
+    def decoded(self, z: Numbers) -> Numbers:
+        """The values expected of codes (n, k): means, and the most probable levels."""
+        return self.schema.point(self.schema.expect(self.engine.decode(z, self.schema.units)))
+
+    def reconstructed(self, table: Table) -> Numbers:
+        """The values expected of the codes of rows."""
+        return self.over(table, lambda cells: self.decoded(self.engine.encode(cells)))
+
+    def correction(self, table: Table, cells: Numbers, *, is_density: bool, relative: bool = False) -> Numbers:
+        """What leads from bounds of encoded rows to those of the rows, by column, (n, p), in nats."""
+        if is_density:
+            return self.schema.log_correction(table, cells, unknown=self.unknown, relative=relative)
+        return self.schema.log_shares(table, unknown=self.unknown)
+
+    def negative_error(self: TableModel[AutoencoderEngine], table: Table) -> NDArray[np.float64]:
+        """Minus the reconstruction error of rows, (n,), and the costs of what fit did not see."""
+        shares = [self.schema.log_shares(part, unknown=self.unknown).sum(axis=1) for part in table.slices()]
+        return self.over(table, self.engine.score) + np.concatenate(shares)
+
+    def column_at_fault(self, cells: Numbers) -> Hashable:
+        """The name of the column that the last weights in training fit worst."""
+        return self.schema.name_of_cell(self.engine.column_at_fault(cells))
+
+    # -- of a variational autoencoder ----------------------------------------------------------------------------------
+
+    def posterior(self: TableModel[VAEEngine], table: Table) -> tuple[Numbers, Numbers]:
+        """Mean and standard deviation of q(z|x), each of shape (n, k)."""
+        means, stds = zip(*(self.engine.posterior(self.encode(part)) for part in table.slices()), strict=True)
+        return np.concatenate(means), np.concatenate(stds)
+
+    def log_density(
+        self: TableModel[VAEEngine], table: Table, *, relative: bool = False, trained_on: bool = False
+    ) -> NDArray[np.float64]:
+        """Log p(x_observed) of rows, (n,), in nats and data units, or where `relative` in the columns' own units.
+
+        Rows that the model was `trained_on` are no exemplars to themselves. Warns of columns that were constant in fit
+        and are no longer.
+        """
+        scores, surprising = [], np.zeros(len(self.schema.columns), dtype=bool)
+        for part in table.slices():
+            cells = self.encode(part)
+            density = self.engine.log_likelihood(cells, self.n_draws, trained_on=trained_on)
+            scores.append(density + self.correction(part, cells, is_density=True, relative=relative).sum(axis=1))
+            surprising |= self.schema.surprises(part, unknown=self.unknown).any(axis=0)
+        warn_of_constants(self.schema, surprising)
+        return np.concatenate(scores)
+
+    def sampling_error(self: TableModel[VAEEngine], table: Table) -> SamplingError:
+        """What is known of the error of `log_density`."""
+        parts = [self.engine.sampling_error(self.encode(part), self.n_draws) for part in table.slices()]
+        return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def cells(self, values: Numbers, j: int, random_state: np.random.RandomState | None = None) -> Any:
+        """Values (n,) of column j as fit had them: numbers of its dtype, or a list of levels.
+
+        Among levels that share a code `random_state` draws; without it the most frequent is taken.
+        """
+        cells = self.schema.values(values, j, random_state)
+        is_plain = isinstance(cells, list) or self.schema.container == frames.NUMPY
+        return cells if is_plain else frames.held(cells, self.schema.format(j, self.schema.container))
+
+    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
+        """Values drawn given codes (n, k)."""
+        return self.schema.decode(self.engine.sample(z, seed))
+
+
+VAEModel = TableModel[VAEEngine]
+AnyModel = TableModel[Any]
