@@ -16,7 +16,7 @@ from skvae import __version__
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._model.auto import stops_early
-from skvae._model.fitting import Prepared, Shown, fit_epochs, unchanged_on_error
+from skvae._model.fitting import History, Prepared, fit_epochs, unchanged_on_error
 from skvae._model.reading import Weighted, read, read_known, split, warn_of_a_new_kind, warn_of_drift, weighted
 from skvae._model.settings import Settings
 from skvae._model.starting import Columns, serves_sparse, start
@@ -116,11 +116,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """What the parameters say of the reading and scoring of new rows; they may have been set after fit."""
         return {}
 
-    def _fitted_attributes(self, model: Any, shown: Shown, offset: float) -> dict[str, Any]:
-        """Attributes that follow from a trained model and some of its training rows.
-
-        `offset` leads from a mean over encoded rows to one in data units.
-        """
+    def _fitted_attributes(self, model: Any, taught: Prepared, *, is_all: bool) -> dict[str, Any]:
+        """Attributes that follow from a trained model and its training rows: all of them, or else the last chunk."""
         return {}
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -157,29 +154,25 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         else:
             may_miss = any(part.table.has_missing() for part in (rows, held_out) if part is not None)
             model = start(rows, columns, settings, self._engine_class, seed=seed, with_mask=may_miss)
-        cells = model.encode_to_train(train.table)
-        shown = Shown.of(cells, train, is_all=True)
-        taught = Prepared.of(cells, train, model, settings)
-        judged = None
+        taught, judged = Prepared.of(train, model, settings), None
         if held_out is not None:
             model.schema.refuse_unreadable(held_out.table)
-            judged = Prepared.of(model.encode_to_train(held_out.table), held_out, model, settings)
+            judged = Prepared.of(held_out, model, settings)
         _check_there_are_rows(taught, judged)
         plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
         history = fit_epochs(
-            model.engine,
+            model,
             model.engine.train(*taught.rows, settings.bound, plan, validation=judged and judged.rows),
             max_iter=plan.max_iter,
             taught=taught,
             judged=judged,
-            column_at_fault=lambda: model.column_at_fault(shown.encoded),
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: _snapshot(model),
             patience=judged and settings.patience(plan.max_iter),
             verbose=self.verbose,
         )
         model.engine.forget_optimiser()
-        self._publish(model, history.attributes(self._curves), shown, taught.offset)
+        self._publish(model, history, taught, is_all=True)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
@@ -193,9 +186,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         else:
             model = self._model.copied()
             warn_of_a_new_kind(table, model.schema, model.unknown)
-        cells = model.encode_to_train(train.table)
-        shown = Shown.of(cells, train, is_all=first)
-        taught = Prepared.of(cells, train, model, settings)
+        taught = Prepared.of(train, model, settings)
         if taught.n_rows == 0 and not first:
             return _warn_of_empty_chunk()
         _check_there_are_rows(taught)
@@ -203,16 +194,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
         plan = replace(plan, max_iter=1, learning_rate="constant")
         history = fit_epochs(
-            model.engine,
+            model,
             model.engine.train(*taught.rows, settings.bound, plan, resume=True),
             max_iter=1,
             taught=taught,
-            column_at_fault=lambda: model.column_at_fault(shown.encoded),
             trained=not first,
         )
         if not first:
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
-        self._publish(model, history.attributes(self._curves), shown, taught.offset)
+        self._publish(model, history, taught, is_all=first)
 
     def _read_training(self, X: Any, settings: Settings, *, goes_on: bool) -> tuple[Table, Columns]:
         """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
@@ -247,9 +237,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return split(rows, self.validation_fraction, random_state)
         return rows, None
 
-    def _publish(self, model: AnyModel, of_history: dict[str, Any], shown: Shown, offset: float) -> None:
+    def _publish(self, model: AnyModel, history: History, taught: Prepared, *, is_all: bool) -> None:
         """Assign the fitted state, all at once."""
-        fitted = self._fitted_attributes(model, shown, offset) | of_history
+        fitted = self._fitted_attributes(model, taught, is_all=is_all) | history.attributes(self._curves)
         self.__dict__.update(fitted, **_state_of(model))
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------

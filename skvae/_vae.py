@@ -14,7 +14,7 @@ from skvae._base import BaseAutoencoder
 from skvae._engine.bounds import variational_bound
 from skvae._engine.vae import VAEEngine
 from skvae._model.conditioning import Condition, conditioned, warn_if_idle
-from skvae._model.fitting import Shown, informative
+from skvae._model.fitting import Prepared, informative
 from skvae._model.settings import Settings
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state, drawn_seed
@@ -647,8 +647,8 @@ class VAETransformer(BaseAutoencoder):
         check_parameters(self, "handle_unknown", "n_importance_samples")
         return {"unknown": self.handle_unknown, "n_draws": self.n_importance_samples}
 
-    def _fitted_attributes(self, model: VAEModel, shown: Shown, offset: float) -> dict[str, Any]:
-        engine = model.engine
+    def _fitted_attributes(self, model: VAEModel, taught: Prepared, *, is_all: bool) -> dict[str, Any]:
+        engine, shown = model.engine, taught.shown
         encoded, weight = informative(shown.encoded, shown.weight)
         kl = engine.kl_per_component(encoded, weight)
         engine.align(encoded, kl)
@@ -665,8 +665,8 @@ class VAETransformer(BaseAutoencoder):
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
             )
-        engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=shown.is_all)
-        return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + offset}
+        engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all)
+        return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + taught.offset}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -113,7 +113,7 @@ FAULTS = (
         "torch.logsumexp(log_w, dim=0)",
         (OBJECTIVES,),
     ),
-    Fault("Jacobian dropped", "_vae.py", "density + correction.sum(axis=1)", "density", (UNITS,)),
+    Fault("Jacobian dropped", "_model/table_model.py", "density + correction.sum(axis=1)", "density", (UNITS,)),
     Fault("Jacobian counts missing cells", "_table/schema.py", "out[np.isnan(encoded)] = 0.0", "pass", (SCHEMA,)),
     Fault(
         "Jacobian's sign turned",
@@ -271,8 +271,8 @@ FAULTS = (
     Fault(
         "missing cells have a share",
         "_model/explaining.py",
-        "own.columns - np.where(own.silent, 0.0, expected)",
-        "own.columns - expected",
+        "own.columns - np.where(own.silent, 0.0, expected.columns)",
+        "own.columns - expected.columns",
         (f"{OUTLIER}::test_missing_cells_have_no_share",),
     ),
     Fault(
@@ -306,7 +306,7 @@ FAULTS = (
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=shown.is_all)",
+        "engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),
@@ -408,8 +408,8 @@ FAULTS = (
     Fault(
         "validation scores in the units of the training rows",
         "_model/fitting.py",
-        "record.validation + offsets[-1]",
-        "record.validation + offsets[0]",
+        "record.validation + judged.offset",
+        "record.validation + taught.offset",
         ("test_fit.py::test_validation_scores_are_in_the_units_of_the_rows_set_aside",),
     ),
     Fault(

@@ -188,7 +188,7 @@ def test_an_estimator_that_is_none_is_an_error(X):
 
 
 def test_novelty_chooses_the_models(X):
-    models = {novelty: VAEOutlierDetector(novelty=novelty)._models(*X.shape) for novelty in (False, True)}
+    models = {novelty: VAEOutlierDetector(novelty=novelty)._members(*X.shape) for novelty in (False, True)}
     (contaminated,) = models[False]
     assert contaminated.hidden_layer_sizes == ()
     assert contaminated.marginals == "normal"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae._engine.engine import SHOWN_ROWS, Engine, evenly
+from skvae._engine.engine import SHOWN_ROWS, evenly
 from skvae._engine.training import EpochRecord, Patience
 from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
@@ -28,16 +28,15 @@ class Shown(NamedTuple):
     encoded: np.ndarray
     weight: np.ndarray | None
     missing: np.ndarray | None  # (m, p), which cells of the table were missing; None where none was
-    is_all: bool  # whether they stand for all rows that the model was trained on (else for the last chunk)
 
     @classmethod
-    def of(cls, encoded: np.ndarray, train: Weighted, *, is_all: bool) -> Shown:
+    def of(cls, encoded: np.ndarray, train: Weighted) -> Shown:
         """A copy of at most as many rows as the engine looks at."""
         part = evenly(encoded, SHOWN_ROWS)
         rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
         missing = train.table.take(part).missing()
         weight = None if train.weight is None else train.weight[part]
-        return cls(rows, weight, missing if missing.any() else None, is_all)
+        return cls(rows, weight, missing if missing.any() else None)
 
 
 class Prepared(NamedTuple):
@@ -47,14 +46,17 @@ class Prepared(NamedTuple):
     weight: np.ndarray | None  # (n,)
     offset: float  # leads from a mean bound over them to the one reported, which for densities is in data units
     share: float  # of the weight that the user's rows had; the others have no observed cell
+    shown: Shown
 
     @classmethod
-    def of(cls, encoded: Any, rows: Weighted, model: AnyModel, settings: Settings) -> Prepared:
-        """From rows as they are encoded to train on."""
+    def of(cls, rows: Weighted, model: AnyModel, settings: Settings) -> Prepared:
+        """Rows in data units, as the model reads them."""
+        encoded = model.encode_to_train(rows.table)
         cells, weight = informative(encoded, rows.weight)
         mass = len(rows.table) if rows.weight is None else float(rows.weight.sum())
         share = (cells.shape[0] if weight is None else float(weight.sum())) / mass
-        return cls(cells, weight, _offset(encoded, rows, model, settings), rows.share * share)
+        offset = _offset(encoded, rows, model, settings)
+        return cls(cells, weight, offset, rows.share * share, Shown.of(encoded, rows))
 
     @property
     def n_rows(self) -> int:
@@ -122,12 +124,11 @@ class History:
 
 
 def fit_epochs(
-    engine: Engine,
+    model: AnyModel,
     records: Iterator[EpochRecord],
     *,
     max_iter: int,
     taught: Prepared,
-    column_at_fault: Callable[[], Any],
     judged: Prepared | None = None,
     callbacks: Any = None,
     snapshot: Callable[[], dict[str, Any]] | None = None,
@@ -135,19 +136,17 @@ def fit_epochs(
     trained: bool = False,
     verbose: int = 0,
 ) -> History:
-    """Run the epochs and leave the best weights in the engine.
+    """Run the epochs and leave the best weights in the model's engine.
 
     Parameters
     ----------
-    engine : Engine
+    model : TableModel
         In training.
     records : iterator of EpochRecord
         From `engine.train`.
     max_iter : int
     taught : Prepared
         The training rows.
-    column_at_fault : callable
-        Names the column that the current weights fit worst.
     judged : Prepared, optional
         The rows held out.
     callbacks : Epochs, optional
@@ -160,7 +159,7 @@ def fit_epochs(
     verbose : int
         Above 0, prints a line for each twentieth of the epochs; above 1, for each epoch.
     """
-    history = History()
+    history, engine = History(), model.engine
     kept, sound, failures = False, False, 0
     try:
         for epoch in range(max_iter):
@@ -191,7 +190,7 @@ def fit_epochs(
         history.converged = False
         engine.recall()
     if failures:
-        history.converged = _give_up(failures, sound or trained, column_at_fault())
+        history.converged = _give_up(failures, sound or trained, model.column_at_fault(taught.shown.encoded))
     if not kept:
         engine.keep()
     if callbacks:

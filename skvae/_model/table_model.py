@@ -110,7 +110,8 @@ class TableModel(Generic[EngineT]):
         for part in table.slices():
             cells = self.encode(part)
             density = self.engine.log_likelihood(cells, self.n_draws, trained_on=trained_on)
-            scores.append(density + self.correction(part, cells, is_density=True, relative=relative).sum(axis=1))
+            correction = self.correction(part, cells, is_density=True, relative=relative)
+            scores.append(density + correction.sum(axis=1))
             surprising |= self.schema.surprises(part, unknown=self.unknown).any(axis=0)
         warn_of_constants(self.schema, surprising)
         return np.concatenate(scores)
