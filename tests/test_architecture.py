@@ -184,6 +184,29 @@ def test_no_bad_habits(module):
     assert bad_habits(module, SOURCES[module]) == []
 
 
+# What one file of the package may ask of the classes of another, and of libraries, beyond public names.
+SHARED = {"_model", "_without_warnings", "_replace", "_parameter_constraints", "_getframe", "_standard_gamma"}
+
+
+def reaches_into_others(source):
+    """Attributes with private names that the source does not itself define."""
+    nodes, own = list(ast.walk(ast.parse(source))), set(SHARED)
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and dotted(node.value) in ("self", "cls")}
+    private = (node for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_"))
+    return [ast.unparse(node) for node in private if not (node.attr.startswith("__") or node.attr in own)]
+
+
+@every_room
+def test_no_room_reaches_into_another(module):
+    assert reaches_into_others(SOURCES[module]) == []
+
+
+def test_a_reach_into_another_is_seen():
+    assert reaches_into_others("model._engine.encode(x)") == ["model._engine"]
+    assert reaches_into_others("self._engine.encode(x)\nmember._model.codes(table)") == []
+
+
 @every_room
 def test_every_draw_takes_a_generator(module):
     assert draws_without_a_stream(module, SOURCES[module]) == []

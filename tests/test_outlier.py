@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
+from skvae._model import explaining
 from skvae._model.explaining import average_parts
 from skvae.nn.likelihoods import Gaussian
 
@@ -834,6 +835,36 @@ def test_a_scaler_in_front_changes_nothing(X):
     assert clear.sum() > 390
     np.testing.assert_array_equal(pipeline.predict(X)[clear], alone.predict(X)[clear])
     assert make_pipeline(StandardScaler(), detector()).fit_predict(X).shape == (400,)
+
+
+def test_explaining_again_draws_nothing_anew(X, monkeypatch):
+    model = detector().fit(X)
+    first, draws = model.explain(X), []
+    draw = explaining.expected_parts
+    monkeypatch.setattr("skvae._outlier.expected_parts", lambda *args, **kw: draws.append(1) or draw(*args, **kw))
+    again = model.explain(X)
+    assert draws == []
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    other = model.estimators_[0].set_params(n_importance_samples=9)
+    changed = model.explain(X)
+    assert draws == [1]
+    assert changed.expected_score != first.expected_score
+    np.testing.assert_allclose(changed.shares.sum(axis=1) + changed.latent, model.score_samples(X))
+    other.partial_fit(X)
+    assert model.explain(X).expected_score != changed.expected_score
+    assert draws == [1, 1]
+    model.fit(X)
+    assert model.explain(X).expected_score == first.expected_score
+    assert draws == [1, 1, 1]
+
+
+def test_what_explaining_keeps_is_no_part_of_a_pickle(X):
+    model = detector().fit(X)
+    before = pickle.dumps(model)
+    explanation = model.explain(X)
+    assert len(pickle.dumps(model)) == len(before)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).explain(X).shares, explanation.shares)
 
 
 def test_explaining_tells_of_a_constant_column_that_differs(X):

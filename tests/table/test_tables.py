@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from skvae._table import frames, tables
-from skvae._table.tables import Table
+from skvae._table.tables import LooseRows, Table
 
 CONTAINERS = {pd.DataFrame: frames.PANDAS, pl.DataFrame: frames.POLARS, np.ndarray: frames.NUMPY}
 
@@ -275,3 +275,16 @@ def test_a_table_in_slices_is_the_table(monkeypatch):
         columns = list(zip(*[cells(part) for part in parts], strict=True))[:3]
         together = [list(itertools.chain(*column)) for column in columns]
         np.testing.assert_equal((*together, sum(len(part) for part in parts)), cells(some(container)))
+
+
+def test_loose_rows_are_read_as_those_of_a_container_are():
+    columns = {0: np.array([1.0, np.nan, 3.0]), 2: ["b", None, "a"], 3: [2, None, 2**60]}
+    rows = LooseRows(columns, 3, ["float:float64"] * 4)
+    assert (len(rows), list(rows.slices())) == (3, [rows])
+    np.testing.assert_array_equal(rows.numbers(0), [1.0, np.nan, 3.0])
+    np.testing.assert_array_equal(rows.numbers(1), [np.nan] * 3)
+    np.testing.assert_array_equal(rows.numbers(3), [2.0, np.nan, 2.0**60])
+    codes, values, declared = rows.labels(2)
+    assert (codes.tolist(), values, declared) == ([0, -1, 1], ["b", "a"], False)
+    np.testing.assert_array_equal(rows.exact_codes(2, {"a": 5, "b": 7}), [7.0, np.nan, 5.0])
+    assert rows.missing().T.tolist() == [[False, True, False], [True] * 3, [False, True, False], [False, True, False]]
