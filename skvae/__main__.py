@@ -60,7 +60,8 @@ class FullGaussian(LedoitWolf):
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
         """Log-density of each row."""
-        return multivariate_normal(self.location_, self.covariance_).logpdf(X)
+        density: np.ndarray = multivariate_normal(self.location_, self.covariance_).logpdf(X)
+        return density
 
 
 class BernoulliMarginals(BaseEstimator):
@@ -73,7 +74,8 @@ class BernoulliMarginals(BaseEstimator):
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
         """Log-likelihood of each row; of fractions the expected one."""
-        return (X * np.log(self.mean_) + (1.0 - X) * np.log1p(-self.mean_)).sum(axis=1)
+        scores: np.ndarray = (X * np.log(self.mean_) + (1.0 - X) * np.log1p(-self.mean_)).sum(axis=1)
+        return scores
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -184,7 +186,7 @@ def accuracy_of_codes(pipeline: Pipeline, split: Split) -> float | None:
         return None
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     classifier.fit(pipeline.transform(split.train), split.y_train)
-    return classifier.score(pipeline.transform(split.test), split.y_test)
+    return float(classifier.score(pipeline.transform(split.test), split.y_test))
 
 
 # -- what the reader sees ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -13,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae import __version__
+from skvae._engine.build import Kinds, known_kind
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._model.auto import stops_early
@@ -137,7 +139,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Whether a zero needs no storing, as far as it can be known without calling a factory."""
         if self.__sklearn_is_fitted__():
             return self.schema_.container == frames.NUMPY and Columns.of(self.schema_).may_be_sparse
-        return serves_sparse(getattr(self, self._likelihood_option), self._likelihood_option, calls=False)
+        option = self._likelihood_option
+        return serves_sparse(getattr(self, option), partial(known_kind, option=option))
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
@@ -210,9 +213,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             resolve_device(self.device)  # the model stays on its own
             table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
             return table, Columns.of(self.schema_)
-        sparse = serves_sparse(settings.likelihood, settings.option, calls=True)
-        table = read(self, X, reset=True, accept_sparse=sparse)
-        return table, Columns.asked(settings, table)
+        kinds = Kinds(settings.option)
+        table = read(self, X, reset=True, accept_sparse=serves_sparse(settings.likelihood, kinds.of))
+        return table, Columns.asked(settings, table, kinds)
 
     def _held_out(
         self,
@@ -418,14 +421,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             If X does not have `n_components_` columns.
         """
-        check_is_fitted(self)
+        model = self._model
         z = check_array(frames.unmasked(X), dtype=[np.float64, np.float32], input_name="X")
         if z.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {z.shape[1]} columns, but inverse_transform of this {type(self).__name__} expects codes with "
                 f"n_components_={self.n_components_} columns, as transform returns them."
             )
-        return self.schema_.restore(self._model.decoded(z))
+        return model.schema.restore(model.decoded(z))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again: ``inverse_transform(transform(X))``.
@@ -446,7 +449,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         ValueError
             As for `transform`.
         """
-        return frames.with_index_of(X, self.schema_.restore(self._model.reconstructed(self._table(X))))
+        model, table = self._model, self._table(X)
+        return frames.with_index_of(X, model.schema.restore(model.reconstructed(table)))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples` over rows.

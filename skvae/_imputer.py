@@ -367,11 +367,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             return out
         return np.concatenate([out, np.asarray(self._indicator_names(names), dtype=object)])
 
-    def _names_in(self) -> np.ndarray:
+    def _names_in(self) -> NDArray[np.object_]:
         """Names of the columns of fit, also of a frame's that are not all text; x0, x1, ... for an array."""
         schema = self.estimators_[0].schema_
         if schema.container == frames.NUMPY:
-            return check_feature_names_in(self)
+            names: NDArray[np.object_] = check_feature_names_in(self)
+            return names
         return objects([column.name for column in schema.columns])
 
     def __sklearn_is_fitted__(self) -> bool:

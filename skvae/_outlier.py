@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
+from skvae._engine.vae import VAEEngine
 from skvae._members import DETECTOR_MODELS, fitted, given_models, model_seeds, refuse_unreadable
 from skvae._model.completing import expectations, filled
 from skvae._model.explaining import Expected, Explanation, expected_parts, explain
@@ -142,7 +143,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     offset_: float
     calibration_scores_: Floats
 
-    _known: tuple[list[Any], Expected] | None = None  # models, and what `explain` expects of them
+    _known: tuple[list[tuple[VAEEngine, int]], Expected] | None = None  # models, and what `explain` expects of them
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "novelty": ["boolean"],
@@ -244,7 +245,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             return DETECTOR_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
         return given_models(self.estimator)
 
-    def _threshold(self, contamination: Any) -> float:
+    def _threshold(self, contamination: float | Literal["auto"]) -> float:
         """The score from which on a row is normal."""
         calibration = self.calibration_scores_
         if contamination != "auto":
@@ -458,7 +459,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """
         if not 0.0 < fdr < 1.0:
             raise ValueError(f"fdr must be a number between 0 and 1. Got {fdr!r} instead.")
-        return false_discovery_control(self.p_values(X)) <= fdr
+        named: Flags = false_discovery_control(self.p_values(X)) <= fdr
+        return named
 
     # -- reasons ---------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, np.broadcast_to(0.0, (n, 1)), dtype=np.float64)
+    weights: np.ndarray = _check_sample_weight(sample_weight, np.broadcast_to(0.0, (n, 1)), dtype=np.float64)
     if (weights < 0.0).any():
         raise ValueError("Negative values in data passed to `sample_weight`: weights must be zero or positive.")
     if not (weights > 0.0).any():

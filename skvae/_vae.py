@@ -624,7 +624,8 @@ class VAETransformer(BaseAutoencoder):
         """
         check_is_fitted(self)
         n, aggregated = check_n_samples(n_samples), self._aggregates(codes)
-        return self._engine.sample_latent(n, drawn_seed(random_state), aggregated=aggregated)
+        z: Floats = self._engine.sample_latent(n, drawn_seed(random_state), aggregated=aggregated)
+        return z
 
     def _aggregates(self, codes: str) -> bool:
         """Whether codes come from the aggregated posterior."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from skvae._engine.build import Kinds, ModelSpec, known_kind
+from skvae._engine.build import Kinds, ModelSpec
 from skvae._engine.engine import Engine
 from skvae._model.auto import blocks_of, column_likelihoods, components, layer_sizes
 from skvae._model.reading import Weighted
@@ -25,9 +25,8 @@ class Columns(NamedTuple):
     kinds: list[str]
 
     @classmethod
-    def asked(cls, settings: Settings, table: Table) -> Columns:
+    def asked(cls, settings: Settings, table: Table, kinds: Kinds) -> Columns:
         """Those that the settings ask for."""
-        kinds = Kinds(settings.option)
         likelihoods = column_likelihoods(settings.likelihood, table.names, table.dtypes)
         return cls(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
 
@@ -47,12 +46,10 @@ class Columns(NamedTuple):
         return SPARSE_KINDS.issuperset(self.kinds)
 
 
-def serves_sparse(likelihood: Any, option: str, *, calls: bool) -> bool:
-    """Whether a zero needs no storing under a likelihood for all columns; maybe it `calls` a factory to know."""
-    if likelihood == "auto" or isinstance(likelihood, Mapping):
-        return False
-    kind = Kinds(option).of(likelihood) if calls else known_kind(likelihood, option)
-    return kind in SPARSE_KINDS
+def serves_sparse(likelihood: Any, kind_of: Callable[[Any], str | None]) -> bool:
+    """Whether a likelihood is one for all columns under which a zero needs no storing."""
+    for_all = not (likelihood == "auto" or isinstance(likelihood, Mapping))
+    return for_all and kind_of(likelihood) in SPARSE_KINDS
 
 
 def start(

@@ -85,7 +85,8 @@ class TableModel(Generic[EngineT]):
     def negative_error(self: TableModel[AutoencoderEngine], table: Table) -> NDArray[np.float64]:
         """Minus the reconstruction error of rows, (n,), and the costs of what fit did not see."""
         shares = [self.schema.log_shares(part, unknown=self.unknown).sum(axis=1) for part in table.slices()]
-        return self.over(table, self.engine.score) + np.concatenate(shares)
+        scores: NDArray[np.float64] = self.over(table, self.engine.score) + np.concatenate(shares)
+        return scores
 
     def column_at_fault(self, cells: Numbers) -> Hashable:
         """The name of the column that the last weights in training fit worst."""

@@ -50,7 +50,8 @@ def title_of(name: str | None, model: Any) -> str:
 
 def numbers(X: Any) -> FloatArray:
     """Rows of an array or frame as floats, NaN where missing."""
-    return check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+    rows: FloatArray = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+    return rows
 
 
 def columns_of(X: Any) -> list[list[Any]]:

@@ -217,7 +217,7 @@ class ExplanationDisplay:
     def _room(self) -> float:
         """Room beside the bars for the longest number, as a share of the waterfall's width."""
         inches = self.ax_.get_window_extent().width / self.figure_.dpi
-        return ROOM * max(len(text.get_text()) for text in self.ax_.texts) / inches
+        return float(ROOM * max(len(text.get_text()) for text in self.ax_.texts) / inches)
 
     def _plot_threshold(self) -> None:
         low, high = self.ax_.get_xlim()

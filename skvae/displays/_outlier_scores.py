@@ -261,7 +261,8 @@ def _is_outlier(y: Any) -> NDArray[np.bool_]:
             f"y must hold two values: -1 for outliers and 1 for normal rows, or 1 for outliers and 0 for normal rows. "
             f"Got {values[:5]} instead."
         )
-    return np.asarray(y) == (-1 if -1 in values else 1)
+    is_outlier: NDArray[np.bool_] = np.asarray(y) == (-1 if -1 in values else 1)
+    return is_outlier
 
 
 def _edges(scores: FloatArray, offset: float, bins: Any) -> FloatArray:
