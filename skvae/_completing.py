@@ -101,7 +101,7 @@ def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: ND
 
 def _cells(schema: TableSchema, values: Numbers, j: int) -> Any:
     """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
-    whole = schema.columns[j].dtype.startswith("integer")
+    whole = schema.columns[j].dtype.is_integer
     return schema.values(np.rint(values) if whole and schema.columns[j].levels is None else values, j)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from skvae._auto import CODED
 from skvae._base import MAX_SEED
 from skvae._table import frames
 from skvae._table.tables import Table
@@ -37,7 +36,7 @@ def given_models(estimator: Any) -> list[VAETransformer]:
 def refuse_unreadable(table: Table) -> None:
     """Raise TypeError where default models cannot read a column: no likelihood can be chosen for them."""
     if table.is_frame:
-        coded = [dtype.split(":", 1)[0] in CODED for dtype in table.dtypes]
+        coded = [dtype.is_category for dtype in table.dtypes]
         frames.refuse_unreadable(table.X, coded, [None] * len(coded))
 
 

@@ -25,8 +25,8 @@ COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": BATCH_SIZE, "early_
 def default_models(table: Table, **options: Any) -> list[VAETransformer]:
     """Models for the rows of a table."""
     p, n_batches = len(table.names), math.ceil(len(table) / BATCH_SIZE)
-    families = [dtype.split(":", 1)[0] for dtype in table.dtypes]
-    numbers = [name for name, family in zip(table.names, families, strict=True) if family in ("float", "integer")]
+    each = zip(table.names, table.dtypes, strict=True)
+    numbers = [name for name, dtype in each if dtype.family in ("float", "integer")]
     shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *COMPONENTS)),
         "likelihood": dict.fromkeys(numbers, SmoothGaussian),

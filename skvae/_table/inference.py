@@ -67,7 +67,7 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     """A column of levels."""
     codes, values, declared = table.labels(j)
-    ordered = table.dtypes[j].startswith("ordered")
+    ordered = table.dtypes[j].is_ordered
     categories = tuple(values) if declared else None
     levels, frequencies = infer_levels(
         codes, values, weight, categories=categories, ordered=ordered, pools=kind == "categorical"
@@ -108,8 +108,8 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     return _scaled(values, weight, told, rules.marginals)
 
 
-def _is_constant(values: FloatArray, dtype: str) -> bool:
-    noise = 0.0 if dtype.startswith("integer") else ROUNDING * np.abs(values).max()
+def _is_constant(values: FloatArray, dtype: frames.Dtype) -> bool:
+    noise = 0.0 if dtype.is_integer else ROUNDING * np.abs(values).max()
     return bool(values.max() / 2.0 - values.min() / 2.0 <= noise / 2.0)  # halved: the range itself may overflow
 
 
@@ -124,7 +124,7 @@ def _refuse_wide(values: FloatArray, name: Hashable) -> None:
 
 def _exact_extent(table: Table, j: int, used: NDArray[np.bool_], values: FloatArray) -> dict[str, int]:
     """The range of a frame's integers that floats cannot tell apart."""
-    if not table.dtypes[j].startswith("integer") or np.abs(values).max() < EXACT:
+    if not table.dtypes[j].is_integer or np.abs(values).max() < EXACT:
         return {}
     low, high = table.extent(j, np.flatnonzero(used))
     return {"low": low, "high": high}
