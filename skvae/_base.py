@@ -44,7 +44,7 @@ from skvae._sklearn import (
 )
 from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
-from skvae._table.kinds import KINDS, SPARSE_KINDS
+from skvae._table.kinds import KINDS, keeps_zeros
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._typing import ArrayLike
@@ -68,7 +68,7 @@ class Columns(NamedTuple):
     @property
     def may_be_sparse(self) -> bool:
         """Whether a zero needs no storing in any of them."""
-        return SPARSE_KINDS.issuperset(self.kinds)
+        return all(map(keeps_zeros, self.kinds))
 
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
@@ -187,7 +187,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         if self.__sklearn_is_fitted__():
             is_array = self.schema_.container == frames.NUMPY
             return is_array and Columns([], [column.kind for column in self.schema_.columns]).may_be_sparse
-        return known_kind(getattr(self, self._likelihood_option), self._likelihood_option) in SPARSE_KINDS
+        return keeps_zeros(known_kind(getattr(self, self._likelihood_option), self._likelihood_option))
 
     def _encode(self, table: Table) -> np.ndarray:
         """Rows in data units -> what the engine reads, in their own precision."""
@@ -284,7 +284,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return table, Columns([], [column.kind for column in self.schema_.columns])
         kinds, asked = Kinds(self._likelihood_option), getattr(self, self._likelihood_option)
         of_all = None if asked == "auto" or isinstance(asked, Mapping) else kinds.of(asked)
-        table = read(self, X, reset=True, accept_sparse=of_all in SPARSE_KINDS)
+        table = read(self, X, reset=True, accept_sparse=keeps_zeros(of_all))
         likelihoods = self._column_likelihoods(table)
         return table, Columns(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
 

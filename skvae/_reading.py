@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
-from skvae._table.kinds import thinned, weighted_quantiles
+from skvae._table.kinds import KINDS, thinned, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._warnings import warn
@@ -231,7 +231,7 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
     """How many standard deviations the median of a cell's values is from their mean in the first chunk."""
     cell, values = schema.cells[i], encoded[:, i]
     column = schema.columns[cell.column]
-    if cell.is_part or column.kind not in ("continuous", "positive"):
+    if cell.is_part or not KINDS[column.kind].is_scaled:
         return 0.0
     counted = ~np.isnan(values)
     if column.atoms:
