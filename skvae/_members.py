@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from skvae._model.auto import CODED
 from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.tables import Table
@@ -79,7 +78,7 @@ def given_models(estimator: Any) -> list[VAETransformer]:
 def refuse_unreadable(table: Table) -> None:
     """Raise TypeError where default models cannot read a column: no likelihood can be chosen for them."""
     if table.is_frame:
-        coded = [dtype.split(":", 1)[0] in CODED for dtype in table.dtypes]
+        coded = [dtype.is_category for dtype in table.dtypes]
         frames.refuse_unreadable(table.X, coded, [None] * len(coded))
 
 
@@ -99,8 +98,8 @@ def fitted(models: list[VAETransformer], X: Any, seeds: np.ndarray) -> list[VAET
 def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
     """Models that fill the missing cells of a table."""
     p, n_batches = len(table.names), math.ceil(len(table) / IMPUTER_BATCH)
-    families = [dtype.split(":", 1)[0] for dtype in table.dtypes]
-    numbers = [name for name, family in zip(table.names, families, strict=True) if family in ("float", "integer")]
+    each = zip(table.names, table.dtypes, strict=True)
+    numbers = [name for name, dtype in each if dtype.family in ("float", "integer")]
     shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *IMPUTER_COMPONENTS)),
         "likelihood": dict.fromkeys(numbers, SmoothGaussian),

@@ -576,7 +576,7 @@ FAULTS = (
     Fault(
         "ordered categories come back without their order",
         "_table/frames/writing.py",
-        'ordered=fmt.family == "ordered"',
+        "ordered=fmt.dtype.is_ordered",
         "ordered=False",
         (FRAMES,),
     ),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skvae._engine.runtime import generator, lent_streams, own_torch_state
-from skvae._table.kinds import KINDS
+from skvae._table.kinds import INDICATORS, KINDS
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
-from skvae.nn.networks import MLP, InputEncoding, NetworkFactory, TableEncoding
+from skvae.nn.networks import MLP, SEEN, InputEncoding, NetworkFactory, TableEncoding
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
 
 Block = tuple[str | LikelihoodFactory, tuple[int, ...]]
@@ -165,17 +165,16 @@ def _encoding(
     spec: ModelSpec, blocks: list[tuple[Likelihood, Tensor]], stream: torch.Generator
 ) -> InputEncoding | TableEncoding:
     """What the encoder sees: cells of numbers scaled and clipped, codes as indicators or embedded."""
-    kinds = {int(j): likelihood.kind for likelihood, index in blocks for j in index}
-    numbers = [j for j in sorted(kinds) if kinds[j] != "categorical"]
+    seen_as = {int(j): KINDS[likelihood.kind].seen_as for likelihood, index in blocks for j in index}
+    numbers = [j for j in sorted(seen_as) if seen_as[j] != INDICATORS]
     options = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
     encoding = InputEncoding(_float32(spec.centre[numbers]), _float32(spec.width[numbers]), **options)
-    counts = [j for j in numbers if kinds[j] == "count"]
-    if len(numbers) == len(kinds) and not counts:
+    through = {name: cells for name in SEEN if (cells := [j for j in numbers if seen_as[j] == name])}
+    if len(numbers) == len(seen_as) and not through:
         return encoding
-    shares = spec.frequencies_of(tuple(sorted(kinds)))
-    codes = [(j, len(own)) for j, own in enumerate(shares) if kinds[j] == "categorical" and own is not None]
-    index = torch.tensor(numbers, dtype=torch.long), torch.tensor(counts, dtype=torch.long)
-    return TableEncoding(encoding, *index, codes, stream)
+    shares = spec.frequencies_of(tuple(sorted(seen_as)))
+    codes = [(j, len(own)) for j, own in enumerate(shares) if seen_as[j] == INDICATORS and own is not None]
+    return TableEncoding(encoding, torch.tensor(numbers, dtype=torch.long), through, codes, stream)
 
 
 def _float32(values: NDArray[np.floating]) -> Tensor:

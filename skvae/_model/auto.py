@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skvae._model.alike import alike
+from skvae._table.frames import Dtype
 
 STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
 EPOCHS = 3  # its least number of epochs
@@ -30,8 +31,7 @@ LIKELIHOODS = {  # by the family of the dtype
     "text": "student_t",  # which fit refuses, with the way out
     "unreadable": "student_t",  # likewise
 }
-CODED = ("category", "ordered")  # families that a likelihood given for all columns does not touch ...
-FOR_CODES = ("categorical", "ordinal")  # ... unless it is one of these
+FOR_CODES = (LIKELIHOODS["category"], LIKELIHOODS["ordered"])  # any other, given for all columns, spares these families
 
 
 def components(n_components: str | int, n_features: int, n_levels: int = 0) -> int:
@@ -65,7 +65,7 @@ def patience(n_iter_no_change: str | int, max_iter: int) -> int:
     return max(5, math.ceil(PATIENCE * max_iter)) if n_iter_no_change == "auto" else int(n_iter_no_change)
 
 
-def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[str]) -> list[Any]:
+def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[Dtype]) -> list[Any]:
     """One likelihood (a name or a factory) per column; factories that are alike are one object.
 
     Raises
@@ -73,9 +73,9 @@ def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[s
     ValueError
         If a dict names a column that is not there.
     """
-    auto = [LIKELIHOODS[dtype.split(":", 1)[0]] for dtype in dtypes]
+    auto = [LIKELIHOODS[dtype.family] for dtype in dtypes]
     if not isinstance(likelihood, Mapping):
-        spared = [dtype.split(":", 1)[0] in CODED and likelihood not in FOR_CODES for dtype in dtypes]
+        spared = [dtype.is_category and likelihood not in FOR_CODES for dtype in dtypes]
         return [own if likelihood == "auto" or spare else likelihood for own, spare in zip(auto, spared, strict=True)]
     refuse_unknown_columns("likelihood", likelihood, names)
     asked = [likelihood.get(name, "auto") for name in names]

@@ -102,7 +102,7 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
 def _cells(model: VAEModel, values: Numbers, j: int) -> Any:
     """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
     column = model.schema.columns[j]
-    whole = column.levels is None and column.dtype.startswith("integer")
+    whole = column.levels is None and column.dtype.is_integer
     return model.schema.values(np.rint(values) if whole else values, j)
 
 

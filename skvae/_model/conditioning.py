@@ -107,10 +107,10 @@ def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> N
     """Refuse what the column cannot hold, and warn of what no training row came near to."""
     dense = values[column.part_of(values, column.dtype) == 0] if column.atoms else values
     KINDS[column.kind].accept(dense, column.name)
-    broken = values[values != np.rint(values)] if column.dtype.startswith(("bool", "integer")) else values[:0]
+    broken = values[values != np.rint(values)] if column.dtype.family in ("bool", "integer") else values[:0]
     if len(broken) and schema.container != frames.NUMPY:
-        kind = column.dtype.split(":", 1)[1]
-        raise ValueError(f"given asks for {broken[0]:g} in column {column.name!r}, which is of dtype {kind}.")
+        own = column.dtype.own
+        raise ValueError(f"given asks for {broken[0]:g} in column {column.name!r}, which is of dtype {own}.")
     outside = dense[(dense < column.low) | (dense > column.high)]
     if len(outside):
         warn(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
-from skvae._table.kinds import thinned, weighted_quantiles
+from skvae._table.kinds import KINDS, thinned, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._warnings import warn
@@ -57,14 +57,14 @@ def read(
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
         if sparse:
             X = _summed(X)
-        family = f"float:{X.dtype}" if family.startswith("float") else family
-        return Table(X, container, range(X.shape[1]), [family] * X.shape[1], X.dtype)
+        dtype = frames.Dtype(family, "bool" if family == "bool" else str(X.dtype))
+        return Table(X, container, range(X.shape[1]), [dtype] * X.shape[1], X.dtype)
     names, dtypes = frames.names_of(X), frames.dtypes_of(X)
     with _difference_shown(estimator, names):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, input_name="X", **least)  # the counts alone
-    dtype = np.float32 if frames.all_single(dtypes) else np.float64
-    table = Table(X, container, names, dtypes, np.dtype(dtype))
+    precision = np.float32 if frames.all_single(dtypes) else np.float64
+    table = Table(X, container, names, dtypes, np.dtype(precision))
     if schema is not None:
         schema.refuse_unreadable(table)
     return table
@@ -116,7 +116,7 @@ def _array_family(X: Any) -> str:
             f"X must hold numbers. Got dtype {dtype}: turn dates into numbers first, for example days since a fixed "
             f"date."
         )
-    return "bool:bool" if kind == "b" else "float:float64"
+    return "bool" if kind == "b" else "float"
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
     """How many standard deviations the median of a cell's values is from their mean in the first chunk."""
     cell, values = schema.cells[i], encoded[:, i]
     column = schema.columns[cell.column]
-    if cell.is_part or column.kind not in ("continuous", "positive"):
+    if cell.is_part or not KINDS[column.kind].is_scaled:
         return 0.0
     counted = ~np.isnan(values)
     if column.atoms:

@@ -13,7 +13,7 @@ from skvae._model.settings import Settings
 from skvae._model.table_model import TableModel
 from skvae._table import frames
 from skvae._table.inference import infer_schema
-from skvae._table.kinds import KINDS, SPARSE_KINDS
+from skvae._table.kinds import KINDS, keeps_zeros
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -43,13 +43,13 @@ class Columns(NamedTuple):
     @property
     def may_be_sparse(self) -> bool:
         """Whether a zero needs no storing in any of them."""
-        return SPARSE_KINDS.issuperset(self.kinds)
+        return all(map(keeps_zeros, self.kinds))
 
 
 def serves_sparse(likelihood: Any, kind_of: Callable[[Any], str | None]) -> bool:
     """Whether a likelihood is one for all columns under which a zero needs no storing."""
     for_all = not (likelihood == "auto" or isinstance(likelihood, Mapping))
-    return for_all and kind_of(likelihood) in SPARSE_KINDS
+    return for_all and keeps_zeros(kind_of(likelihood))
 
 
 def start(

@@ -21,7 +21,6 @@ STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit 
 FIRST = 64  # values that rule most steps out
 WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
 EXACT = 2.0**53  # integers beyond are not all floats
-WITH_ATOMS = ("continuous", "positive")  # kinds of which single values may be atoms
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,10 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     """A column of levels."""
     codes, values, declared = table.labels(j)
-    ordered = table.dtypes[j].startswith("ordered")
+    ordered = table.dtypes[j].is_ordered
     categories = tuple(values) if declared else None
     levels, frequencies = infer_levels(
-        codes, values, weight, categories=categories, ordered=ordered, pools=kind == "categorical"
+        codes, values, weight, categories=categories, ordered=ordered, pools=KINDS[kind].pools
     )
     told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
     if levels.n_codes < 2:
@@ -96,7 +95,7 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         accept(values, kind, table.names[j], ())
         return Column(**told | exact, constant=float(values[0]))
     _refuse_wide(values, table.names[j])
-    atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and kind in WITH_ATOMS else ()
+    atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and KINDS[kind].has_atoms else ()
     accept(values, kind, table.names[j], atoms)
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
@@ -104,12 +103,12 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
-        told |= {"step": _step(thinned(values)) if kind in WITH_ATOMS else None}
+        told |= {"step": _step(thinned(values)) if KINDS[kind].has_atoms else None}
     return _scaled(values, weight, told, rules.marginals)
 
 
-def _is_constant(values: FloatArray, dtype: str) -> bool:
-    noise = 0.0 if dtype.startswith("integer") else ROUNDING * np.abs(values).max()
+def _is_constant(values: FloatArray, dtype: frames.Dtype) -> bool:
+    noise = 0.0 if dtype.is_integer else ROUNDING * np.abs(values).max()
     return bool(values.max() / 2.0 - values.min() / 2.0 <= noise / 2.0)  # halved: the range itself may overflow
 
 
@@ -124,7 +123,7 @@ def _refuse_wide(values: FloatArray, name: Hashable) -> None:
 
 def _exact_extent(table: Table, j: int, used: NDArray[np.bool_], values: FloatArray) -> dict[str, int]:
     """The range of a frame's integers that floats cannot tell apart."""
-    if not table.dtypes[j].startswith("integer") or np.abs(values).max() < EXACT:
+    if not table.dtypes[j].is_integer or np.abs(values).max() < EXACT:
         return {}
     low, high = table.extent(j, np.flatnonzero(used))
     return {"low": low, "high": high}
@@ -159,7 +158,7 @@ def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], margin
     scaling = kind.scaling(part, of_part)
     told |= {"location": scaling.location, "scale": scaling.scale, "n_values": len(part)}
     encoded, encoded_part = ((x - scaling.location) / scaling.scale for x in (values, part))
-    if marginals == "normal" and told["kind"] == "continuous":
+    if marginals == "normal" and kind.is_scaled and not kind.is_log:
         quantiles = weighted_quantiles(thinned(encoded_part), thinned(of_part), tuple(PROBABILITIES))
         scores = normal_scores(quantiles)
         if not told.get("atoms"):  # the scores are standard normal, so mean, centre and width are known

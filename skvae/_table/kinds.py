@@ -1,11 +1,12 @@
 """Kinds of columns: what values they accept and how a value becomes a number the model reads.
 
-A kind works on one column and says nothing of torch. A likelihood names the kind it serves.
+A kind works on one column and says nothing of torch. A likelihood names the kind it serves. Who has to treat columns in
+different ways asks for a fact of their kinds, never for their names: a new kind is a class here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ NORMAL_IQR = 1.3489795  # interquartile range of the standard normal
 ROUNDING = 1e-12  # a spread below this share of the largest value is rounding noise
 FAR = 8.0  # for a normal column 28 standard deviations
 QUANTILE_ROWS = 200_000
+
+NUMBERS, INDICATORS = "numbers", "indicators"
+SEEN: dict[str, Callable[[FloatArray], FloatArray]] = {"log1p": np.log1p}  # `skvae.nn.networks` has the same ones
 
 
 class Scaling(NamedTuple):
@@ -31,8 +35,13 @@ class Scaling(NamedTuple):
 class Continuous:
     """Real numbers, standardised by their weighted mean and standard deviation."""
 
-    is_log = False  # whether it is the logarithm that is standardised
     is_coded = False  # whether cells hold codes of levels
+    is_scaled = True  # whether cells have a location and scale learned from the column; else they are the values
+    is_log = False  # whether it is the logarithm that is standardised
+    has_atoms = True  # whether it is a density, in which single values may have a probability of their own
+    pools = False  # whether rare levels may share a code
+    keeps_zeros = False  # whether 0 is a cell's 0, so that a sparse matrix need not store it
+    seen_as = NUMBERS  # how the encoder sees cells: as they are, as INDICATORS of codes, or through a function of SEEN
 
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:
@@ -52,10 +61,10 @@ class Continuous:
         mean, std = _moments(values / unit, weight)
         return Scaling(mean * unit, std * unit or 1.0, 0.0, 1.0)  # 0 where only atoms make the column vary
 
-    @staticmethod
-    def seen(encoded: FloatArray) -> FloatArray:
+    @classmethod
+    def seen(cls, encoded: FloatArray) -> FloatArray:
         """What the encoder's robust scale is taken of."""
-        return encoded
+        return SEEN[cls.seen_as](encoded) if cls.seen_as in SEEN else encoded
 
 
 class Positive(Continuous):
@@ -78,6 +87,10 @@ class Positive(Continuous):
 class Binary(Continuous):
     """0/1 values, and fractions in [0, 1]; left as they are."""
 
+    is_scaled = False
+    has_atoms = False
+    keeps_zeros = True
+
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:
         """Raise ValueError where a value lies outside [0, 1]."""
@@ -98,6 +111,8 @@ class Binary(Continuous):
 class Count(Binary):
     """0, 1, 2, ...; left as they are. The encoder sees log(1 + x)."""
 
+    seen_as = "log1p"
+
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:
         """Raise ValueError where a value is negative or not whole."""
@@ -109,16 +124,14 @@ class Count(Binary):
                 f"{name!r} holds {came:g}: choose another likelihood for it."
             )
 
-    @staticmethod
-    def seen(encoded: FloatArray) -> FloatArray:
-        """The logarithm of 1 + x."""
-        return np.log1p(encoded)
-
 
 class Categorical(Binary):
     """Levels without order; a cell holds the code of its level."""
 
     is_coded = True
+    pools = True
+    keeps_zeros = False
+    seen_as = INDICATORS
 
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:
@@ -126,7 +139,10 @@ class Categorical(Binary):
 
 
 class Ordinal(Categorical):
-    """Levels in order."""
+    """Levels in order, which the encoder sees as one number: their codes."""
+
+    pools = False
+    seen_as = NUMBERS
 
 
 Kind = type[Continuous]
@@ -139,7 +155,11 @@ KINDS: dict[str, Kind] = {
     "categorical": Categorical,
     "ordinal": Ordinal,
 }
-SPARSE_KINDS = {"binary", "count"}  # a zero stays a zero
+
+
+def keeps_zeros(kind: str | None) -> bool:
+    """Whether columns of a kind may come as sparse matrices; not where no such kind is known."""
+    return kind in KINDS and KINDS[kind].keeps_zeros
 
 
 def _moments(values: FloatArray, weight: FloatArray) -> tuple[float, float]:

@@ -59,7 +59,7 @@ class Column:
     """
 
     name: Hashable
-    dtype: str
+    dtype: frames.Dtype
     kind: str
     location: float = 0.0
     scale: float = 1.0
@@ -95,9 +95,9 @@ class Column:
         """
         return self.location if KINDS[self.kind].is_log else math.log(self.scale)
 
-    def part_of(self, values: FloatArray, dtype: str) -> FloatArray:
+    def part_of(self, values: FloatArray, dtype: frames.Dtype) -> FloatArray:
         """Which atom each value is (see `atoms.part_of`), as exactly as the dtypes of fit and of the values can say."""
-        return part_of(values.astype(np.float64), self.atoms, max(map(frames.rounding, (self.dtype, dtype))))
+        return part_of(values.astype(np.float64), self.atoms, max(self.dtype.rounding, dtype.rounding))
 
     def rounded(self, values: FloatArray) -> FloatArray:
         """The nearest multiples of `step`; where that is an atom, which has a probability of its own, one beside it."""
@@ -343,7 +343,7 @@ class TableSchema:
                 out[:, j] = self._unlikely_levels(table, j, unknown)
             elif column.constant is not None and not np.isnan(column.constant):
                 value = table.numbers(j)
-                slack = 0.0 if column.dtype.startswith("integer") else 1e-6 * abs(column.constant)
+                slack = 0.0 if column.dtype.is_integer else 1e-6 * abs(column.constant)
                 with np.errstate(over="ignore"):
                     out[:, j] = ~np.isnan(value) & (np.abs(value - column.constant) > slack)
         return out
@@ -464,8 +464,7 @@ class TableSchema:
     def format(self, j: int, container: str) -> frames.Format:
         """How column j is written into a frame of this container, that of fit or another."""
         column = self.columns[j]
-        family = column.dtype.split(":", 1)[0]
-        dtype = column.dtype if container == self.container else frames.plain_dtype(family, container)
+        dtype = column.dtype if container == self.container else frames.plain_dtype(column.dtype.family, container)
         exact = [bound if isinstance(bound, int) else None for bound in (column.low, column.high)]
         return frames.Format(column.name, dtype, column.levels, *exact)
 
@@ -531,16 +530,18 @@ def _some(values: Sequence[Any]) -> str:
 
 def _plain(column: Column) -> dict[str, Any]:
     plain = {field.name: getattr(column, field.name) for field in fields(column)}
+    plain["dtype"] = str(column.dtype)
     for name in ("normal_scores", "levels"):
         plain[name] = None if plain[name] is None else tuple(plain[name])
     return plain
 
 
-def _column(*, normal_scores: Any = None, levels: Any = None, **rest: Any) -> Column:
+def _column(*, dtype: str, normal_scores: Any = None, levels: Any = None, **rest: Any) -> Column:
     for name in ("name", "atoms", "frequencies"):
         rest[name] = _tuples(rest[name])
     return Column(
         **rest,
+        dtype=frames.Dtype.read(dtype),
         normal_scores=None if normal_scores is None else NormalScores(*map(tuple, normal_scores)),
         levels=None if levels is None else Levels(*_tuples(levels)),
     )

@@ -28,7 +28,7 @@ class Table:
     container : str
         "numpy", "pandas" or "polars".
     names, dtypes : sequence
-        Of the columns; dtypes as `frames.dtypes_of` names them.
+        Of the columns.
     dtype : numpy dtype
         float32 or float64: the precision that answers are given in.
     index : ndarray or slice, optional
@@ -38,7 +38,7 @@ class Table:
     X: Any
     container: str
     names: Sequence[Hashable]
-    dtypes: Sequence[str]
+    dtypes: Sequence[frames.Dtype]
     dtype: np.dtype[Any]
     index: Any = None
 
@@ -166,7 +166,7 @@ class LooseRows:
 
     columns: Mapping[int, Any]
     n_rows: int
-    dtypes: Sequence[str]
+    dtypes: Sequence[frames.Dtype]
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -221,8 +221,8 @@ def _coded(X: Any, decoded: Any) -> tuple[FloatArray, FloatArray, list[list[Any]
     pairs = list(zip(columns_of(X), columns_of(decoded), strict=True))
     declared: list[list[Any] | None] = [None] * len(pairs)
     if frames.container_of(X) != frames.NUMPY:
-        families = [dtype.split(":", 1)[0] for dtype in frames.dtypes_of(X)]
-        declared = [frames.labels(X, j)[1] if family in LEVELS else None for j, family in enumerate(families)]
+        dtypes = frames.dtypes_of(X)
+        declared = [frames.labels(X, j)[1] if dtype.family in LEVELS else None for j, dtype in enumerate(dtypes)]
     levels = [_levels({*pair[0], *pair[1]} - {None}, known) for pair, known in zip(pairs, declared, strict=True)]
     observed = [_codes(pair[0], own) for pair, own in zip(pairs, levels, strict=True)]
     reconstructed = [_codes(pair[1], own) for pair, own in zip(pairs, levels, strict=True)]

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 
-CODED = ("categorical", "ordinal")  # kinds whose cells hold codes
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
 
@@ -70,7 +70,7 @@ class ColumnBlocks(nn.Module):
         self.n_statistics = [int(widths.sum()) for widths in by_block]
         widths = torch.cat(by_block)  # statistics per column, in block order
         starts = torch.cumsum(widths, 0) - widths
-        coded = torch.cat([torch.full((len(c),), lik.kind in CODED) for lik, c in blocks])
+        coded = torch.cat([torch.full((len(c),), KINDS[lik.kind].is_coded) for lik, c in blocks])
         self.register_buffer("is_code", coded[self.scatter])
         order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter.tolist()]
         self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns

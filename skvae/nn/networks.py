@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs 
 ONE_HOT = 32  # a category of more codes is embedded ...
 EMBEDDING = 16  # ... in so many numbers
 FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
+
+
+def _log1p(x: Tensor) -> Tensor:
+    """Log(1 + x), which corruption may have taken below 0."""
+    return x.clamp_min(0.0).log1p()
+
+
+SEEN: dict[str, Callable[[Tensor], Tensor]] = {"log1p": _log1p}  # see `Kind.seen_as` in `skvae._table.kinds`
 
 
 class _Blank(nn.Linear):
@@ -88,15 +97,17 @@ class InputEncoding(nn.Module):
 class TableEncoding(nn.Module):
     """What the encoder sees of a row that holds more than real numbers: numbers, then categories.
 
-    Numbers and counts (as log(1 + x)) go through an `InputEncoding`. A category becomes one indicator per code, or,
-    where it has more than ONE_HOT codes, a learned embedding. A missing category is all zeros.
+    Numbers, some of them through a function, go through an `InputEncoding`. A category becomes one indicator per code,
+    or, where it has more than ONE_HOT codes, a learned embedding. A missing category is all zeros.
 
     Parameters
     ----------
     numbers : InputEncoding
         Of the cells `number_cells`.
-    number_cells, count_cells : LongTensor
-        Cells that hold numbers, and those among them that hold counts.
+    number_cells : LongTensor
+        Cells that hold numbers.
+    seen_as : mapping of str to sequence of int
+        Those among them that are seen through a function, by its name in SEEN.
     codes : sequence of (cell, n_codes)
         Cells that hold codes.
     generator : torch.Generator
@@ -104,7 +115,6 @@ class TableEncoding(nn.Module):
     """
 
     number_cells: Tensor
-    is_count: Tensor
     hot_cells: Tensor
     hot_offsets: Tensor
     embedded_cells: Tensor
@@ -114,14 +124,16 @@ class TableEncoding(nn.Module):
         self,
         numbers: InputEncoding,
         number_cells: Tensor,
-        count_cells: Tensor,
+        seen_as: Mapping[str, Sequence[int]],
         codes: Sequence[tuple[int, int]],
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.numbers = numbers
         self.register_buffer("number_cells", number_cells)
-        self.register_buffer("is_count", torch.isin(number_cells, count_cells))
+        self.seen_as = tuple(seen_as)
+        for name, cells in seen_as.items():
+            self.register_buffer(name, torch.isin(number_cells, torch.tensor(cells)), persistent=False)
         hot = [(cell, n) for cell, n in codes if n <= ONE_HOT]
         embedded = [(cell, n) for cell, n in codes if n > ONE_HOT]
         self.n_hot = self._register("hot", hot)
@@ -137,6 +149,10 @@ class TableEncoding(nn.Module):
         self.register_buffer(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes)
         return int(sizes.sum())
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.pop(f"{prefix}is_count", None)  # of earlier versions; the description of the model says as much
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     @property
     def n_out(self) -> int:
         return self.numbers.n_out + self.n_hot + EMBEDDING * len(self.embedded_cells)
@@ -144,8 +160,8 @@ class TableEncoding(nn.Module):
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Encode rows x of shape (b, p); `observed` is a 0/1 tensor of the same shape, or None for all ones."""
         cells = x[..., self.number_cells]
-        if self.is_count.any():
-            cells = torch.where(self.is_count, cells.clamp_min(0.0).log1p(), cells)
+        for name in self.seen_as:
+            cells = torch.where(self.get_buffer(name), SEEN[name](cells), cells)
         parts = [self.numbers(cells, None if observed is None else observed[..., self.number_cells])]
         if self.n_hot:
             there = torch.ones_like(x) if observed is None else observed.to(x.dtype)

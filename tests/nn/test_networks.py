@@ -120,7 +120,7 @@ def test_start_values_follow_the_generator():
 def of_table(codes=((1, 3), (3, 40)), with_mask=False, clip=False, counts=(2,)):
     """Cells: a number, a code, a count, a code (of 40 levels unless told)."""
     numbers = InputEncoding(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 1.0]), clip=clip, with_mask=with_mask)
-    return TableEncoding(numbers, torch.tensor([0, 2]), torch.tensor(counts, dtype=torch.long), codes, stream())
+    return TableEncoding(numbers, torch.tensor([0, 2]), {"log1p": counts} if counts else {}, codes, stream())
 
 
 def table_rows():
@@ -194,7 +194,7 @@ def test_the_mask_of_a_table_is_that_of_its_numbers():
 def test_a_table_of_codes_alone_is_encoded():
     numbers = InputEncoding(torch.zeros(0), torch.ones(0), clip=True, with_mask=True)
     none = torch.tensor([], dtype=torch.long)
-    encode = TableEncoding(numbers, none, none, [(0, 3), (1, 2)], stream())
+    encode = TableEncoding(numbers, none, {}, [(0, 3), (1, 2)], stream())
     torch.testing.assert_close(encode(torch.tensor([[2.0, 0.0]])), torch.tensor([[0.0, 0, 1, 1, 0]]))
 
 

@@ -7,18 +7,18 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from skvae._table import frames
-from skvae._table.frames import Format, Patch
+from skvae._table.frames import Dtype, Format, Patch
 from skvae._table.levels import Levels
 
 ABC = Levels(("a", "c"), categories=("c", "b", "a"))
 
 
 def pandas_column(values, dtype, levels=None):
-    return frames.to_frame([values], frames.PANDAS, [Format("x", dtype, levels)])["x"]
+    return frames.to_frame([values], frames.PANDAS, [Format("x", Dtype.read(dtype), levels)])["x"]
 
 
 def polars_column(values, dtype, levels=None):
-    return frames.to_frame([values], frames.POLARS, [Format("x", dtype, levels)])["x"]
+    return frames.to_frame([values], frames.POLARS, [Format("x", Dtype.read(dtype), levels)])["x"]
 
 
 def floats(*values):
@@ -151,7 +151,7 @@ def test_columns_come_back_in_their_polars_dtype(values, dtype, levels, expected
 
 
 def test_names_and_their_order_are_kept():
-    formats = [Format(name, "float:float64", None) for name in ("z", 3, ("a", "b"))]
+    formats = [Format(name, Dtype("float", "float64"), None) for name in ("z", 3, ("a", "b"))]
     assert frames.to_frame([floats(1.0)] * 3, frames.PANDAS, formats).columns.tolist() == ["z", 3, ("a", "b")]
 
 
@@ -177,7 +177,7 @@ def mixed():
 def patch(rows, values, dtype, levels=None, n=3):
     where = np.zeros(n, dtype=bool)
     where[rows] = True
-    return Patch(where, values, Format("x", dtype, levels))
+    return Patch(where, values, Format("x", Dtype.read(dtype), levels))
 
 
 LETTERS = Levels(("a", "b"), categories=("c", "b", "a"))
@@ -258,4 +258,4 @@ def test_index_and_attrs_follow_the_rows():
     ],
 )
 def test_single_precision_is_that_of_every_column(dtypes, single):
-    assert frames.all_single(dtypes) is single
+    assert frames.all_single([Dtype.read(dtype) for dtype in dtypes]) is single

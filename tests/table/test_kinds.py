@@ -2,23 +2,28 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from skvae._table.kinds import (
+    INDICATORS,
     KINDS,
-    SPARSE_KINDS,
+    NUMBERS,
+    SEEN,
     Binary,
     Categorical,
     Continuous,
     Count,
     Ordinal,
     Positive,
+    keeps_zeros,
     robust_scaling,
     thinned,
     weighted_quantiles,
 )
+from skvae.nn import networks
 
 columns = hnp.arrays(np.float64, st.integers(2, 30), elements=st.floats(-1.0, 1.0)).filter(lambda x: np.ptp(x) > 1e-3)
 magnitudes = st.integers(-30, 30).map(lambda exponent: 10.0**exponent)
@@ -34,9 +39,26 @@ def test_kinds_know_their_names():
         "categorical": Categorical,
         "ordinal": Ordinal,
     }
-    assert [name for name, kind in KINDS.items() if kind.is_log] == ["positive"]
-    assert [name for name, kind in KINDS.items() if kind.is_coded] == ["categorical", "ordinal"]
-    assert SPARSE_KINDS == {"binary", "count"}
+    facts = {
+        "is_log": ["positive"],
+        "is_coded": ["categorical", "ordinal"],
+        "is_scaled": ["continuous", "positive"],
+        "has_atoms": ["continuous", "positive"],
+        "pools": ["categorical"],
+        "keeps_zeros": ["binary", "count"],
+    }
+    assert {fact: [name for name, kind in KINDS.items() if getattr(kind, fact)] for fact in facts} == facts
+    seen_as = {name: kind.seen_as for name, kind in KINDS.items() if kind.seen_as != NUMBERS}
+    assert seen_as == {"count": "log1p", "categorical": INDICATORS}
+    assert [keeps_zeros(kind) for kind in ("count", "ordinal", "no kind", None)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_encoder_sees_through_the_same_function_as_its_scale_was_taken_of(name):
+    values = np.array([0.0, 0.5, 3.0, 1e6])
+    seen = networks.SEEN[name](torch.from_numpy(values))
+    np.testing.assert_allclose(seen, SEEN[name](values))
+    assert networks.SEEN.keys() == SEEN.keys()
 
 
 @quick

@@ -53,7 +53,7 @@ def scores_of(name):
 
 
 def table(X):
-    return Table(X, frames.NUMPY, range(X.shape[1]), ["float:float64"] * X.shape[1], X.dtype)
+    return Table(X, frames.NUMPY, range(X.shape[1]), [frames.Dtype("float", "float64")] * X.shape[1], X.dtype)
 
 
 def infer(X, marginals="normal", kinds=None, atoms=False):

@@ -28,7 +28,7 @@ tables = hnp.arrays(np.float64, st.tuples(st.integers(2, 20), st.just(3)), eleme
 
 def table(X, names=None):
     p = X.shape[1]
-    return Table(X, frames.NUMPY, range(p) if names is None else names, ["float:float64"] * p, X.dtype)
+    return Table(X, frames.NUMPY, range(p) if names is None else names, [frames.Dtype("float", "float64")] * p, X.dtype)
 
 
 def read_rows(X):

@@ -1,8 +1,7 @@
 """What a dtype says: the family of a column, and a spelling from which the dtype is rebuilt exactly.
 
-A schema is plain data, so it keeps a dtype as text: ``family:spelling``. For most dtypes the spelling is what pandas
-and polars call them; where that name is not enough (storage of strings, sparse columns, some Arrow types), it is one of
-our own.
+For most dtypes the spelling is what pandas and polars call them; where that name is not enough (storage of strings,
+sparse columns, some Arrow types), it is one of our own. Plain data holds both as one text, ``family:spelling``.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +20,62 @@ NUMPY, PANDAS, POLARS = "numpy", "pandas", "polars"
 MissingMark = type(pd.NA)
 
 NUMBERS = ("bool", "integer", "float")  # families that are read as numbers
-CATEGORIES = ("category", "ordered")
+CATEGORIES = ("category", "ordered")  # families whose dtype declares the levels
 DECIMAL = re.compile(r"decimal\w*\(\D*(\d+), \D*?(-?\d+)\)", re.IGNORECASE)  # precision and scale, of either library
+
+
+class Dtype(NamedTuple):
+    """The family of a column's dtype and the dtype's own name; of a category the name is that of its categories.
+
+    The families are "bool", "integer", "float", "category", "ordered", "text", and "unreadable" for dates, columns of
+    several types, and all else that `refuse_unreadable` has to explain.
+    """
+
+    family: str
+    own: str
+
+    @classmethod
+    def read(cls, text: str) -> Dtype:
+        """Inverse of `str`."""
+        return cls(*text.split(":", 1))
+
+    def __str__(self) -> str:
+        """``family:spelling``, as plain data holds it."""
+        return f"{self.family}:{self.own}"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is read as numbers unless levels are asked for."""
+        return self.family in NUMBERS
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it holds integers, which are exact."""
+        return self.family == "integer"
+
+    @property
+    def is_category(self) -> bool:
+        """Whether it declares the levels of the column."""
+        return self.family in CATEGORIES
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether these levels have an order."""
+        return self.family == "ordered"
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is a float of single precision."""
+        return self.own.lower() in ("float32", "float[pyarrow]")
+
+    @property
+    def rounding(self) -> float:
+        """By which share of itself a number may differ from what it was, for having been held in this dtype."""
+        if self.family != "float":
+            return 0.0
+        if "16" in self.own or "half" in self.own:
+            return float(np.finfo(np.float16).eps)
+        return float(np.finfo(np.float32).eps) if "32" in self.own or self.own.startswith("float[") else 1e-12
 
 
 def container_of(X: Any) -> str:
@@ -37,44 +90,30 @@ def container_of(X: Any) -> str:
     return NUMPY
 
 
-def dtypes_of(frame: Any) -> list[str]:
-    """``family:spelling`` of each column.
-
-    The families are "bool", "integer", "float", "category", "ordered", "text", and "unreadable" for dates, columns of
-    several types, and all else that `refuse_unreadable` has to explain.
-    """
+def dtypes_of(frame: Any) -> list[Dtype]:
+    """The dtype of each column."""
     if container_of(frame) == POLARS:
-        return [f"{_polars_family(dtype)}:{dtype}" for dtype in frame.schema.values()]
+        return [Dtype(_polars_family(dtype), str(dtype)) for dtype in frame.schema.values()]
     return [dtype_of(frame.iloc[:, j]) for j in range(frame.shape[1])]
 
 
-def dtype_of(column: Any) -> str:
-    """``family:spelling`` of a column; of a category the spelling is that of its categories."""
+def dtype_of(column: Any) -> Dtype:
+    """The dtype of a column."""
     if not isinstance(column, pd.Series):
-        return f"{_polars_family(column.dtype)}:{column.dtype}"
+        return Dtype(_polars_family(column.dtype), str(column.dtype))
     dtype = column.dtype
     own = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
-    return f"{_pandas_family(column)}:{spelled(own)}"
+    return Dtype(_pandas_family(column), spelled(own))
 
 
-def all_single(dtypes: Sequence[str]) -> bool:
+def all_single(dtypes: Sequence[Dtype]) -> bool:
     """Whether every column is a float of single precision."""
-    return bool(dtypes) and all(d.lower().endswith((":float32", ":float[pyarrow]")) for d in dtypes)
+    return bool(dtypes) and all(dtype.is_single for dtype in dtypes)
 
 
-def rounding(dtype: str) -> float:
-    """By which share of itself a number may differ from what it was, for having been held in this dtype."""
-    family, own = dtype.split(":", 1)
-    if family != "float":
-        return 0.0
-    if "16" in own or "half" in own:
-        return float(np.finfo(np.float16).eps)
-    return float(np.finfo(np.float32).eps) if "32" in own or own.startswith("float[") else 1e-12
-
-
-def plain_dtype(family: str, container: str) -> str:
+def plain_dtype(family: str, container: str) -> Dtype:
     """The usual dtype of a family."""
-    return f"{family}:{_PLAIN[container][family]}"
+    return Dtype(family, _PLAIN[container][family])
 
 
 _PLAIN = {

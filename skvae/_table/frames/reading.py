@@ -83,7 +83,7 @@ def labels(frame: Any, j: int) -> tuple[NDArray[np.intp], list[Any], bool]:
     if isinstance(series.dtype, pd.CategoricalDtype):
         declared = isinstance(column.dtype, pd.CategoricalDtype) or container_of(frame) == POLARS
         return series.cat.codes.to_numpy().astype(np.intp), list(series.cat.categories), declared
-    if dtype_of(column).startswith("float"):
+    if dtype_of(column).family == "float":
         series = numbers(frame, j)  # not every dtype of floats can be sorted
     codes, values = pd.factorize(series, sort=True)
     return codes.astype(np.intp), [_plain(value) for value in values], False

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from skvae._table.frames.dtypes import CATEGORIES, NUMBERS, POLARS, container_of, dtypes_of, object_type
+from skvae._table.frames.dtypes import POLARS, Dtype, container_of, dtypes_of, object_type
 from skvae._table.frames.reading import column_at
 
 MOST_NAMES = 30  # in an error
@@ -57,9 +57,8 @@ def refuse_unreadable(
     """
     groups: dict[Reason, list[Hashable]] = {}
     for j, (dtype, is_coded, before) in enumerate(zip(dtypes_of(frame), coded, fit, strict=True)):
-        family, own = dtype.split(":", 1)
-        if family == "unreadable" or not (is_coded or family in NUMBERS):
-            reason = _reason(frame, j, family, own, before)
+        if dtype.family == "unreadable" or not (is_coded or dtype.is_number):
+            reason = _reason(frame, j, dtype, before)
             groups.setdefault(reason, []).append(frame.columns[j])
     if groups:
         text = "; ".join(_sentence(reason, names, has_likelihood) for reason, names in groups.items())
@@ -86,16 +85,16 @@ def _sentence(reason: Reason, names: list[Hashable], has_likelihood: bool) -> st
     return f"{subject}{more} {'have' if several else 'has'} dtype {reason.came}: {way_out}"
 
 
-def _reason(frame: Any, j: int, family: str, own: str, fit: str | None) -> Reason:
-    column, is_polars = column_at(frame, j), container_of(frame) == POLARS
+def _reason(frame: Any, j: int, dtype: Dtype, fit: str | None) -> Reason:
+    column, is_polars, (family, own) = column_at(frame, j), container_of(frame) == POLARS, dtype
     came = str(column.dtype) if family in ("text", "unreadable") else family
     if own == "object" and family == "unreadable":
         return _reason_of_objects(column, fit)
     if fit == "categories":
         return Reason(came, AS_IN_FIT)
-    if family in ("text", *CATEGORIES) and fit == "numbers":
+    if (family == "text" or dtype.is_category) and fit == "numbers":
         return Reason(came, f"fit saw numbers in {{it}}: {NUMERALS[is_polars]}")
-    if family in CATEGORIES:
+    if dtype.is_category:
         return Reason(came, AS_LEVELS)
     if family == "text":
         numerals = _reads_as_numbers(column)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from skvae._table.frames.dtypes import (
     CATEGORIES,
-    NUMBERS,
     NUMPY,
     PANDAS,
     POLARS,
+    Dtype,
     container_of,
     decimals,
     dtype_of,
@@ -36,26 +36,16 @@ EMPTY = ("Null", "null[pyarrow]")  # dtypes that hold no value
 
 
 class Format(NamedTuple):
-    """How a column is written: its name, its dtype as `dtypes_of` names it, its levels where coded.
+    """How a column is written: its name, its dtype, its levels where coded.
 
     Integers are kept from `low` to `high`, exactly; None where nothing is known of their range.
     """
 
     name: Hashable
-    dtype: str
+    dtype: Dtype
     levels: Levels | None
     low: int | None = None
     high: int | None = None
-
-    @property
-    def family(self) -> str:
-        """The family of the dtype."""
-        return self.dtype.split(":", 1)[0]
-
-    @property
-    def own(self) -> str:
-        """The dtype as it is spelled."""
-        return self.dtype.split(":", 1)[1]
 
 
 class Patch(NamedTuple):
@@ -97,20 +87,20 @@ def _column_index(names: list[Any], header: Header | None) -> Any:
 
 def _pandas(values: Any, fmt: Format) -> Any:
     """A pandas column."""
-    dtype = pandas_dtype(fmt.own)
-    if fmt.family in CATEGORIES and not is_dictionary(dtype):
+    dtype = pandas_dtype(fmt.dtype.own)
+    if fmt.dtype.is_category and not is_dictionary(dtype):
         levels = _declared(fmt)
         index = pd.Index(levels, dtype=dtype, tupleize_cols=False)
-        return pd.Series(pd.Categorical(objects(values), categories=index, ordered=fmt.family == "ordered"))
-    if fmt.family not in NUMBERS:
+        return pd.Series(pd.Categorical(objects(values), categories=index, ordered=fmt.dtype.is_ordered))
+    if not fmt.dtype.is_number:
         return pd.Series(objects(values), dtype=dtype)
     cells, there = _numbers(values, fmt)
-    if fmt.own in EMPTY:
+    if fmt.dtype.own in EMPTY:
         return pd.Series([None] * len(cells), dtype=dtype)
     column = pd.Series(cells)
     if there.all():
         return column.astype(dtype)
-    if fmt.family != "float" and not _has_room(dtype):
+    if fmt.dtype.family != "float" and not _has_room(dtype):
         return pd.Series(np.where(there, cells, np.nan))
     column = column.astype(dtype)
     return column.where(there, None if is_object(dtype) else pd.NA if _has_room(dtype) else np.nan)
@@ -126,16 +116,16 @@ def _polars(values: Any, fmt: Format) -> Any:
     """A polars column."""
     import polars
 
-    dtype = polars_dtype(fmt.own, _declared(fmt) if fmt.levels is not None else None)
-    if fmt.family in CATEGORIES:
+    dtype = polars_dtype(fmt.dtype.own, _declared(fmt) if fmt.levels is not None else None)
+    if fmt.dtype.is_category:
         return polars.Series(values, dtype=polars.String).cast(dtype)
-    if fmt.family not in NUMBERS:
+    if not fmt.dtype.is_number:
         return polars.Series(values, dtype=dtype)
     cells, there = _numbers(values, fmt)
-    if fmt.own in EMPTY:
+    if fmt.dtype.own in EMPTY:
         return polars.Series([None] * len(cells), dtype=dtype)
     nothing = polars.Series([None], dtype=dtype).extend_constant(None, len(cells) - 1)
-    own = polars.Series(cells.tolist(), dtype=dtype) if is_wide(fmt.own) else polars.Series(cells).cast(dtype)
+    own = polars.Series(cells.tolist(), dtype=dtype) if is_wide(fmt.dtype.own) else polars.Series(cells).cast(dtype)
     return own.zip_with(polars.Series(there), nothing)
 
 
@@ -153,9 +143,9 @@ def _numbers(values: Any, fmt: Format) -> tuple[NDArray[Any], NDArray[np.bool_]]
         return _fitting(np.where(there, values, 0.0), fmt), there
     there = np.array([value is not None for value in values], dtype=bool)
     exact = [0 if value is None else value for value in values]  # of levels, which may be integers beyond 2**53
-    if fmt.family != "integer":
+    if not fmt.dtype.is_integer:
         return _fitting(np.array(exact, dtype=float), fmt), there
-    return np.array(exact, dtype=object if is_wide(fmt.own) else integer_type(fmt.own)), there
+    return np.array(exact, dtype=object if is_wide(fmt.dtype.own) else integer_type(fmt.dtype.own)), there
 
 
 def held(values: NDArray[np.floating], fmt: Format) -> NDArray[np.float64]:
@@ -166,20 +156,20 @@ def held(values: NDArray[np.floating], fmt: Format) -> NDArray[np.float64]:
 
 def _fitting(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
     """Numbers as values of the column's dtype: cut, rounded or kept within its range (a model may draw beyond it)."""
-    if fmt.family == "bool":
+    if fmt.dtype.family == "bool":
         return values >= 0.5
-    if fmt.family == "integer":
+    if fmt.dtype.is_integer:
         return _whole(values, fmt)
-    digits, most = decimals(fmt.own), largest_float(fmt.own)
+    digits, most = decimals(fmt.dtype.own), largest_float(fmt.dtype.own)
     within = np.clip(values.astype(np.float64), -most, most)
     return within if digits is None else np.round(within, digits)
 
 
 def _whole(values: NDArray[np.floating], fmt: Format) -> NDArray[np.integer]:
     """Nearest integers, kept inside the range of the dtype, and of the training rows where it is known."""
-    if is_wide(fmt.own):
+    if is_wide(fmt.dtype.own):
         return _whole_and_wide(values, fmt)
-    dtype = integer_type(fmt.own)
+    dtype = integer_type(fmt.dtype.own)
     info = np.iinfo(dtype)
     top = float(info.max) if info.bits < 64 else float(np.nextafter(float(info.max), 0.0))
     whole = np.rint(np.clip(values.astype(np.float64), float(info.min), top)).astype(dtype)
@@ -191,7 +181,7 @@ def _whole(values: NDArray[np.floating], fmt: Format) -> NDArray[np.integer]:
 
 def _whole_and_wide(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
     """The same for integers of 128 bits, of which NumPy has none: Python's own."""
-    low, high = wide_range(fmt.own)
+    low, high = wide_range(fmt.dtype.own)
     low, high = low if fmt.low is None else max(low, fmt.low), high if fmt.high is None else min(high, fmt.high)
     return objects([min(max(int(value), low), high) for value in np.rint(values.astype(np.float64)).tolist()])
 
@@ -221,7 +211,7 @@ def _patched(column: Any, patch: Patch) -> Any:
     if isinstance(column, pd.Series):
         return _patched_pandas(column, patch, fmt)
     polars, new = sys.modules["polars"], _polars(patch.values, fmt)
-    if fmt.family in CATEGORIES:  # not every version lets the categories of two columns mix
+    if fmt.dtype.is_category:  # not every version lets the categories of two columns mix
         both = [part.cast(polars.String) for part in (column, new)]
     else:
         both = [column.cast(new.dtype), new]
@@ -247,22 +237,22 @@ def _places(patch: Patch) -> NDArray[np.intp]:
 def _format_beside(column: Any, patch: Patch) -> Format:
     """How new cells are written that are to stand beside those of a column."""
     own = patch.fmt._replace(dtype=dtype_of(column))
-    if own.family in CATEGORIES:
+    if own.dtype.is_category:
         categories = _categories_of(column)
         return own if categories is None else _widened(own, categories, patch)
-    if own.own not in EMPTY and _held_by(own.family, patch.values):
+    if own.dtype.own not in EMPTY and _held_by(own.dtype, patch.values):
         return own
     container = PANDAS if isinstance(column, pd.Series) else POLARS
     if not patch.where.all():
         return own._replace(dtype=plain_dtype("text", container))
-    return patch.fmt if patch.fmt.own not in EMPTY else own._replace(dtype=plain_dtype("float", container))
+    return patch.fmt if patch.fmt.dtype.own not in EMPTY else own._replace(dtype=plain_dtype("float", container))
 
 
-def _held_by(family: str, values: Any) -> bool:
-    """Whether columns of a family, of numbers or text, hold these values."""
+def _held_by(dtype: Dtype, values: Any) -> bool:
+    """Whether a column of numbers or text holds these values."""
     if isinstance(values, np.ndarray):
-        return family in NUMBERS
-    kinds = (int, float) if family in NUMBERS else (str,)
+        return dtype.is_number
+    kinds = (int, float) if dtype.is_number else (str,)
     return all(value is None or isinstance(value, kinds) for value in values)
 
 
@@ -270,10 +260,10 @@ def _widened(own: Format, known: list[Any], patch: Patch) -> Format:
     """A column's categories and those of the new cells that it lacks, each before the next one in the order of fit."""
     values = dict.fromkeys(value for value in patch.values if value is not None)
     lacking = [value for value in values if value not in known]
-    if not known and patch.fmt.family in CATEGORIES:
-        own = own._replace(dtype=f"{own.family}:{patch.fmt.own}")
+    if not known and patch.fmt.dtype.is_category:
+        own = own._replace(dtype=own.dtype._replace(own=patch.fmt.dtype.own))
     elif {type(value) for value in lacking} - {type(value) for value in known}:
-        own = own._replace(dtype=f"{own.family}:object")
+        own = own._replace(dtype=own.dtype._replace(own="object"))
     order = _declared(patch.fmt) if patch.fmt.levels is not None else []
     for level in sorted(lacking, key=order.index, reverse=True):
         later = (known.index(other) for other in order[order.index(level) :] if other in known)
@@ -317,7 +307,7 @@ def _marked_array(X: Any, value: Any) -> Any:
 
 
 def _marked_series(series: Any, value: Any) -> Any:
-    polars, family = sys.modules["polars"], dtype_of(series).split(":", 1)[0]
+    polars, family = sys.modules["polars"], dtype_of(series).family
     readable = ("text", *CATEGORIES) if isinstance(value, str) else ("integer", "float")
     if family not in readable or str(series.dtype) in EMPTY:
         return series
@@ -327,7 +317,7 @@ def _marked_series(series: Any, value: Any) -> Any:
 
 
 def _equal(series: Any, value: Any) -> NDArray[np.bool_]:
-    family = dtype_of(series).split(":", 1)[0]
+    family = dtype_of(series).family
     if family not in (("text", *CATEGORIES) if isinstance(value, str) else ("integer", "float", *CATEGORIES)):
         return np.zeros(len(series), dtype=bool)
     found: NDArray[np.bool_] = (series == value).to_numpy(dtype=bool, na_value=False)
@@ -395,11 +385,11 @@ def as_pandas(X: Any) -> Any:
 
 
 def _as_pandas(series: Any) -> Any:
-    family, own = dtype_of(series).split(":", 1)
-    if family in CATEGORIES:
+    dtype = dtype_of(series)
+    if dtype.is_category:
         return pd.Series(pd.Categorical(series.to_list(), categories=_categories_of(series)))
-    if family not in NUMBERS:
+    if not dtype.is_number:
         return pd.Series(series.to_list(), dtype=object)
     if series.null_count():
-        return pd.Series(series.to_list(), dtype=plain_dtype(family, PANDAS).split(":", 1)[1])
-    return pd.Series(series.to_list(), dtype=integer_type(own) if family == "integer" else family)
+        return pd.Series(series.to_list(), dtype=plain_dtype(dtype.family, PANDAS).own)
+    return pd.Series(series.to_list(), dtype=integer_type(dtype.own) if dtype.is_integer else dtype.family)
