@@ -46,7 +46,7 @@ from skvae._warnings import warn
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers; a subclass names its engine and says what it asks of a model."""
 
-    _engine_class: type[Engine]
+    _engine_class: type[Engine[Any]]
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any

@@ -167,6 +167,21 @@ FAULTS = (
         (LIKELIHOODS,),
     ),
     Fault("held scales stay wide", "_engine/vae.py", "if self.model.columns.has_held_scales:", "if False:", (ENGINE,)),
+    Fault("held scales settle without weights", "_engine/vae.py", "weight @ part", "part.sum(0)", (ENGINE,)),
+    Fault(
+        "rows in float64 answered in float32",
+        "_engine/engine.py",
+        "torch.float32 if x.dtype == np.float32 else self._double",
+        "torch.float32",
+        (ENGINE,),
+    ),
+    Fault(
+        "chunks put together along the first axis, always",
+        "_engine/engine.py",
+        "torch.cat(part, axis)",
+        "torch.cat(part)",
+        (f"{ENGINE}::test_chunks_come_together_along_the_axis_of_the_rows",),
+    ),
     Fault(
         "sigma of the Gaussian squared",
         CONTINUOUS,
@@ -264,7 +279,7 @@ FAULTS = (
     Fault(
         "latent part of a score dropped",
         "_engine/scoring.py",
-        "rest = (w * (log_ratio - log_w)).sum(0) - math.log(n_draws)",
+        "rest = (w * (log_ratio - log_w)).sum(0) - math.log(len(points))",
         "rest = torch.zeros_like(log_w[0])",
         (f"{ENGINE}::test_parts_add_up_to_the_log_likelihood",),
     ),
@@ -312,7 +327,7 @@ FAULTS = (
     ),
     Fault(
         "aggregated prior stays settled in training",
-        "_engine/scoring.py",
+        "_engine/vae.py",
         "model.prior.unsettle()",
         "pass",
         (f"{ENGINE}::test_training_goes_on_with_the_prior_that_was_trained",),

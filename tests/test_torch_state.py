@@ -19,7 +19,6 @@ from torch import nn
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae._engine.engine import AutoencoderEngine, Engine
 from skvae._engine.runtime import own_torch_state
-from skvae._engine.scoring import ScoringEngine
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
 from skvae.nn.likelihoods import Gaussian
@@ -321,7 +320,7 @@ def test_two_threads_share_a_default_dtype():
         assert torch.get_default_dtype() == torch.float64
 
 
-@pytest.mark.parametrize("cls", [VAEEngine, ScoringEngine, Engine, AutoencoderEngine])
+@pytest.mark.parametrize("cls", [VAEEngine, Engine, AutoencoderEngine])
 def test_every_public_method_of_an_engine_is_a_door(cls):
     methods = {name: method for name, method in vars(cls).items() if inspect.isroutine(method)}
     public = [name for name in methods if not name.startswith("_") and not isinstance(methods[name], staticmethod)]

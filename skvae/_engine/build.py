@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -131,9 +130,6 @@ def build_autoencoder(spec: ModelSpec) -> Autoencoder:
     """A plain autoencoder at its start values."""
     with lent_streams(spec.seed) if spec.has_foreign_parts else nullcontext():
         return Autoencoder(**_parts(spec, spec.n_components))
-
-
-BUILDERS: dict[str, Callable[[ModelSpec], Any]] = {"vae": build_vae, "autoencoder": build_autoencoder}
 
 
 def _prior(spec: ModelSpec) -> Prior:

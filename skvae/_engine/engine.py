@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,20 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows, SparseRows
-from skvae._engine.build import BUILDERS, ModelSpec
-from skvae._engine.runtime import (
-    SHARED_PRODUCTS,
-    chunk_size,
-    doors,
-    generator,
-    own_steps,
-    resolve_device,
-)
+from skvae._engine.build import ModelSpec, build_autoencoder
+from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, copied, epochs, mean_bound
 from skvae._table.schema import Units
 from skvae.nn.likelihoods import WayBack
+from skvae.nn.models import Autoencoder
 
 FloatArray = NDArray[np.floating]
+Array = NDArray[Any]  # in the precision of what was asked
+State = dict[str, Any]
+ModelT = TypeVar("ModelT", bound=Autoencoder)
+Answered = Tensor | tuple[Tensor, ...]
+Arrays = tuple[Array, ...]
 
 SHOWN_ROWS = 2**15  # training rows whose posteriors are kept, to draw codes from
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
@@ -54,21 +53,26 @@ def _bent(bend: Callable[[FloatArray], FloatArray], cells: Tensor) -> Tensor:
     return torch.as_tensor(bend(cells.cpu().double().numpy())).clamp(-limit, limit).to(cells)
 
 
+def way_back(units: Units, like: Tensor) -> WayBack:
+    """The way back to data units for tensors like that one."""
+    location, scale, low, high = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in units[:4])
+    return WayBack(location, scale, low, high, tuple(bend and partial(_bent, bend) for bend in units.bends))
+
+
 @doors
-class Engine:
+class Engine(Generic[ModelT]):
     """One model on one device.
 
     Public methods, those of subclasses too, are doors: torch's state is the engine's behind them.
 
     Parameters
     ----------
-    family : {"vae", "autoencoder"}
     spec : ModelSpec
     device : str
         As resolved by `resolve_device`.
     """
 
-    family: str
+    _build: Callable[[ModelSpec], ModelT]  # a static method
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -77,13 +81,13 @@ class Engine:
     def __init__(self, spec: ModelSpec, device: str, n_cells: int = 0) -> None:
         self.spec = spec
         self.device = resolve_device(device, n_cells)
-        self.model = BUILDERS[self.family](spec).to(self.device).eval()
+        self.model = self._build(spec).to(self.device).eval()
         self.order = np.arange(spec.n_components)
         self.sign = np.ones(spec.n_components)
         self._optimiser: Optimiser | None = None
-        self._precise: Any = None
+        self._precise: ModelT | None = None  # a copy of the model in float64
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         twin = memo[id(self)] = object.__new__(type(self))
         memo[id(self.model)] = copied(self.model)
         twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -103,18 +107,9 @@ class Engine:
     ) -> Iterator[EpochRecord]:
         """Train, an epoch at a time; the caller takes the weights it likes with `keep`.
 
-        Parameters
-        ----------
-        x : ndarray of shape (n, p), or CSR matrix
-            Standardised rows, NaN where missing. An array of float32 is taken over, not copied.
-        weight : ndarray of shape (n,) or None
-        bound : callable
-            From `bounds`.
-        plan : Plan
-        resume : bool
-            Whether to go on with the last run's optimiser (`partial_fit`) or start a fresh one.
-        validation : pair of ndarray, optional
-            Held-out rows and their weights.
+        x holds standardised rows, NaN where missing, or is a CSR matrix; an array of float32 is taken over, not copied.
+        `bound` is one of `bounds`. With `resume` the last run's optimiser goes on (`partial_fit`), else a fresh one
+        starts. `validation` holds rows that are held out, and their weights.
         """
         rows = self._rows(x, weight)
         held_out = None if validation is None else self._rows(*validation)
@@ -122,15 +117,8 @@ class Engine:
             self._optimiser = Optimiser(self._trainable())
         seed = self.spec.seed + self._optimiser.steps
         judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
-        records = epochs(
-            self._optimiser,
-            rows,
-            bound,
-            plan,
-            order=generator(seed),
-            noise=generator(seed, self.device),
-            validation=judge,
-        )
+        order, noise = generator(seed), generator(seed, self.device)
+        records = epochs(self._optimiser, rows, bound, plan, order=order, noise=noise, validation=judge)
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
         return own_steps(records, one_thread=small, lent_seed=seed + OTHER if self.spec.has_foreign_parts else None)
@@ -141,7 +129,7 @@ class Engine:
             return Rows.from_numpy(x, weight, device=self.device, copy=False)
         return SparseRows.from_csr(x, weight, device=self.device)
 
-    def _trainable(self) -> Any:
+    def _trainable(self) -> ModelT:
         """A copy of the model, ready for training."""
         return copied(self.model)
 
@@ -162,63 +150,60 @@ class Engine:
 
     # -- inference ---------------------------------------------------------------------------------------------------
 
-    def _in_precision_of(self, x: FloatArray) -> tuple[Any, torch.dtype]:
-        """The model in float32, or a float64 copy of it for float64 rows, and the dtype."""
-        if x.dtype == np.float32 or self.device.type == "mps":
-            return self.model, torch.float32
+    def _over(self, x: FloatArray, answer: Callable[[ModelT, Rows], Answered], n: int = 1, axis: int = 0) -> Arrays:
+        """An array for each tensor that `answer` says of the model and rows, put together along the axis of the rows.
+
+        In float32 for rows in float32, in float64 for all others; in chunks small enough for n draws of each row.
+        """
+        dtype = torch.float32 if x.dtype == np.float32 else self._double
+        model, size, parts = self._in(dtype), chunk_size(n, self._width(), self.device), []
+        with torch.inference_mode():
+            for start in range(0, len(x), size):
+                part = answer(model, Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device))
+                parts.append(part if isinstance(part, tuple) else (part,))
+            return tuple(torch.cat(part, axis).cpu().numpy() for part in zip(*parts, strict=True))
+
+    @property
+    def _double(self) -> torch.dtype:
+        """float64, where the device has it."""
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
+    def _in(self, dtype: torch.dtype) -> ModelT:
+        """The model in that precision."""
+        if dtype == torch.float32:
+            return self.model
         if self._precise is None:
             self._precise = copied(self.model).double().eval()
-        return self._precise, torch.float64
-
-    def _chunks(self, x: FloatArray, dtype: torch.dtype, n_draws: int = 1) -> Iterator[Rows]:
-        size = chunk_size(n_draws, self._width(), self.device)
-        for start in range(0, len(x), size):
-            yield Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device)
+        return self._precise
 
     def _width(self) -> int:
         """Numbers per row and draw in the widest layer."""
-        columns: Any = self.model.columns
-        statistics = max(int(columns.n_outputs), sum(columns.n_statistics))
-        widest: int = max(*self.spec.hidden_layer_sizes, statistics, self.spec.n_components)
-        return widest
+        columns = self.model.columns
+        return max(*self.spec.hidden_layer_sizes, columns.n_outputs, sum(columns.n_statistics), self.spec.n_components)
+
+    def _few(self, x: FloatArray, weight: FloatArray | None = None) -> Rows:
+        """Some of the rows on the device, evenly spaced, in float32."""
+        part = evenly(x)
+        return Rows.from_numpy(x[part], None if weight is None else weight[part], device=self.device)
 
     def encode(self, x: FloatArray) -> FloatArray:
         """Codes of standardised rows, shape (n, k), in the dtype of x."""
         return self._codes(x)
 
     def _codes(self, x: FloatArray) -> FloatArray:
-        model, dtype = self._in_precision_of(x)
-        with torch.inference_mode():
-            codes = [model.encode(rows.x, rows.observed).cpu().numpy() for rows in self._chunks(x, dtype)]
-        return self._outward(np.concatenate(codes))
+        return self._outward(self._over(x, lambda model, rows: model.encode(rows.x, rows.observed))[0])
 
     def decode(self, z: FloatArray, units: Units) -> FloatArray:
-        """Statistics of each cell given its code: E[x|z] in data units, or the probability of each code of x.
+        """Statistics of cells given codes (n, k): E[x|z] in data units, or the probability of each code of x.
 
-        Of a value that counts only where its part is 0 it is E[x 1(part = 0)|z].
-
-        Parameters
-        ----------
-        z : ndarray of shape (n, k)
-        units : Units
-            From encoded cells to data units.
-
-        Returns
-        -------
-        ndarray of shape (n, n_statistics)
-            In the dtype of z.
+        Shape (n, n_statistics), in the dtype of z. Of a value that counts only where its part is 0 it is
+        E[x 1(part = 0)|z]. `units` lead from encoded cells to data units.
         """
-        model, dtype = self._in_precision_of(z)
-        with torch.inference_mode():
-            back = self._back(units, dtype)
-            chunks = self._chunks(self._inward(z), dtype)
-            parts = [model.columns.expectation(model.decode(part.x), back) for part in chunks]
-            return torch.cat(parts).cpu().numpy()
 
-    def _back(self, units: Units, dtype: torch.dtype) -> WayBack:
-        """The way back to data units, for tensors."""
-        location, scale, low, high = (torch.as_tensor(part, dtype=dtype, device=self.device) for part in units[:4])
-        return WayBack(location, scale, low, high, tuple(bend and partial(_bent, bend) for bend in units.bends))
+        def statistics(model: ModelT, codes: Rows) -> Tensor:
+            return model.columns.expectation(model.decode(codes.x), way_back(units, codes.x))
+
+        return self._over(self._inward(z), statistics)[0]
 
     def _outward(self, z: FloatArray) -> FloatArray:
         """Model's components -> the user's: ordered and signed."""
@@ -230,13 +215,12 @@ class Engine:
         out[:, self.order] = z * self.sign.astype(z.dtype)
         return out
 
+    @torch.inference_mode()
     def column_at_fault(self, x: FloatArray) -> int:
         """The column whose cells the last weights in training fit worst, non-finite ones first."""
         assert self._optimiser is not None, "column_at_fault follows train"
-        rows = Rows.from_numpy(x[evenly(x)], device=self.device)
-        model: Any = self._optimiser.module.eval()
-        with torch.inference_mode():
-            cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
+        rows, model = self._few(x), cast("ModelT", self._optimiser.module.eval())
+        cells = model.columns.log_prob(model.decode(model.encode(rows.x, rows.observed)), rows.x)
         cells = cells if rows.observed is None else cells * rows.observed
         return int(torch.nan_to_num(cells, nan=-torch.inf).mean(0).argmin())
 
@@ -256,7 +240,7 @@ class Engine:
 
     # -- state -------------------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """Plain data and NumPy arrays."""
         optimiser = {} if self._optimiser is None else self._optimiser.state()
         return {
@@ -269,10 +253,9 @@ class Engine:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], device: str) -> Self:
+    def from_state(cls, state: State, device: str) -> Self:
         """Inverse of `state`, on a device that is there."""
-        spec = ModelSpec(**state["spec"])
-        engine = cls(spec, device)
+        engine = cls(ModelSpec(**state["spec"]), device)
         engine.model.load_state_dict({name: torch.tensor(np.asarray(v)) for name, v in state["weights"].items()})
         if state["optimiser"]:
             engine._optimiser = Optimiser(engine._trainable())
@@ -281,17 +264,15 @@ class Engine:
         return engine
 
 
-class AutoencoderEngine(Engine):
+class AutoencoderEngine(Engine[Autoencoder]):
     """A plain autoencoder."""
 
-    family = "autoencoder"
+    _build = staticmethod(build_autoencoder)
 
     def score(self, x: FloatArray) -> NDArray[np.float64]:
         """Minus the reconstruction error per row, over observed cells, shape (n,), in float64."""
-        model, dtype = self._in_precision_of(x.astype(np.float64))
-        with torch.inference_mode():
-            scores = [
-                model.log_likelihood(rows.x, rows.observed, model.encode(rows.x, rows.observed))
-                for rows in self._chunks(x, dtype)
-            ]
-            return torch.cat(scores).double().cpu().numpy()
+
+        def score(model: Autoencoder, rows: Rows) -> Tensor:
+            return model.log_likelihood(rows.x, rows.observed, model.encode(rows.x, rows.observed))
+
+        return self._over(x.astype(np.float64), score)[0].astype(np.float64, copy=False)

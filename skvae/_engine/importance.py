@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.runtime import sound
+from skvae.nn.models import VAE
 from skvae.nn.noise import log_normal
 
 COMPLETED = 3  # rounds in which an encoder that was trained on complete rows sees the row completed ...
@@ -23,10 +24,9 @@ class WeighedDraws(NamedTuple):
     weight: Tensor  # (S, b)
     outputs: Tensor  # of the decoder, (S, b, n_outputs)
 
-    def expected(self, model: Any) -> Tensor:
+    def expected(self, model: VAE) -> Tensor:
         """Weighted means of the statistics of each cell, (b, n_statistics)."""
-        means: Tensor = model.columns.averaged(self.outputs, self.weight)
-        return means
+        return model.columns.averaged(self.outputs, self.weight)
 
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and variance of z, (b, k), and the effective sample size (Kish 1965), (b, 1)."""
@@ -40,7 +40,7 @@ def n_rounds(knows_missing: bool) -> int:
     return 1 + MATCHED + (0 if knows_missing else COMPLETED)
 
 
-def weighed_draws(model: Any, rows: Rows, points: Tensor, *, knows_missing: bool) -> WeighedDraws:
+def weighed_draws(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> WeighedDraws:
     """Draw z by adaptive multiple importance sampling (Cornuet et al. 2012, arXiv 0907.1254).
 
     The first proposal is q(z|x_observed). Each further one is a normal density with the mean and the variances of the
@@ -76,13 +76,10 @@ def _weighed(proposals: list[tuple[Tensor, Tensor]], z: Tensor, log_joint: Tenso
     return WeighedDraws(z, torch.softmax(log_joint - log_mixture, 0), outputs)
 
 
-def _completed(model: Any, rows: Rows, draws: WeighedDraws) -> tuple[Tensor, Tensor]:
+def _completed(model: VAE, rows: Rows, draws: WeighedDraws) -> tuple[Tensor, Tensor]:
     """The posterior given the rows with what is expected of their missing cells."""
     guess = model.columns.point(draws.expected(model))
-    posterior: tuple[Tensor, Tensor] = model.posterior(
-        guess if rows.observed is None else torch.where(rows.observed, rows.x, guess)
-    )
-    return posterior
+    return model.posterior(guess if rows.observed is None else torch.where(rows.observed, rows.x, guess))
 
 
 def _matched(draws: WeighedDraws, first: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,46 +1,71 @@
-"""The engine of a variational autoencoder: codes, rows and missing cells that are drawn or expected."""
+"""The engine of a variational autoencoder: codes, rows and missing cells that are scored, drawn or expected."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skvae._engine import drawing, scoring
 from skvae._engine.batches import Rows
-from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
+from skvae._engine.build import build_vae
+from skvae._engine.drawing import Posteriors
+from skvae._engine.engine import SHOWN_ROWS, Answered, Arrays, Engine, FloatArray, State, evenly
 from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
-from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws, sound
-from skvae._engine.scoring import ScoringEngine
+from skvae._engine.runtime import generator, normal_quasi_draws, sound
+from skvae._engine.scoring import SamplingError
+from skvae._engine.training import RowBound, mean_bound
 from skvae._table.schema import Units
-from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
+from skvae.nn.models import VAE
+from skvae.nn.priors import Prior
 
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior
+KL_DRAWS = 4  # of a quasi-random sequence, for a prior whose KL is not closed
 SETTLING_ROWS = 256  # that scales are fitted to after training ...
 SETTLING_DRAWS = 200  # ... with so many draws of z for each ...
 SETTLING_ROUNDS = 10  # ... in each of so many rounds
-CONDITION_ROUNDS = 3  # of proposals from completed rows ...
-CONDITION_MODES = 256  # ... so many of them ...
-CONDITION_DEFENCE = 0.1  # ... and this share of draws from the prior
 
 
-class Posteriors(NamedTuple):
-    """Posteriors of rows and the logarithms of their weights, in the model's own order of components."""
-
-    mean: FloatArray  # (m, k)
-    log_std: FloatArray  # (m, k)
-    log_weight: FloatArray  # (m,)
-
-
-class VAEEngine(ScoringEngine):
+class VAEEngine(Engine[VAE]):
     """A variational autoencoder: it scores, draws and completes."""
+
+    _build = staticmethod(build_vae)
 
     codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
     gaps: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which columns they had missing
+
+    def _trainable(self) -> VAE:
+        model = super()._trainable()
+        model.prior.unsettle()
+        model.columns.unsettle()
+        return model
+
+    def _width(self) -> int:
+        return max(super()._width(), self.model.prior.n_modes)
+
+    def _points(self, n: int) -> Tensor:
+        """The points that serve every row, shape (n, 1, k)."""
+        points = normal_quasi_draws(n, self.spec.n_components, self.spec.seed)
+        return torch.tensor(points, dtype=self._double, device=self.device).unsqueeze(1)
+
+    def _over_points(self, x: FloatArray, answer: Callable[..., Answered], n: int) -> Arrays:
+        """What `answer` says of the model, rows and n points, in float64."""
+        return self._over(x.astype(np.float64), partial(answer, points=self._points(n)), n)
+
+    def _over_draws(
+        self, x: FloatArray, answer: Callable[[VAE, Rows, WeighedDraws], Answered], n: int, axis: int = 0
+    ) -> Arrays:
+        """What `answer` says of the model, rows and about n draws of z given their observed cells, in float64."""
+        rounds = n_rounds(self.spec.with_mask)
+        n = max(1, round(n / rounds)) * rounds
+        points = self._points(n).unflatten(0, (rounds, -1))
+        draw = partial(weighed_draws, points=points, knows_missing=self.spec.with_mask)
+        return self._over(x.astype(np.float64), lambda model, rows: answer(model, rows, draw(model, rows)), n, axis)
 
     def settle(
         self, x: FloatArray, weight: FloatArray | None, missing: NDArray[np.bool_] | None = None, *, keep_codes: bool
@@ -51,188 +76,126 @@ class VAEEngine(ScoringEngine):
         which columns of the table the rows have missing, (n, p), those without a cell in x among them. Scales
         that had a floor in training only are fitted without it.
         """
-        empty = np.isnan(x).all(axis=1)
-        own = self._posteriors(x[~empty], None if weight is None else weight[~empty])
-        exemplars = (torch.tensor(array[evenly(x[~empty], EXEMPLARS)], device=self.device) for array in own)
-        self.model.prior.settle(*exemplars)
+        weight = np.ones(len(x)) if weight is None else weight
+        seen, few = ~np.isnan(x).all(axis=1), evenly(x, EXEMPLARS)
+        own = Posteriors.of(self.model, x[seen], weight[seen])
+        self.model.prior.settle(*own.some(evenly(x[seen], EXEMPLARS)).tensors(torch.float32, self.device))
         self.codes = own if keep_codes else None
-        few, self.gaps = evenly(x, EXEMPLARS), None
-        if missing is not None:
-            self.gaps = self._posteriors(x[few], None if weight is None else weight[few]), missing[few]
+        self.gaps = None if missing is None else (Posteriors.of(self.model, x[few], weight[few]), missing[few])
         self._precise = None
         if self.model.columns.has_held_scales:
             part = evenly(x, SETTLING_ROWS)
-            self._settle_scales(x[part], np.ones(len(x[part])) if weight is None else weight[part])
+            self._settle_scales(x[part], weight[part])
 
+    @torch.no_grad()
     def _settle_scales(self, x: FloatArray, weight: FloatArray) -> None:
         """Fit the scales of the likelihoods that settle, all else being as it is (Dempster, Laird and Rubin 1977).
 
         In turn codes are drawn given the observed cells, and a scale becomes the root of the mean squared distance of
         its cells from their expectation given the codes.
         """
-        weights = torch.tensor(weight, dtype=torch.float64, device=self.device).unsqueeze(1)
         for _ in range(SETTLING_ROUNDS):
-            squares, counts, start = 0.0, 0.0, 0
-            with torch.no_grad():
-                for model, rows, draws in self._given_observed(x, SETTLING_DRAWS):
-                    counted = model.columns.counted(rows.x) * weights[start : start + len(rows)].to(rows.x.dtype)
-                    counted = counted if rows.observed is None else counted * rows.observed
-                    squares += (model.columns.squares(draws.outputs, rows.x, draws.weight) * counted).sum(0)
-                    counts += counted.sum(0)
-                    start += len(rows)
-                self.model.columns.settle(squares / counts)
+            each = self._over_draws(x, drawing.squared_distances, SETTLING_DRAWS)
+            squares, counts = (torch.tensor(weight @ part, device=self.device) for part in each)
+            self.model.columns.settle(squares / counts)
             self._precise = None
 
-    def _posteriors(self, x: FloatArray, weight: FloatArray | None) -> Posteriors:
-        """Of rows, in float32."""
-        rows = Rows.from_numpy(x, device=self.device)
-        with torch.no_grad():
-            mean, log_std = (tensor.cpu().numpy() for tensor in self.model.posterior(rows.x, rows.observed))
-        # The logarithm is taken in float64, in which small weights are not 0.
-        log_weight = np.zeros(len(x)) if weight is None else np.log(weight / weight.mean())
-        return Posteriors(mean, log_std, log_weight.astype(np.float32))
+    def mean_bound(self, x: FloatArray, weight: FloatArray | None, bound: RowBound) -> float:
+        """Mean of the training bound over rows (at most ORDERING_ROWS of them), in nats and standardised units."""
+        return mean_bound(self.model, self._few(x, weight), bound, self.spec.seed)
 
-    def state(self) -> dict[str, Any]:
-        gaps = self.gaps and (tuple(self.gaps[0]), self.gaps[1])
-        return super().state() | {"codes": self.codes and tuple(self.codes), "gaps": gaps}
+    @torch.inference_mode()
+    def marginal_log_likelihood(self, x: FloatArray, weight: FloatArray | None) -> float:
+        """Mean log-likelihood of independent columns: the model with z held at the prior's mean.
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any], device: str) -> Self:
-        engine = super().from_state(state, device)
-        engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
-        if state.get("gaps") is not None:
-            posteriors, missing = state["gaps"]
-            engine.gaps = Posteriors(*map(np.array, posteriors)), np.array(missing)
-        return engine
+        Where no component is active the decoder has learned nothing but marginals, and this is what they give.
+        """
+        rows = self._few(x, weight)
+        z = self.model.prior.moments()[0].expand(len(rows), -1)
+        return float(rows.mean(self.model.log_likelihood(rows.x, rows.observed, z)))
+
+    def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
+        """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
+        part = evenly(x)
+        each = self._over_points(x[part], scoring.kl_per_component, KL_DRAWS)[0]
+        mean: NDArray[np.float64] = np.average(each, axis=0, weights=None if weight is None else weight[part])
+        return mean[self.order]
+
+    def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of q(z|x), each of shape (n, k)."""
+        mean, std = self._over(x, scoring.posterior)
+        return self._outward(mean), np.abs(self._outward(std))
+
+    def log_likelihood(self, x: FloatArray, n_draws: int, *, trained_on: bool = False) -> NDArray[np.float64]:
+        """Importance-weighted estimate of log p(x_observed) per row, shape (n,), in float64.
+
+        The same `n_draws` quasi-random points serve every row, so that a row's score depends on nothing but the row; a
+        row with no observed cell scores 0. Rows that the model was `trained_on` are scored without what they
+        themselves put into the prior.
+        """
+        answer = partial(scoring.log_likelihood, trained_on=trained_on)
+        return self._over_points(x, answer, n_draws)[0].astype(np.float64, copy=False)
+
+    def sampling_error(self, x: FloatArray, n_draws: int) -> SamplingError:
+        """How far `log_likelihood` may be from log p(x), by batches of its draws and of those that would follow."""
+        n_batches, size = scoring.batches(n_draws)
+        answer = partial(scoring.sampling_error, n_batches=n_batches, n_draws=n_draws)
+        return SamplingError(*self._over_points(x, answer, n_batches * size))
+
+    def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The parts of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
+        columns, latent = self._over_points(x, scoring.explain, n_draws)
+        return columns, latent
 
     def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:
-        """Statistics of every cell given the observed ones, by self-normalised importance weights.
+        """Statistics of every cell given the observed ones, as `decode` gives them, (n, n_statistics).
 
-        They are expectations in data units given each draw of z, which are averaged.
-
-        Parameters
-        ----------
-        x : ndarray of shape (n, p)
-            NaN in the cells that are not conditioned on.
-        n_draws : int
-        units : Units
-            From encoded cells to data units.
-
-        Returns
-        -------
-        ndarray of shape (n, n_statistics)
-            As `decode` gives them.
+        They are expectations in data units given each draw of z, which are averaged by self-normalised importance
+        weights. Cells of x (n, p) that are not conditioned on are NaN.
         """
-        parts = []
-        with torch.inference_mode():
-            for model, rows, draws in self._given_observed(x, n_draws):
-                statistics = model.columns.expectation(draws.outputs, self._back(units, rows.x.dtype))
-                parts.append(torch.einsum("sb,sbm->bm", draws.weight, statistics))
-            return torch.cat(parts).cpu().numpy()
+        return self._over_draws(x, partial(drawing.expected_cells, units=units), n_draws)[0]
 
     def weighed_cells(self, x: FloatArray, n_draws: int, n_each: int) -> tuple[FloatArray, FloatArray]:
         """Draws of every cell given the observed ones, `n_each` given each draw of z, and their weights.
 
-        The draws are the same at each call.
-
-        Returns
-        -------
-        cells : ndarray of shape (S, n, p)
-            Encoded.
-        weight : ndarray of shape (S, n)
-            With sum 1 over the S draws of a row.
+        The cells are encoded, (S, n, p); the weights, (S, n), have sum 1 over the S draws of a row. The draws are the
+        same at each call.
         """
-        stream, cells, weights = generator(self.spec.seed, self.device), [], []
-        with torch.inference_mode():
-            for model, _, draws in self._given_observed(x, n_draws):
-                each = [model.columns.sample(draws.outputs, stream) for _ in range(n_each)]
-                cells.append(torch.cat(each))
-                weights.append(draws.weight.repeat(n_each, 1) / n_each)
-            return torch.cat(cells, 1).cpu().numpy(), torch.cat(weights, 1).cpu().numpy()
+        answer = partial(drawing.weighed_cells, n_each=n_each, stream=generator(self.spec.seed, self.device))
+        cells, weight = self._over_draws(x, answer, n_draws, axis=1)
+        return cells, weight
 
     def completion(self, x: FloatArray, n_draws: int, seed: int) -> FloatArray:
         """Encoded rows, (n, p), whose cells that are NaN are drawn given the observed ones.
 
         The code is resampled from the weighted draws, then the cells are drawn from p(x|z).
         """
-        stream, parts = generator(seed, self.device), []
-        with torch.inference_mode():
-            for model, rows, draws in self._given_observed(x, n_draws):
-                chosen = torch.multinomial(draws.weight.T, 1, generator=stream)[:, 0]
-                drawn = model.columns.sample(draws.outputs[chosen, torch.arange(len(rows))], stream)
-                parts.append(drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn))
-            return torch.cat(parts).cpu().numpy()
-
-    def _given_observed(self, x: FloatArray, n_draws: int) -> Iterator[tuple[Any, Rows, WeighedDraws]]:
-        """By chunks of rows: the model, the rows, and draws of z given their observed cells."""
-        model, dtype = self._in_precision_of(x.astype(np.float64))
-        knows_missing = self.spec.with_mask
-        rounds = n_rounds(knows_missing)
-        n_draws = max(1, round(n_draws / rounds)) * rounds
-        points = normal_quasi_draws(n_draws, self.spec.n_components, self.spec.seed)
-        eps = torch.tensor(points, dtype=dtype, device=self.device).reshape(rounds, -1, 1, self.spec.n_components)
-        for rows in self._chunks(x, dtype, n_draws):
-            yield model, rows, weighed_draws(model, rows, eps, knows_missing=knows_missing)
+        return self._over_draws(x, partial(drawing.completed, stream=generator(seed, self.device)), n_draws)[0]
 
     def condition(
         self, x: FloatArray, n: int, n_draws: int, seed: int, *, aggregated: bool
     ) -> tuple[FloatArray, float]:
-        """Draw codes given some cells of one row, by importance resampling in the latent space.
+        """Draw codes (n, k) given some cells of one row x (1, p); and the effective sample size they come from.
 
-        The first proposals come from the density of codes, the prior or that of `sample_latent`. Each further round
-        proposes from the posteriors of rows that are completed from the best draws so far (population Monte Carlo:
-        Cappé et al. 2004), with the first mixed in so that no weight is too large. At the end n draws are resampled by
-        their weights p(x_observed | z) p(z) / proposal(z).
-
-        Parameters
-        ----------
-        x : ndarray of shape (1, p)
-            NaN in the cells that are not conditioned on.
-        n, n_draws, seed : int
-        aggregated : bool
-            As for `sample_latent`.
-
-        Returns
-        -------
-        z : ndarray of shape (n, k)
-            In the user's order and sign.
-        effective_sample_size : float
-            Of the last round's draws: 1 / sum of the squared normalised weights (Kish 1965).
+        The first proposals come from the density of codes, the prior or that of `sample_latent`.
         """
-        model, dtype = self._in_precision_of(np.empty(0))
-        latent = self._latent(aggregated, EXEMPLARS)
-        row = Rows.from_numpy(x, dtype=dtype, device=self.device)
-        stream = generator(seed, self.device)
-        with torch.inference_mode():
-            z = latent.sample(n_draws, stream)
-            w = sound(torch.softmax(self._given(model, row, z), 0))
-            for _ in range(CONDITION_ROUNDS):
-                best = z[torch.multinomial(w, CONDITION_MODES, replacement=True, generator=stream)]
-                proposal = Proposal(latent, *self._completed_posterior(model, row, best, stream), CONDITION_DEFENCE)
-                z = proposal.sample(n_draws, stream)
-                w = sound(torch.softmax(self._given(model, row, z) + latent.log_prob(z) - proposal.log_prob(z), 0))
-            chosen = torch.multinomial(w, n, replacement=True, generator=stream)
-            return self._outward(z[chosen].cpu().numpy()), float(1.0 / w.square().sum())
+        latent, stream = self._latent(aggregated, EXEMPLARS), generator(seed, self.device)
+        answer = partial(drawing.conditioned, latent=latent, n=n, n_draws=n_draws, width=self._width(), stream=stream)
+        z, size = self._over(x.astype(np.float64), answer)
+        return self._outward(z), float(size[0])
 
-    def _given(self, model: Any, row: Rows, z: Tensor) -> Tensor:
-        """Log p(x_observed | z) of one row for many z, shape (S,)."""
-        size = chunk_size(1, self._width(), self.device)
-        parts = [model.log_likelihood(row.x, row.observed, part.unsqueeze(1))[:, 0] for part in z.split(size)]
-        return torch.cat(parts)
-
-    @staticmethod
-    def _completed_posterior(model: Any, row: Rows, z: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The posteriors of the row as it is completed from each z."""
-        drawn = model.columns.sample(sound(model.decode(z)), stream)
-        mean, log_std = model.posterior(drawn if row.observed is None else torch.where(row.observed, row.x, drawn))
-        return mean, log_std
-
+    @torch.inference_mode()
     def sample_latent(self, n: int, seed: int, *, aggregated: bool) -> FloatArray:
         """Draw codes from the prior, or from the mean of the posteriors that were kept; shape (n, k), float64."""
-        with torch.inference_mode():
-            z: FloatArray = sound(self._latent(aggregated).sample(n, generator(seed, self.device))).cpu().numpy()
-        return self._outward(z)
+        z = self._latent(aggregated).sample(n, generator(seed, self.device))
+        return self._outward(sound(z).cpu().numpy())
 
+    def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
+        """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""
+        stream = generator(seed, self.device) if noise else None
+        return self._over(self._inward(z), partial(drawing.drawn_cells, stream=stream))[0]
+
+    @torch.inference_mode()
     def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
         """Columns to be missing in rows with these codes, (n, p): those of a training row that each may come from.
 
@@ -242,15 +205,9 @@ class VAEEngine(ScoringEngine):
         if self.gaps is None:
             return np.zeros((len(z), 1), dtype=bool)
         posteriors, missing = self.gaps
-        density = self._mixture(posteriors)
-        stream, drawn = generator(seed, self.device), []
-        with torch.inference_mode():
-            for part in torch.tensor(self._inward(z), device=self.device).split(
-                chunk_size(1, len(missing), self.device)
-            ):
-                shares = sound(torch.softmax(density.log_modes(part.to(density.means.dtype)), -1))
-                drawn.append(torch.multinomial(shares, 1, generator=stream)[:, 0].cpu().numpy())
-        rows: NDArray[np.bool_] = missing[np.concatenate(drawn)]
+        codes = torch.tensor(self._inward(z), dtype=self._double, device=self.device)
+        density = posteriors.density(self._double, self.device)
+        rows: NDArray[np.bool_] = missing[drawing.modes(density, codes, generator(seed, self.device)).cpu().numpy()]
         return rows
 
     def columns_with_gaps(self) -> NDArray[np.bool_]:
@@ -259,27 +216,22 @@ class VAEEngine(ScoringEngine):
         gaps: NDArray[np.bool_] = np.any(missing, axis=0)
         return gaps
 
-    def _mixture(self, posteriors: Posteriors) -> AggregatedPosterior:
-        """The mean of these posteriors, as a density."""
-        _, dtype = self._in_precision_of(np.empty(0))
-        density = AggregatedPosterior(self.spec.n_components)
-        density.settle(*(torch.tensor(array, dtype=dtype, device=self.device) for array in posteriors))
-        return density
-
     def _latent(self, aggregated: bool, most: int = SHOWN_ROWS) -> Prior:
         """The density of codes to draw from: the prior, or the mean of at most so many of the posteriors kept."""
         if not aggregated:
-            prior: Prior = self._in_precision_of(np.empty(0))[0].prior
-            return prior
+            return self._in(self._double).prior
         assert self.codes is not None, "settle keeps the codes"
-        part = evenly(self.codes.mean, most)
-        return self._mixture(Posteriors(*(array[part] for array in self.codes)))
+        return self.codes.some(evenly(self.codes.mean, most)).density(self._double, self.device)
 
-    def sample(self, z: FloatArray, seed: int, *, noise: bool = True) -> FloatArray:
-        """Draw x given codes (or take its mean or mode), in encoded units, shape (n, p)."""
-        model, dtype = self._in_precision_of(z)
-        stream = generator(seed, self.device)
-        draw = partial(model.columns.sample, generator=stream) if noise else model.columns.mean
-        with torch.inference_mode():
-            parts = [draw(sound(model.decode(part.x))) for part in self._chunks(self._inward(z), dtype)]
-            return torch.cat(parts).cpu().numpy()
+    def state(self) -> State:
+        gaps = self.gaps and (tuple(self.gaps[0]), self.gaps[1])
+        return super().state() | {"codes": self.codes and tuple(self.codes), "gaps": gaps}
+
+    @classmethod
+    def from_state(cls, state: State, device: str) -> Self:
+        engine = super().from_state(state, device)
+        engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
+        if state.get("gaps") is not None:
+            posteriors, missing = state["gaps"]
+            engine.gaps = Posteriors(*map(np.array, posteriors)), np.array(missing)
+        return engine

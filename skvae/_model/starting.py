@@ -53,7 +53,7 @@ def serves_sparse(likelihood: Any, kind_of: Callable[[Any], str | None]) -> bool
 
 
 def start(
-    rows: Weighted, columns: Columns, settings: Settings, engine: type[Engine], *, seed: int, with_mask: bool
+    rows: Weighted, columns: Columns, settings: Settings, engine: type[Engine[Any]], *, seed: int, with_mask: bool
 ) -> TableModel[Any]:
     """A model at its start values; its schema is learned from all rows of X, also those set aside of them."""
     table = rows.table

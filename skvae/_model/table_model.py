@@ -19,7 +19,7 @@ from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
 Numbers = NDArray[np.floating]
-EngineT = TypeVar("EngineT", bound=Engine)
+EngineT = TypeVar("EngineT", bound=Engine[Any])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from skvae._engine.bounds import CORRUPTIONS, reconstruction_bound, variational_
 from skvae._engine.build import Kinds, ModelSpec, build_autoencoder, build_vae
 from skvae._engine.engine import AutoencoderEngine
 from skvae._engine.pareto import pareto_k, trusted_below
+from skvae._engine.scoring import weighed
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
 from skvae._table.schema import Units
@@ -395,7 +396,8 @@ def test_a_columns_part_is_its_mean_log_density_under_the_posterior():
     train(one, x, 20)
     columns, _ = one.explain(x[:5], 64)
     with torch.inference_mode():
-        ((model, rows, draws, log_ratio),) = list(one._weighed(x[:5], one._points(64)))
+        model, rows = one._in(torch.float64), Rows.from_numpy(x[:5], dtype=torch.float64)
+        draws, log_ratio = weighed(model, rows, one._points(64))
         w = torch.softmax(draws.log_likelihood + log_ratio, 0).numpy()
         cells = model.columns.log_prob(model.decode(draws.z), rows.x).numpy()
     np.testing.assert_allclose(columns, np.einsum("sn,snp->np", w, cells))
@@ -412,6 +414,16 @@ def test_answers_about_reasons_do_not_depend_on_the_chunks(monkeypatch):
         np.testing.assert_allclose(mine, other, atol=1e-7)  # the root of a rounding error
 
 
+def test_chunks_come_together_along_the_axis_of_the_rows(monkeypatch):
+    x, one = holed(table()), engine()
+    monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
+    (whole,) = one._over(x, lambda model, rows: rows.x)
+    np.testing.assert_array_equal(whole, np.nan_to_num(x))
+    turned, twice = one._over(x, lambda model, rows: (rows.x.T, 2.0 * rows.x.T), axis=1)
+    np.testing.assert_array_equal(turned, whole.T)
+    np.testing.assert_array_equal(twice, 2.0 * whole.T)
+
+
 @pytest.mark.parametrize(("n_draws", "batch"), [(16, 16), (64, 32), (512, 64)])
 def test_sampling_error_follows_from_the_scores_of_batches(n_draws, batch):
     x = table()
@@ -419,7 +431,8 @@ def test_sampling_error_follows_from_the_scores_of_batches(n_draws, batch):
     train(one, x)
     error, size, k = one.sampling_error(x, n_draws)
     with torch.inference_mode():
-        ((_, _, draws, log_ratio),) = list(one._weighed(x, one._points(max(256, n_draws))))
+        rows, points = Rows.from_numpy(x, dtype=torch.float64), one._points(max(256, n_draws))
+        draws, log_ratio = weighed(one._in(torch.float64), rows, points)
     log_w = (draws.log_likelihood + log_ratio).numpy()
     scores = np.log(np.exp(log_w).reshape(-1, batch, len(x)).mean(1))
     expected = np.sqrt(np.square(scores - np.log(np.exp(log_w).mean(0))).mean(0) * batch / n_draws)
