@@ -18,6 +18,7 @@ from skvae._engine.build import Kinds, known_kind
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._model.auto import stops_early
+from skvae._model.earlier import brought_up
 from skvae._model.fitting import History, Prepared, fit_epochs, unchanged_on_error
 from skvae._model.reading import Weighted, read, read_known, split, warn_of_a_new_kind, warn_of_drift, weighted
 from skvae._model.settings import Settings
@@ -271,8 +272,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if isinstance(state.get("_engine"), dict):
-            state = dict(state, schema_=TableSchema.from_dict(state["schema_"]))
-            saved = _by_column(state["_engine"], state["schema_"])
+            saved, schema = brought_up(state["_engine"], TableSchema.from_dict(state["schema_"]))
+            state = dict(state, schema_=schema)
             _warn_of_version(state.pop("_skvae_version", "an unknown one"))
             state["_engine"] = self._engine_class.from_state(saved, device_or_cpu(saved["device"]))
         super().__setstate__(state)
@@ -470,14 +471,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             Higher is better.
         """
         return float(np.mean(self.score_samples(X)))
-
-
-def _by_column(saved: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
-    """An engine's state with missing cells by column, where it comes from a version that kept them by cell."""
-    if saved.get("holes") is None:
-        return saved
-    posteriors, missing = saved["holes"]
-    return saved | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
 
 
 def _state_of(model: AnyModel) -> dict[str, Any]:

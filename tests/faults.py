@@ -258,8 +258,8 @@ FAULTS = (
     Fault(
         "one column's likelihood serves another",
         "nn/models.py",
-        'self.register_buffer("scatter", torch.argsort(columns))',
-        'self.register_buffer("scatter", columns)',
+        "each = zip(self.parts(outputs), x.split(self.counts, dim=-1), strict=True)",
+        "each = zip(self.parts(outputs), x.flip(-1).split(self.counts, dim=-1), strict=True)",
         (MODELS,),
     ),
     Fault(
@@ -343,8 +343,8 @@ FAULTS = (
     Fault(
         "gate of atoms ignored by the likelihood",
         "nn/models.py",
-        "return in_order * self.counted(x) if len(self.values) else in_order",
-        "return in_order",
+        "return cells * self.counted(x) if len(self.values) else cells",
+        "return cells",
         (MODELS,),
     ),
     Fault(
@@ -371,7 +371,7 @@ FAULTS = (
     Fault(
         "atoms left out of the expectation",
         "_table/schema.py",
-        "values = values + statistics[:, self._spans[i - 1]][:, 1:] @ np.array(column.atoms)",
+        "values = values + statistics[:, self._spans[parts[i]]][:, 1:] @ np.array(column.atoms)",
         "pass",
         (SCHEMA,),
     ),
@@ -556,16 +556,23 @@ FAULTS = (
     Fault(
         "indicators of one category overwrite those of another",
         "nn/networks.py",
-        "torch.cumsum(sizes, 0) - sizes)",
-        "sizes * 0)",
+        "torch.cumsum(sizes, 0) - sizes,",
+        "sizes * 0,",
         (NETWORKS,),
     ),
     Fault(
-        "statistics in the order of the blocks",
-        "nn/models.py",
-        "torch.cat(parts, dim=-1)[..., self.arrange]",
-        "torch.cat(parts, dim=-1)",
-        (MODELS,),
+        "the encoder sees columns in the order of the blocks",
+        "_model/starting.py",
+        "seen=schema.in_order_of_columns",
+        "seen=None",
+        ("model/test_starting.py",),
+    ),
+    Fault(
+        "parts taken for those of another column",
+        "_table/schema.py",
+        "return tuple((values[cell.column], i) for i, cell in enumerate(self.cells) if cell.is_part)",
+        "return tuple((i + 1, i) for i, cell in enumerate(self.cells) if cell.is_part)",
+        ("model/test_starting.py",),
     ),
     Fault(
         "masking changes codes and does not hide them",

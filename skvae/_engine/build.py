@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, SEEN, InputEncoding, NetworkFactory, TableEncoding
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
 
-Block = tuple[str | LikelihoodFactory, tuple[int, ...]]
+Block = tuple[str | LikelihoodFactory, int]
 
 LOSSES: dict[str, LikelihoodFactory] = {"squared_error": SquaredError, "cross_entropy": Bernoulli}
 
@@ -33,8 +34,8 @@ class ModelSpec:
     centre, width, mean : ndarray of shape (p,)
         Robust location and scale (in what the encoder sees) and the mean of the encoded values, of each column. Here a
         column is one of the encoded row: a cell.
-    blocks : tuple of (likelihood, columns)
-        A name or factory, and the indices of the columns it serves.
+    blocks : tuple of (likelihood, n_columns)
+        A name or factory, and how many columns it serves, the next ones.
     with_mask : bool
         Whether the encoder sees which cells are missing.
     seed : int
@@ -45,6 +46,8 @@ class ModelSpec:
         For each column None, or the share of each code where its cells hold codes.
     gates : tuple of (value, part)
         Columns of values that count only where the code in the column of their part is 0.
+    seen : tuple of int, optional
+        The columns in the order in which the encoder sees them.
     """
 
     centre: NDArray[np.floating]
@@ -61,10 +64,17 @@ class ModelSpec:
     prior: str | PriorFactory | None = None
     frequencies: tuple[tuple[float, ...] | None, ...] | None = None
     gates: tuple[tuple[int, int], ...] = ()
+    seen: tuple[int, ...] | None = None
 
-    def frequencies_of(self, columns: tuple[int, ...]) -> list[tuple[float, ...] | None]:
-        """Shares of the codes of some columns."""
-        return [None if self.frequencies is None else self.frequencies[j] for j in columns]
+    @property
+    def n_columns(self) -> int:
+        """Cells of the encoded row."""
+        return len(self.centre)
+
+    @property
+    def shares(self) -> tuple[tuple[float, ...] | None, ...]:
+        """For each column None, or the share of each code."""
+        return (None,) * self.n_columns if self.frequencies is None else self.frequencies
 
     @property
     def has_foreign_parts(self) -> bool:
@@ -143,13 +153,11 @@ def _prior(spec: ModelSpec) -> Prior:
 
 def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     option = "loss" if spec.prior is None else "likelihood"
-    blocks = [
-        (_likelihood(name, len(index), option, spec.frequencies_of(index)), torch.tensor(index))
-        for name, index in spec.blocks
-    ]
-    columns = ColumnBlocks(blocks, spec.gates)
+    shares = iter(spec.shares)
+    likelihoods = [_likelihood(name, n, option, list(itertools.islice(shares, n))) for name, n in spec.blocks]
+    columns = ColumnBlocks(likelihoods, spec.gates)
     stream = generator(spec.seed)
-    encoding = _encoding(spec, blocks, stream)
+    encoding = _encoding(spec, likelihoods, stream)
     sizes = spec.hidden_layer_sizes
     encoder = _network(spec.encoder, encoding.n_out, n_code, spec, sizes, stream, rows=(2,))
     decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, sizes[::-1], stream, rows=(3, 2))
@@ -157,20 +165,18 @@ def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
 
 
-def _encoding(
-    spec: ModelSpec, blocks: list[tuple[Likelihood, Tensor]], stream: torch.Generator
-) -> InputEncoding | TableEncoding:
+def _encoding(spec: ModelSpec, likelihoods: list[Likelihood], stream: torch.Generator) -> InputEncoding | TableEncoding:
     """What the encoder sees: cells of numbers scaled and clipped, codes as indicators or embedded."""
-    seen_as = {int(j): KINDS[likelihood.kind].seen_as for likelihood, index in blocks for j in index}
-    numbers = [j for j in sorted(seen_as) if seen_as[j] != INDICATORS]
-    options = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
-    encoding = InputEncoding(_float32(spec.centre[numbers]), _float32(spec.width[numbers]), **options)
-    through = {name: cells for name in SEEN if (cells := [j for j in numbers if seen_as[j] == name])}
-    if len(numbers) == len(seen_as) and not through:
-        return encoding
-    shares = spec.frequencies_of(tuple(sorted(seen_as)))
-    codes = [(j, len(own)) for j, own in enumerate(shares) if seen_as[j] == INDICATORS and own is not None]
-    return TableEncoding(encoding, torch.tensor(numbers, dtype=torch.long), through, codes, stream)
+    seen_as = [KINDS[likelihood.kind].seen_as for likelihood in likelihoods for _ in range(likelihood.n_columns)]
+    order = list(range(spec.n_columns) if spec.seen is None else spec.seen)
+    numbers = [j for j in order if seen_as[j] != INDICATORS]
+    options: dict[str, Any] = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
+    scaling, cells = (_float32(spec.centre[numbers]), _float32(spec.width[numbers])), torch.tensor(numbers).long()
+    through = {name: own for name in SEEN if (own := [j for j in numbers if seen_as[j] == name])}
+    if len(numbers) == spec.n_columns and not through:
+        return InputEncoding(*scaling, **options, cells=None if numbers == sorted(numbers) else cells)
+    codes = [(j, len(spec.shares[j] or ())) for j in order if seen_as[j] == INDICATORS]
+    return TableEncoding(InputEncoding(*scaling, **options), cells, through, codes, stream)
 
 
 def _float32(values: NDArray[np.floating]) -> Tensor:

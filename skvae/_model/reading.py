@@ -241,7 +241,7 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
         return 0.0
     counted = ~np.isnan(values)
     if column.atoms:
-        counted &= encoded[:, i - 1] == 0.0
+        counted &= encoded[:, dict(schema.gates)[i]] == 0.0
     if min(int(counted.sum()), column.n_values) < FEWEST:
         return 0.0
     median = weighted_quantiles(thinned(values[counted]), thinned(weight[counted]), (0.5,))

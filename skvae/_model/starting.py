@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from skvae._engine.build import Kinds, ModelSpec
@@ -16,6 +17,8 @@ from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+
+Blocks = tuple[tuple[Any, tuple[int, ...]], ...]  # likelihoods, and the cells that each serves
 
 
 class Columns(NamedTuple):
@@ -66,20 +69,22 @@ def start(
             f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
             f"Pass rows that differ in at least one column."
         )
-    spec = _spec(schema, columns.likelihoods, settings, seed=seed, with_mask=with_mask)
+    blocks = blocks_of(["categorical" if cell.is_part else columns.likelihoods[cell.column] for cell in schema.cells])
+    order = tuple(i for _, cells in blocks for i in cells)
+    schema = replace(schema, order=order)
+    spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
     built = engine(spec, settings.device, n_cells=len(table) * len(table.names))
     return TableModel(schema, built, settings.handle_unknown)
 
 
-def _spec(schema: TableSchema, likelihoods: list[Any], settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
+def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
     """The description of the model of a table."""
-    by_cell = ["categorical" if cell.is_part else likelihoods[cell.column] for cell in schema.cells]
     coded = any(shares is not None for shares in schema.frequencies)
     return ModelSpec(
         centre=schema.of_cells("centre", 0.0),
         width=schema.of_cells("width", 1.0),
         mean=schema.of_cells("mean", 0.0),
-        blocks=blocks_of(by_cell),
+        blocks=tuple((likelihood, len(cells)) for likelihood, cells in blocks),
         n_components=components(settings.n_components, len(schema.columns), schema.n_levels),
         hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
         activation=settings.activation,
@@ -90,4 +95,5 @@ def _spec(schema: TableSchema, likelihoods: list[Any], settings: Settings, *, se
         prior=settings.prior,
         frequencies=schema.frequencies if coded else None,
         gates=schema.gates,
+        seen=schema.in_order_of_columns,
     )

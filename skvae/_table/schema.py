@@ -138,26 +138,30 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """All columns of a table, its container, the number of training rows, and what `frames.header_of` says."""
+    """All columns of a table, its container, the number of training rows, and what `frames.header_of` says.
+
+    `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so.
+    """
 
     container: str
     columns: tuple[Column, ...]
     n_rows: int
     header: frames.Header | None = None
+    order: tuple[int, ...] | None = None
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """The cells of an encoded row, in the order of the columns; a part stands before its value."""
-        cells = []
+        """The cells of an encoded row, in their order; in that of the columns a part stands before its value."""
+        cells: list[Cell] = []
         for j, column in enumerate(self.columns):
             if column.constant is None and column.atoms:
                 cells.append(Cell(j, "categorical", True, len(column.frequencies)))
             if column.constant is None:
                 coded = KINDS[column.kind].is_coded
                 cells.append(Cell(j, column.kind, False, len(column.frequencies) if coded else 0))
-        return tuple(cells)
+        return tuple(cells if self.order is None else [cells[i] for i in self.order])
 
     @property
     def n_levels(self) -> int:
@@ -167,7 +171,14 @@ class TableSchema:
     @cached_property
     def gates(self) -> tuple[tuple[int, int], ...]:
         """Pairs (value, part) of cells: the value counts only where the part is 0."""
-        return tuple((i + 1, i) for i, cell in enumerate(self.cells) if cell.is_part)
+        values = {cell.column: i for i, cell in enumerate(self.cells) if not cell.is_part}
+        return tuple((values[cell.column], i) for i, cell in enumerate(self.cells) if cell.is_part)
+
+    @property
+    def in_order_of_columns(self) -> tuple[int, ...]:
+        """Where the cells stand that belong to the first column, to the second, and so on."""
+        order = range(len(self.cells)) if self.order is None else self.order
+        return tuple(np.argsort(order).tolist())
 
     def of_cells(self, attribute: str, of_part: float) -> FloatArray:
         """One number per cell: an attribute of its column, or `of_part` where it is a part."""
@@ -379,14 +390,14 @@ class TableSchema:
 
     def decode(self, cells: FloatArray) -> FloatArray:
         """Encoded cells, such as draws, in data units: shape (n, p), codes for levels, constants filled in."""
-        out = self._constants(len(cells), cells.dtype)
+        out, parts = self._constants(len(cells), cells.dtype), dict(self.gates)
         for i, cell in enumerate(self.cells):
             column = self.columns[cell.column]
             if not cell.is_part:
                 values = column.decode(cells[:, i])
                 out[:, cell.column] = values if column.step is None else column.rounded(values)
                 if column.atoms:
-                    part = cells[:, i - 1].astype(np.intp)
+                    part = cells[:, parts[i]].astype(np.intp)
                     atoms = np.array((np.nan, *column.atoms))
                     out[:, cell.column] = np.where(part > 0, atoms[part], out[:, cell.column])
         return out
@@ -424,6 +435,7 @@ class TableSchema:
             each of its codes: what an engine makes of `units`.
         """
         out: list[FloatArray] = list(self._constants(len(statistics), statistics.dtype).T)
+        parts = dict(self.gates)
         for i, cell in enumerate(self.cells):
             column, own = self.columns[cell.column], statistics[:, self._spans[i]]
             if cell.is_part:
@@ -433,7 +445,7 @@ class TableSchema:
                 continue
             values = own[:, 0]
             if column.atoms:
-                values = values + statistics[:, self._spans[i - 1]][:, 1:] @ np.array(column.atoms)
+                values = values + statistics[:, self._spans[parts[i]]][:, 1:] @ np.array(column.atoms)
             ends = min(column.low, *column.atoms, np.inf), max(column.high, *column.atoms, -np.inf)
             out[cell.column] = np.clip(values, *ends).astype(statistics.dtype)  # they are within but for rounding
         return out
@@ -483,15 +495,15 @@ class TableSchema:
             "columns": [_plain(column) for column in self.columns],
             "n_rows": self.n_rows,
             "header": self.header,
+            "order": self.order,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
         """Inverse of `to_dict`."""
         columns = tuple(_column(**column) for column in data["columns"])
-        return cls(
-            data["container"], columns, data["n_rows"], _tuples(data.get("header"))
-        )  # earlier versions have none
+        header, order = _tuples(data.get("header")), _tuples(data.get("order"))  # earlier versions have none
+        return cls(data["container"], columns, data["n_rows"], header, order)
 
 
 def to_multiples(values: FloatArray, step: float) -> FloatArray:

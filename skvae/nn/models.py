@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from skvae.nn.networks import InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 
+EARLIER = ("gather", "scatter", "arrange", "is_code", "values", "parts_of_values")  # indices that were saved once
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
 
@@ -29,54 +31,48 @@ class Draws(NamedTuple):
     log_likelihood: Tensor  # (S, b)
 
 
-def _widths(likelihood: Likelihood, n_columns: int) -> Tensor:
-    """How many statistics `expected` gives of each column: one per level, or one."""
-    n_levels: Any = likelihood.n_levels if likelihood.needs_frequencies else torch.ones(n_columns, dtype=torch.long)
-    widths: Tensor = n_levels
-    return widths
-
-
 class ColumnBlocks(nn.Module):
-    """Likelihoods over blocks of columns, reading one long decoder output.
+    """Likelihoods over blocks of columns that stand one after another, reading one long decoder output.
 
     Parameters
     ----------
-    blocks : sequence of (Likelihood, LongTensor)
-        Each likelihood and the columns it serves; together they cover every column once.
+    likelihoods : sequence of Likelihood
+        Each serves the next `n_columns` columns.
     gates : sequence of (int, int)
         Pairs (value, part) of columns: the value counts only where the code of its part is 0.
     """
 
-    gather: Tensor
-    scatter: Tensor
     values: Tensor
     parts_of_values: Tensor
-    arrange: Tensor
     is_code: Tensor
     gated: Tensor
     gate: Tensor
 
-    def __init__(self, blocks: Sequence[tuple[Likelihood, Tensor]], gates: Sequence[tuple[int, int]] = ()) -> None:
+    def __init__(self, likelihoods: Sequence[Likelihood], gates: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__()
-        self.likelihoods = nn.ModuleList(likelihood for likelihood, _ in blocks)
-        self.sizes = [likelihood.n_outputs for likelihood, _ in blocks]
-        columns = torch.cat([columns for _, columns in blocks])
-        self.register_buffer("gather", columns)  # block order -> column
-        self.register_buffer("scatter", torch.argsort(columns))  # column -> place in block order
-        self.counts = [len(columns) for _, columns in blocks]
-        self.register_buffer("values", torch.tensor([value for value, _ in gates], dtype=torch.long))
-        self.register_buffer("parts_of_values", torch.tensor([part for _, part in gates], dtype=torch.long))
-        by_block = [_widths(likelihood, len(columns)) for likelihood, columns in blocks]
+        self.likelihoods = nn.ModuleList(likelihoods)
+        self.sizes = [likelihood.n_outputs for likelihood in likelihoods]
+        self.counts = [likelihood.n_columns for likelihood in likelihoods]
+        by_block = [_widths(likelihood) for likelihood in likelihoods]
         self.n_statistics = [int(widths.sum()) for widths in by_block]
-        widths = torch.cat(by_block)  # statistics per column, in block order
-        starts = torch.cumsum(widths, 0) - widths
-        coded = torch.cat([torch.full((len(c),), KINDS[lik.kind].is_coded) for lik, c in blocks])
-        self.register_buffer("is_code", coded[self.scatter])
-        order = [torch.arange(int(widths[i])) + starts[i] for i in self.scatter.tolist()]
-        self.register_buffer("arrange", torch.cat(order))  # statistics in the order of the columns
-        places = torch.cumsum(widths[self.scatter], 0) - widths[self.scatter]  # where those of each column begin
-        self.register_buffer("gated", places[self.values], persistent=False)  # values among the statistics ...
-        self.register_buffer("gate", places[self.parts_of_values], persistent=False)  # ... and P(their part is 0)
+        widths = torch.cat(by_block)
+        places = torch.cumsum(widths, 0) - widths  # where the statistics of each column begin
+        values, parts = torch.tensor(gates, dtype=torch.long).view(-1, 2).unbind(1)
+        coded = torch.tensor([KINDS[likelihood.kind].is_coded for likelihood in likelihoods])
+        self._keep("is_code", coded.repeat_interleave(torch.tensor(self.counts)))
+        self._keep("values", values)
+        self._keep("parts_of_values", parts)
+        self._keep("gated", places[values])  # values among the statistics ...
+        self._keep("gate", places[parts])  # ... and P(their part is 0)
+
+    def _keep(self, name: str, buffer: Tensor) -> None:
+        """A buffer that follows from the blocks and gates, so that it is not saved."""
+        self.register_buffer(name, buffer, persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in EARLIER:
+            state_dict.pop(f"{prefix}{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def n_outputs(self) -> int:
@@ -84,16 +80,16 @@ class ColumnBlocks(nn.Module):
 
     def parts(self, outputs: Tensor) -> list[tuple[Likelihood, Tensor]]:
         """Each likelihood with its share of the decoder's outputs."""
-        return list(zip(self.likelihoods, outputs.split(self.sizes, dim=-1), strict=True))  # type: ignore[arg-type]
+        return list(zip(self._each(), outputs.split(self.sizes, dim=-1), strict=True))
+
+    def _each(self) -> Iterator[Likelihood]:
+        return iter(self.likelihoods)  # type: ignore[arg-type]
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """Log-density of each cell, shape (S, b, p), in the order of the columns."""
-        if len(self.likelihoods) == 1:
-            return self.likelihoods[0].log_prob(outputs, x)  # type: ignore[operator, no-any-return]
-        xs = x[..., self.gather].split(self.counts, dim=-1)
-        cells = [likelihood.log_prob(out, x) for (likelihood, out), x in zip(self.parts(outputs), xs, strict=True)]
-        in_order = torch.cat(cells, dim=-1)[..., self.scatter]
-        return in_order * self.counted(x) if len(self.values) else in_order
+        """Log-density of each cell, shape (S, b, p)."""
+        each = zip(self.parts(outputs), x.split(self.counts, dim=-1), strict=True)
+        cells = _joined([likelihood.log_prob(out, x) for (likelihood, out), x in each])
+        return cells * self.counted(x) if len(self.values) else cells
 
     def counted(self, x: Tensor) -> Tensor:
         """1 for the cells that count, 0 for values beside a part that is not 0; shape (b, p)."""
@@ -104,55 +100,48 @@ class ColumnBlocks(nn.Module):
     def expected(self, outputs: Tensor) -> Tensor:
         """The statistics of each column that may be averaged over z: E[x|z], or the probability of each code.
 
-        Shape (..., n_statistics), in the order of the columns.
+        Shape (..., n_statistics).
         """
-        return self._arranged([likelihood.expected(out) for likelihood, out in self.parts(outputs)])
+        return _joined([likelihood.expected(out) for likelihood, out in self.parts(outputs)])
 
     def averaged(self, outputs: Tensor, weight: Tensor) -> Tensor:
         """Means of these statistics over outputs (S, b, n_outputs) with weights (S, b), shape (b, n_statistics)."""
         each = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
-        return self._arranged([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
+        return _joined([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """What is expected in data units, E[back(x)|z], or the probability of each code; shape (..., n_statistics).
 
         Of a value that counts only where its part is 0 it is E[back(x) 1(part = 0)|z]; given z the two are independent.
         """
-        blocks = zip(self.parts(outputs), self.gather.split(self.counts), strict=True)
-        each = [likelihood.expectation(out, back.of(columns)) for (likelihood, out), columns in blocks]
-        out = self._arranged(each)
+        blocks = zip(self.parts(outputs), self._columns(), strict=True)
+        out = _joined([likelihood.expectation(out, back.of(columns)) for (likelihood, out), columns in blocks])
         if len(self.gated):
             out[..., self.gated] *= out[..., self.gate]
         return out
 
-    def _arranged(self, parts: list[Tensor]) -> Tensor:
-        """Statistics of the blocks in the order of the columns."""
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)[..., self.arrange]
-
     def point(self, expected: Tensor) -> Tensor:
         """One value per cell from such statistics, shape (..., p): the mean, or the most probable code."""
-        if len(self.likelihoods) == 1:
-            return self.likelihoods[0].point(expected)  # type: ignore[operator, no-any-return]
-        in_blocks = torch.empty_like(expected)
-        in_blocks[..., self.arrange] = expected
-        parts = zip(self.likelihoods, in_blocks.split(self.n_statistics, dim=-1), strict=True)
-        return self._in_order([likelihood.point(part) for likelihood, part in parts])  # type: ignore[operator]
+        blocks = zip(self._each(), expected.split(self.n_statistics, dim=-1), strict=True)
+        return _joined([likelihood.point(own) for likelihood, own in blocks])
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The point that the decoder's outputs stand for, shape (..., p), in the order of the columns."""
-        return self._in_order([likelihood.mean(out) for likelihood, out in self.parts(outputs)])
+        """The point that the decoder's outputs stand for, shape (..., p)."""
+        return _joined([likelihood.mean(out) for likelihood, out in self.parts(outputs)])
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw x given z, shape (..., p), in the order of the columns."""
-        return self._in_order([likelihood.sample(out, generator) for likelihood, out in self.parts(outputs)])
+        """Draw x given z, shape (..., p)."""
+        return _joined([likelihood.sample(out, generator) for likelihood, out in self.parts(outputs)])
 
-    def _in_order(self, cells: list[Tensor]) -> Tensor:
-        return cells[0] if len(cells) == 1 else torch.cat(cells, dim=-1)[..., self.scatter]
+    def _columns(self) -> list[slice]:
+        """The columns of each block."""
+        edges = itertools.accumulate(self.counts, initial=0)
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
     @property
-    def _settling(self) -> list[tuple[int, Any, Tensor]]:
+    def _settling(self) -> list[tuple[int, Any, slice]]:
         """Of the likelihoods that settle after training: the number of the block, the likelihood and its columns."""
-        blocks = enumerate(zip(self.likelihoods, self.gather.split(self.counts), strict=True))
+        blocks = enumerate(zip(self.likelihoods, self._columns(), strict=True))
         return [(i, likelihood, columns) for i, (likelihood, columns) in blocks if likelihood.settles]
 
     @property
@@ -180,8 +169,21 @@ class ColumnBlocks(nn.Module):
 
     def start(self, mean: Tensor) -> Tensor:
         """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""
-        means = mean[self.gather].split(self.counts)
-        return torch.cat([lik.start(m) for lik, m in zip(self.likelihoods, means, strict=True)])  # type: ignore[operator]
+        each = zip(self._each(), mean.split(self.counts), strict=True)
+        return torch.cat([likelihood.start(own) for likelihood, own in each])
+
+
+def _widths(likelihood: Likelihood) -> Tensor:
+    """How many statistics `expected` gives of each column: one per level, or one."""
+    if not likelihood.needs_frequencies:
+        return torch.ones(likelihood.n_columns, dtype=torch.long)
+    widths: Any = likelihood.n_levels
+    return torch.as_tensor(widths)
+
+
+def _joined(blocks: list[Tensor]) -> Tensor:
+    """The columns of all blocks."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
 
 
 class Autoencoder(nn.Module):

@@ -35,6 +35,16 @@ def _log1p(x: Tensor) -> Tensor:
 SEEN: dict[str, Callable[[Tensor], Tensor]] = {"log1p": _log1p}  # see `Kind.seen_as` in `skvae._table.kinds`
 
 
+EARLIER = (  # what earlier versions saved of a `TableEncoding`; the description of the model says as much
+    "is_count",
+    "number_cells",
+    "hot_cells",
+    "hot_offsets",
+    "embedded_cells",
+    "embedded_offsets",
+)
+
+
 class _Blank(nn.Linear):
     """A linear layer whose weights are set by who builds it: torch's own first ones would be drawn globally."""
 
@@ -65,13 +75,19 @@ class InputEncoding(nn.Module):
         Whether to clip; without it the encoding is affine (for linear models).
     with_mask : bool
         Whether the indicators are appended.
+    cells : LongTensor, optional
+        Which cells of a row are seen, and in which order; all as they stand where not given.
     """
 
     centre: Tensor
     inverse_width: Tensor
+    cells: Tensor | None
 
-    def __init__(self, centre: Tensor, width: Tensor, *, clip: bool, with_mask: bool) -> None:
+    def __init__(
+        self, centre: Tensor, width: Tensor, *, clip: bool, with_mask: bool, cells: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("cells", cells, persistent=False)
         self.register_buffer("centre", centre)
         self.register_buffer("inverse_width", 1.0 / width)
         self.clip = clip
@@ -83,6 +99,8 @@ class InputEncoding(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Encode rows x of shape (b, p); `observed` is a 0/1 tensor of the same shape, or None for all ones."""
+        if self.cells is not None:
+            x, observed = x[..., self.cells], None if observed is None else observed[..., self.cells]
         u = (x - self.centre) * self.inverse_width
         if self.clip:
             u = u.clamp(-FAR, FAR)
@@ -130,7 +148,7 @@ class TableEncoding(nn.Module):
     ) -> None:
         super().__init__()
         self.numbers = numbers
-        self.register_buffer("number_cells", number_cells)
+        self.register_buffer("number_cells", number_cells, persistent=False)
         self.seen_as = tuple(seen_as)
         for name, cells in seen_as.items():
             self.register_buffer(name, torch.isin(number_cells, torch.tensor(cells)), persistent=False)
@@ -145,12 +163,14 @@ class TableEncoding(nn.Module):
     def _register(self, name: str, codes: Sequence[tuple[int, int]]) -> int:
         """Buffers of the cells and of where the codes of each begin; returns how many codes there are in all."""
         sizes = torch.tensor([n for _, n in codes], dtype=torch.long)
-        self.register_buffer(f"{name}_cells", torch.tensor([cell for cell, _ in codes], dtype=torch.long))
-        self.register_buffer(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes)
+        cells = torch.tensor([cell for cell, _ in codes], dtype=torch.long)
+        self.register_buffer(f"{name}_cells", cells, persistent=False)
+        self.register_buffer(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes, persistent=False)
         return int(sizes.sum())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        state_dict.pop(f"{prefix}is_count", None)  # of earlier versions; the description of the model says as much
+        for name in EARLIER:
+            state_dict.pop(f"{prefix}{name}", None)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property

@@ -24,14 +24,8 @@ def mixture(n_components):
 
 
 def mixed_blocks():
-    """Three likelihoods over interleaved columns."""
-    return ColumnBlocks(
-        [
-            (Gaussian(2), torch.tensor([3, 0])),
-            (Bernoulli(2), torch.tensor([1, 4])),
-            (StudentT(1, scale="column"), torch.tensor([2])),
-        ]
-    )
+    """Three likelihoods, of two columns, two and one."""
+    return ColumnBlocks([Gaussian(2), Bernoulli(2), StudentT(1, scale="column")])
 
 
 def parts(columns, n_code, with_mask=True):
@@ -53,32 +47,32 @@ def vae(prior=None):
 
 def rows(n=4):
     x = torch.randn(n, P, generator=stream(1)).double()
-    x[:, [1, 4]] = (x[:, [1, 4]] > 0).double()
+    x[:, 2:4] = (x[:, 2:4] > 0).double()
     return x
 
 
-def test_blocks_answer_in_the_order_of_the_columns():
+def test_each_block_answers_for_its_own_columns():
     columns, x = mixed_blocks().double(), rows()
     outputs = torch.randn(4, columns.n_outputs, generator=stream(2)).double()
     gaussian, bernoulli, student = columns.likelihoods
     own = outputs[:, :4], outputs[:, 4:6], outputs[:, 6:]
     assert columns.n_outputs == 7
     for got, expected in (
-        (columns.log_prob(outputs, x)[:, [3, 0]], gaussian.log_prob(own[0], x[:, [3, 0]])),
-        (columns.log_prob(outputs, x)[:, [1, 4]], bernoulli.log_prob(own[1], x[:, [1, 4]])),
-        (columns.log_prob(outputs, x)[:, [2]], student.log_prob(own[2], x[:, [2]])),
-        (columns.mean(outputs)[:, [3, 0]], gaussian.mean(own[0])),
-        (columns.mean(outputs)[:, [1, 4]], bernoulli.mean(own[1])),
-        (columns.mean(outputs)[:, [2]], student.mean(own[2])),
+        (columns.log_prob(outputs, x)[:, :2], gaussian.log_prob(own[0], x[:, :2])),
+        (columns.log_prob(outputs, x)[:, 2:4], bernoulli.log_prob(own[1], x[:, 2:4])),
+        (columns.log_prob(outputs, x)[:, 4:], student.log_prob(own[2], x[:, 4:])),
+        (columns.mean(outputs)[:, :2], gaussian.mean(own[0])),
+        (columns.mean(outputs)[:, 2:4], bernoulli.mean(own[1])),
+        (columns.mean(outputs)[:, 4:], student.mean(own[2])),
     ):
         torch.testing.assert_close(got, expected)
 
 
-def test_blocks_sample_in_the_order_of_the_columns():
+def test_each_block_draws_its_own_columns():
     columns = mixed_blocks()
     draws = columns.sample(torch.zeros(300, columns.n_outputs), stream())
     binary = ((draws == 0.0) | (draws == 1.0)).all(0)
-    assert binary.tolist() == [False, True, False, False, True]
+    assert binary.tolist() == [False, False, True, True, False]
 
 
 def test_blocks_start_at_the_columns_means():
@@ -87,7 +81,7 @@ def test_blocks_start_at_the_columns_means():
 
 
 def test_one_block_is_the_likelihood_itself():
-    columns = ColumnBlocks([(SquaredError(P), torch.arange(P))])
+    columns = ColumnBlocks([SquaredError(P)])
     outputs, x = torch.randn(2, 4, P, generator=stream(3))
     torch.testing.assert_close(columns.log_prob(outputs, x), -(x - outputs).square())
 
@@ -193,27 +187,19 @@ SHARES = [(0.5, 0.3, 0.2), (0.6, 0.4)]
 
 
 def gated_blocks():
-    """Cells: a part (3 codes) and its value, a category, an ordinal, a part (2 codes) and its value.
-
-    In an order of blocks that is not that of the cells.
-    """
-    return ColumnBlocks(
-        [
-            (Gaussian(2), torch.tensor([1, 5])),
-            (Ordinal(1, frequencies=[(0.2, 0.3, 0.5)]), torch.tensor([3])),
-            (Categorical(3, frequencies=[*SHARES, (0.25, 0.25, 0.25, 0.25)]), torch.tensor([0, 4, 2])),
-        ],
-        gates=[(1, 0), (5, 4)],
-    ).double()
+    """Cells: two values, an ordinal, the parts of both values (3 and 2 codes) and a category."""
+    shares = [*SHARES, (0.25, 0.25, 0.25, 0.25)]
+    likelihoods = [Gaussian(2), Ordinal(1, frequencies=[(0.2, 0.3, 0.5)]), Categorical(3, frequencies=shares)]
+    return ColumnBlocks(likelihoods, gates=[(0, 3), (1, 4)]).double()
 
 
 def gated_rows():
     return torch.tensor(
         [
-            [0.0, 0.4, 3.0, 2.0, 0.0, -1.0],
-            [1.0, 0.4, 0.0, 0.0, 0.0, -1.0],
-            [2.0, 9e9, 1.0, 1.0, 1.0, 7.0],
-            [0.0, -2.0, 2.0, 2.0, 1.0, 0.0],
+            [0.4, -1.0, 2.0, 0.0, 0.0, 3.0],
+            [0.4, -1.0, 0.0, 1.0, 0.0, 0.0],
+            [9e9, 7.0, 1.0, 2.0, 1.0, 1.0],
+            [-2.0, 0.0, 2.0, 0.0, 1.0, 2.0],
         ]
     ).double()
 
@@ -229,12 +215,12 @@ def test_a_value_counts_only_behind_part_0():
     gaussian, ordinal, categorical = columns.likelihoods
     own = outputs.split(columns.sizes, dim=-1)
     counts = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]]).double()
-    torch.testing.assert_close(cells[:, [1, 5]], gaussian.log_prob(own[0], x[:, [1, 5]]) * counts)
-    torch.testing.assert_close(cells[:, [3]], ordinal.log_prob(own[1], x[:, [3]]))
-    torch.testing.assert_close(cells[:, [0, 4, 2]], categorical.log_prob(own[2], x[:, [0, 4, 2]]))
-    assert (cells[2, [1, 5]] == 0.0).all()
-    np.testing.assert_array_equal(columns.counted(x)[:, [1, 5]], counts)
-    assert (columns.counted(x)[:, [0, 2, 3, 4]] == 1.0).all()
+    torch.testing.assert_close(cells[:, :2], gaussian.log_prob(own[0], x[:, :2]) * counts)
+    torch.testing.assert_close(cells[:, 2:3], ordinal.log_prob(own[1], x[:, 2:3]))
+    torch.testing.assert_close(cells[:, 3:], categorical.log_prob(own[2], x[:, 3:]))
+    assert (cells[2, :2] == 0.0).all()
+    np.testing.assert_array_equal(columns.counted(x)[:, :2], counts)
+    assert (columns.counted(x)[:, 2:] == 1.0).all()
 
 
 def test_no_gradient_comes_from_a_value_behind_another_part():
@@ -258,40 +244,35 @@ def test_statistics_are_in_the_order_of_the_cells():
     statistics = columns.expected(outputs)
     gaussian, ordinal, categorical = columns.likelihoods
     own = outputs.split(columns.sizes, dim=-1)
-    assert statistics.shape == (4, 3 + 1 + 4 + 3 + 2 + 1)
-    of_codes = categorical.expected(own[2])
-    torch.testing.assert_close(statistics[:, :3], of_codes[:, :3])
-    torch.testing.assert_close(statistics[:, [3, 13]], gaussian.mean(own[0]))
-    torch.testing.assert_close(statistics[:, 4:8], of_codes[:, 5:])
-    torch.testing.assert_close(statistics[:, 8:11], ordinal.expected(own[1]))
-    torch.testing.assert_close(statistics[:, 11:13], of_codes[:, 3:5])
+    assert statistics.shape == (4, 1 + 1 + 3 + 3 + 2 + 4)
+    torch.testing.assert_close(statistics[:, :2], gaussian.mean(own[0]))
+    torch.testing.assert_close(statistics[:, 2:5], ordinal.expected(own[1]))
+    torch.testing.assert_close(statistics[:, 5:], categorical.expected(own[2]))
 
 
 def units_of_cells():
     """Six cells, of which the two values are bounded, on scales of their own, and one of them is bent."""
     low, high = torch.full((2, 6), np.inf).double() * torch.tensor([[-1.0], [1.0]])
-    low[[1, 5]], high[[1, 5]] = -0.5, 0.8
-    location, scale = torch.tensor([[0.0, 7.0, 0.0, 0.0, 0.0, 3.0], [1.0, 2.0, 1.0, 1.0, 1.0, 4.0]]).double()
-    return WayBack(location, scale, low, high, (None, torch.tanh, None, None, None, None))
+    low[:2], high[:2] = -0.5, 0.8
+    location, scale = torch.tensor([[7.0, 3.0, 0.0, 0.0, 0.0, 0.0], [2.0, 4.0, 1.0, 1.0, 1.0, 1.0]]).double()
+    return WayBack(location, scale, low, high, (torch.tanh, None, None, None, None, None))
 
 
 def test_what_is_expected_of_a_value_counts_by_the_probability_that_its_part_is_0():
     """Against draws of part and value together."""
     columns, outputs, back = gated_blocks(), gated_outputs(), units_of_cells()
     statistics = columns.expectation(outputs, back)
-    encoded = columns.expected(outputs)
-    codes = [i for i in range(14) if i not in (3, 13)]
-    torch.testing.assert_close(statistics[:, codes], encoded[:, codes])
+    torch.testing.assert_close(statistics[:, 2:], columns.expected(outputs)[:, 2:])
     drawn = columns.sample(outputs.expand(20_000, -1, -1), stream())
     values = back(drawn) * columns.counted(drawn)
-    for statistic, value in ((3, 1), (13, 5)):
+    for value in (0, 1):
         error = values[..., value].std(0) / np.sqrt(20_000)
-        assert ((statistics[:, statistic] - values[..., value].mean(0)).abs() < 4.0 * error).all()
-        assert ((statistics[:, statistic] - back(drawn)[..., value].mean(0)).abs() > 8.0 * error).any()
+        assert ((statistics[:, value] - values[..., value].mean(0)).abs() < 4.0 * error).all()
+        assert ((statistics[:, value] - back(drawn)[..., value].mean(0)).abs() > 8.0 * error).any()
 
 
 def test_expectations_of_one_block_without_gates_are_those_of_the_likelihood():
-    columns, back = ColumnBlocks([(Gaussian(6), torch.arange(6))]).double(), units_of_cells()
+    columns, back = ColumnBlocks([Gaussian(6)]).double(), units_of_cells()
     outputs = torch.randn(3, 4, 12, generator=stream(1)).double()
     torch.testing.assert_close(columns.expectation(outputs, back), columns.likelihoods[0].expectation(outputs, back))
 
@@ -301,35 +282,35 @@ def test_point_of_the_statistics_is_the_mean_of_the_outputs():
     statistics = columns.expected(outputs)
     point = columns.point(statistics)
     torch.testing.assert_close(point, columns.mean(outputs))
-    torch.testing.assert_close(point[:, 0], statistics[:, :3].argmax(1).double())
-    torch.testing.assert_close(point[:, 2], statistics[:, 4:8].argmax(1).double())
-    torch.testing.assert_close(point[:, 3], statistics[:, 8:11].argmax(1).double())
-    torch.testing.assert_close(point[:, [1, 5]], statistics[:, [3, 13]])
-    assert len(point[:, 0].unique()) == 3
+    torch.testing.assert_close(point[:, :2], statistics[:, :2])
+    torch.testing.assert_close(point[:, 2], statistics[:, 2:5].argmax(1).double())
+    torch.testing.assert_close(point[:, 3], statistics[:, 5:8].argmax(1).double())
+    torch.testing.assert_close(point[:, 5], statistics[:, 10:].argmax(1).double())
+    assert len(point[:, 3].unique()) == 3
 
 
 def test_codes_are_drawn_by_their_probability_each_in_its_cell():
     columns = gated_blocks()
     start = columns.start(torch.zeros(6).double())
     draws = columns.sample(start.expand(8000, -1), stream())
-    for cell, shares in ((0, SHARES[0]), (4, SHARES[1]), (2, (0.25,) * 4), (3, (0.2, 0.3, 0.5))):
+    for cell, shares in ((3, SHARES[0]), (4, SHARES[1]), (5, (0.25,) * 4), (2, (0.2, 0.3, 0.5))):
         frequencies = np.bincount(draws[:, cell].long(), minlength=len(shares)) / 8000
         np.testing.assert_allclose(frequencies, shares, atol=0.03)
-    assert columns.is_code.tolist() == [True, False, True, True, True, False]
+    assert columns.is_code.tolist() == [False, False, True, True, True, True]
 
 
 def test_a_missing_part_hides_nothing_of_other_cells():
     columns, x, outputs = gated_blocks(), gated_rows(), gated_outputs()
     observed = torch.ones_like(x)
-    observed[1, [0, 1]] = 0.0
-    x[1, [0, 1]] = 0.0  # as missing cells are filled
+    observed[1, [0, 3]] = 0.0
+    x[1, [0, 3]] = 0.0  # as missing cells are filled
     cells = columns.log_prob(outputs, x) * observed
-    assert (cells[1, [0, 1]] == 0.0).all()
-    assert (cells[1, 2:] != 0.0).all()
+    assert (cells[1, [0, 3]] == 0.0).all()
+    assert (cells[1, [1, 2, 4, 5]] != 0.0).all()
 
 
 def test_one_block_of_codes_gives_its_statistics():
-    columns = ColumnBlocks([(Categorical(2, frequencies=SHARES), torch.arange(2))])
+    columns = ColumnBlocks([Categorical(2, frequencies=SHARES)])
     outputs = torch.randn(4, 5, generator=stream(2))
     torch.testing.assert_close(columns.expected(outputs), columns.likelihoods[0].expected(outputs))
     torch.testing.assert_close(columns.point(columns.expected(outputs)), columns.mean(outputs))

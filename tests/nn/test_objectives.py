@@ -50,7 +50,7 @@ def linear_vae(prior=None, shift=0.0, log_stretch=0.0):
         MLP(n_in, n_out, hidden_layer_sizes=(), activation="relu", generator=stream())
         for n_in, n_out in ((P, 2 * K), (K, P))
     )
-    columns = ColumnBlocks([(Gaussian(P, scale=STD), torch.arange(P))])
+    columns = ColumnBlocks([Gaussian(P, scale=STD)])
     model = VAE(
         prior=StandardNormal(K) if prior is None else prior,
         encoding=encoding,

@@ -21,10 +21,10 @@ class WayBack(NamedTuple):
     high: Tensor  # (p,), encoded
     bends: tuple[Callable[[Tensor], Tensor] | None, ...]  # p
 
-    def of(self, columns: Tensor) -> WayBack:
+    def of(self, columns: slice) -> WayBack:
         """Those of some columns."""
         location, scale, low, high = (part[columns] for part in self[:4])
-        return WayBack(location, scale, low, high, tuple(self.bends[j] for j in columns.tolist()))
+        return WayBack(location, scale, low, high, self.bends[columns])
 
     @property
     def bent(self) -> list[tuple[int, Callable[[Tensor], Tensor]]]:

@@ -1,0 +1,61 @@
+"""What earlier versions saved: cells in the order of the columns, and index buffers that follow from the blocks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skvae import AutoencoderTransformer, VAETransformer
+from tests.model.test_starting import LIKELIHOOD, frame
+
+__all__ = ["frame"]  # a fixture
+
+LIGHT = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": False, "random_state": 0}
+INDICES = ("columns.gather", "columns.scatter", "columns.arrange", "columns.values", "columns.parts_of_values")
+
+
+def as_saved_before(state):
+    """The state of an estimator as the version before cells stood block by block would have saved it."""
+    engine, schema = dict(state["_engine"]), dict(state["schema_"])
+    spec, order = dict(engine["spec"]), list(schema.pop("order"))
+    back = np.argsort(order)  # where each cell stood
+    cells, blocks = iter(order), []
+    for likelihood, n in spec.pop("blocks"):
+        blocks.append((likelihood, tuple(next(cells) for _ in range(n))))
+    spec |= {name: spec[name][back] for name in ("centre", "width", "mean")}
+    spec["frequencies"] = spec["frequencies"] and tuple(spec["frequencies"][i] for i in back)
+    spec["gates"] = tuple((order[value], order[part]) for value, part in spec["gates"])
+    del spec["seen"]
+    weights = engine["weights"] | {name: np.arange(len(order)) for name in INDICES}
+    weights |= {f"encoding.{name}": np.zeros(1) for name in ("number_cells", "hot_cells", "hot_offsets", "is_count")}
+    weights = weights if spec["frequencies"] else {n: w for n, w in weights.items() if "encoding." not in n or "c" in n}
+    return state | {
+        "_engine": engine | {"spec": spec | {"blocks": tuple(blocks)}, "weights": weights},
+        "schema_": schema,
+    }
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: VAETransformer(likelihood=LIKELIHOOD, **LIGHT), lambda: AutoencoderTransformer(**LIGHT)]
+)
+def test_a_model_of_an_earlier_version_answers_as_it_did(make, frame):
+    model = make().partial_fit(frame)
+    earlier = make()
+    earlier.__setstate__(as_saved_before(model.__getstate__()))
+    np.testing.assert_array_equal(earlier.transform(frame), model.transform(frame))
+    np.testing.assert_array_equal(earlier.score_samples(frame), model.score_samples(frame))
+    pd.testing.assert_frame_equal(earlier.reconstruct(frame), model.reconstruct(frame))
+    if isinstance(model, VAETransformer):
+        pd.testing.assert_frame_equal(earlier.sample(30, random_state=0), model.sample(30, random_state=0))
+    model.partial_fit(frame)  # the optimiser's moments go with the weights that they were of
+    np.testing.assert_array_equal(earlier.partial_fit(frame).transform(frame), model.transform(frame))
+
+
+def test_it_is_saved_as_today(frame):
+    model = VAETransformer(likelihood=LIKELIHOOD, **LIGHT).fit(frame)
+    earlier = VAETransformer()
+    earlier.__setstate__(as_saved_before(model.__getstate__()))
+    assert earlier.schema_ == model.schema_
+    saved, again = model.__getstate__()["_engine"], earlier.__getstate__()["_engine"]
+    assert saved["weights"].keys() == again["weights"].keys()
+    assert saved["spec"].keys() == again["spec"].keys()
+    assert saved["spec"]["blocks"] == again["spec"]["blocks"]
