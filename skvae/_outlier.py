@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae._engine.vae import VAEEngine
 from skvae._members import DETECTOR_MODELS, fitted, given_models, model_seeds, refuse_unreadable
 from skvae._model.completing import expectations, filled
-from skvae._model.explaining import Expected, Explanation, expected_parts, explain
+from skvae._model.explaining import Expected, Explanation, expected_terms, explain
 from skvae._model.fitting import unchanged_on_error
 from skvae._model.reading import read, read_known
 from skvae._model.table_model import VAEModel
@@ -500,10 +500,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return explain(models, table, self._expected(models))
 
     def _expected(self, models: list[VAEModel]) -> Expected:
-        """What the parts of a score are on average: drawn anew only where the models or their draws are others."""
+        """What the terms of a score are on average: drawn anew only where the models or their draws are others."""
         asked = [(model.engine, model.n_draws) for model in models]
         if self._known is None or self._known[0] != asked:
-            self._known = asked, expected_parts(models, seed=0)
+            self._known = asked, expected_terms(models, seed=0)
         return self._known[1]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -258,8 +258,8 @@ FAULTS = (
     Fault(
         "one column's likelihood serves another",
         "nn/models.py",
-        "each = zip(self.parts(outputs), x.split(self.counts, dim=-1), strict=True)",
-        "each = zip(self.parts(outputs), x.flip(-1).split(self.counts, dim=-1), strict=True)",
+        "each = zip(self.by_block(outputs), x.split(self.counts, dim=-1), strict=True)",
+        "each = zip(self.by_block(outputs), x.flip(-1).split(self.counts, dim=-1), strict=True)",
         (MODELS,),
     ),
     Fault(

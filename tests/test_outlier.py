@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
 from skvae._model import explaining
-from skvae._model.explaining import average_parts
+from skvae._model.explaining import average_terms
 from skvae.nn.likelihoods import Gaussian
 
 NAMES = list("abcdef")
@@ -551,8 +551,8 @@ def test_shares_of_typical_rows_are_0_on_average(trained):
 
 def test_average_of_the_parts_is_over_the_models(two, X):
     rows = two._table(X[:9])
-    each = [average_parts([model], rows) for model in two._models]
-    both = average_parts(two._models, rows)
+    each = [average_terms([model], rows) for model in two._models]
+    both = average_terms(two._models, rows)
     np.testing.assert_allclose(both.columns, 0.5 * (each[0].columns + each[1].columns))
     np.testing.assert_allclose(both.latent, 0.5 * (each[0].latent + each[1].latent))
 
@@ -840,8 +840,8 @@ def test_a_scaler_in_front_changes_nothing(X):
 def test_explaining_again_draws_nothing_anew(X, monkeypatch):
     model = detector().fit(X)
     first, draws = model.explain(X), []
-    draw = explaining.expected_parts
-    monkeypatch.setattr("skvae._outlier.expected_parts", lambda *args, **kw: draws.append(1) or draw(*args, **kw))
+    draw = explaining.expected_terms
+    monkeypatch.setattr("skvae._outlier.expected_terms", lambda *args, **kw: draws.append(1) or draw(*args, **kw))
     again = model.explain(X)
     assert draws == []
     for one, other in zip(first, again, strict=True):

@@ -44,8 +44,8 @@ class ModelSpec:
         None for a plain autoencoder.
     frequencies : tuple, optional
         For each column None, or the share of each code where its cells hold codes.
-    gates : tuple of (value, part)
-        Columns of values that count only where the code in the column of their part is 0.
+    gates : tuple of (value, atom)
+        Columns of values that count only where the code in the other column is 0: the value is no atom.
     seen : tuple of int, optional
         The columns in the order in which the encoder sees them.
     """
@@ -77,8 +77,8 @@ class ModelSpec:
         return (None,) * self.n_columns if self.frequencies is None else self.frequencies
 
     @property
-    def has_foreign_parts(self) -> bool:
-        """Whether some part is built by a factory of the user's own, which may draw from the global streams."""
+    def has_foreign_modules(self) -> bool:
+        """Whether some module is built by a factory of the user's own, which may draw from the global streams."""
         factories = [self.encoder, self.decoder, self.prior, *(likelihood for likelihood, _ in self.blocks)]
         return any(factory is not None and _is_foreign(factory) for factory in factories)
 
@@ -132,14 +132,14 @@ class Kinds:
 
 def build_vae(spec: ModelSpec) -> VAE:
     """A VAE at its start values."""
-    with lent_streams(spec.seed) if spec.has_foreign_parts else nullcontext():
-        return VAE(prior=_prior(spec), **_parts(spec, 2 * spec.n_components))
+    with lent_streams(spec.seed) if spec.has_foreign_modules else nullcontext():
+        return VAE(prior=_prior(spec), **_modules(spec, 2 * spec.n_components))
 
 
 def build_autoencoder(spec: ModelSpec) -> Autoencoder:
     """A plain autoencoder at its start values."""
-    with lent_streams(spec.seed) if spec.has_foreign_parts else nullcontext():
-        return Autoencoder(**_parts(spec, spec.n_components))
+    with lent_streams(spec.seed) if spec.has_foreign_modules else nullcontext():
+        return Autoencoder(**_modules(spec, spec.n_components))
 
 
 def _prior(spec: ModelSpec) -> Prior:
@@ -151,7 +151,7 @@ def _prior(spec: ModelSpec) -> Prior:
     return prior
 
 
-def _parts(spec: ModelSpec, n_code: int) -> dict[str, Any]:
+def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     option = "loss" if spec.prior is None else "likelihood"
     shares = iter(spec.shares)
     likelihoods = [_likelihood(name, n, option, list(itertools.islice(shares, n))) for name, n in spec.blocks]

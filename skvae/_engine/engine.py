@@ -121,7 +121,7 @@ class Engine(Generic[ModelT]):
         records = epochs(self._optimiser, rows, bound, plan, order=order, noise=noise, validation=judge)
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
-        return own_steps(records, one_thread=small, lent_seed=seed + OTHER if self.spec.has_foreign_parts else None)
+        return own_steps(records, one_thread=small, lent_seed=seed + OTHER if self.spec.has_foreign_modules else None)
 
     def _rows(self, x: Any, weight: FloatArray | None) -> Rows | SparseRows:
         """Rows on the device, from an array that they take over or from a CSR matrix."""
@@ -196,8 +196,8 @@ class Engine(Generic[ModelT]):
     def decode(self, z: FloatArray, units: Units) -> FloatArray:
         """Statistics of cells given codes (n, k): E[x|z] in data units, or the probability of each code of x.
 
-        Shape (n, n_statistics), in the dtype of z. Of a value that counts only where its part is 0 it is
-        E[x 1(part = 0)|z]. `units` lead from encoded cells to data units.
+        Shape (n, n_statistics), in the dtype of z. Of a value that counts only where it is no atom it is
+        E[x 1(no atom)|z]. `units` lead from encoded cells to data units.
         """
 
         def statistics(model: ModelT, codes: Rows) -> Tensor:

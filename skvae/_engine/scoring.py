@@ -77,10 +77,10 @@ def sampling_error(model: VAE, rows: Rows, points: Tensor, n_batches: int, n_dra
 
 
 def explain(model: VAE, rows: Rows, points: Tensor) -> tuple[Tensor, Tensor]:
-    """The parts of the log-likelihood: of each column, (b, p), and of the latent space, (b,).
+    """The terms of the log-likelihood: of each column, (b, p), and of the latent space, (b,).
 
     With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -
-    (sum w log w + log S): the columns' parts are the terms of the first sum, the latent part is the rest.
+    (sum w log w + log S): the columns' are those of the first sum, the latent one is the rest.
     """
     draws, log_ratio = weighed(model, rows, points)
     log_w = torch.log_softmax(draws.log_likelihood + log_ratio, 0)  # (S, b)

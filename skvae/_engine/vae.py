@@ -143,7 +143,7 @@ class VAEEngine(Engine[VAE]):
         return SamplingError(*self._over_points(x, answer, n_batches * size))
 
     def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The parts of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
+        """The terms of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
         columns, latent = self._over_points(x, scoring.explain, n_draws)
         return columns, latent
 

@@ -31,11 +31,11 @@ def _alike(a: Any, b: Any, under_way: set[tuple[int, int]]) -> bool:
     if isinstance(a, BY_NAME):
         return False
     under_way.add((id(a), id(b)))
-    ours, theirs = list(_parts(a)), list(_parts(b))
+    ours, theirs = list(_contents(a)), list(_contents(b))
     return len(ours) == len(theirs) and all(_alike(*pair, under_way) for pair in zip(ours, theirs, strict=True))
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def _contents(value: Any) -> Iterator[Any]:
     """What a value consists of."""
     if isinstance(value, Mapping):
         yield from (part for item in value.items() for part in item)

@@ -1,4 +1,4 @@
-"""Why a row scores as it does: the parts of its log-likelihood, and what the model expected instead."""
+"""Why a row scores as it does: the terms of its log-likelihood, and what the model expected instead."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Explanation(NamedTuple):
     expected_score: float
 
 
-class Parts(NamedTuple):
+class Terms(NamedTuple):
     """Log-likelihood of each row in nats, split exactly: of each column (n, p), of the latent space (n,).
 
-    Cells that are `silent` (n, p) are missing to the networks: their part is 0, or the cost of a level never seen.
+    Cells that are `silent` (n, p) are missing to the networks: their term is 0, or the cost of a level never seen.
     """
 
     columns: NDArray[np.float64]
@@ -65,38 +65,38 @@ class Parts(NamedTuple):
     silent: NDArray[np.bool_]
 
 
-def parts(model: VAEModel, table: Any) -> Parts:
-    """The parts of a model's score of rows, in the columns' own units; a missing cell's is 0."""
+def terms(model: VAEModel, table: Any) -> Terms:
+    """The terms of a model's score of rows, in the columns' own units; a missing cell's is 0."""
     every = []
     for rows in table.slices():
         encoded = model.encode(rows)
         cells, rest = model.engine.explain(encoded, model.n_draws)
         correction = model.correction(rows, encoded, is_density=True, relative=True)
         silent = rows.missing() | model.schema.columns_of(np.isnan(encoded))
-        every.append(Parts(model.schema.by_column(cells) + correction, rest, silent))
-    return Parts(*map(np.concatenate, zip(*every, strict=True)))
+        every.append(Terms(model.schema.by_column(cells) + correction, rest, silent))
+    return Terms(*map(np.concatenate, zip(*every, strict=True)))
 
 
-def average_parts(models: list[VAEModel], table: Any) -> Parts:
-    """The mean of the models' parts."""
-    every = [parts(model, table) for model in models]
+def average_terms(models: list[VAEModel], table: Any) -> Terms:
+    """The mean of the models' terms."""
+    every = [terms(model, table) for model in models]
     columns, latent, silent = zip(*every, strict=True)
-    return Parts(np.mean(columns, axis=0), np.mean(latent, axis=0), np.all(silent, axis=0))
+    return Terms(np.mean(columns, axis=0), np.mean(latent, axis=0), np.all(silent, axis=0))
 
 
 class Expected(NamedTuple):
-    """What the parts are on average over rows drawn from the models, in nats."""
+    """What the terms are on average over rows drawn from the models, in nats."""
 
     columns: NDArray[np.float64]  # (p,)
     score: float
 
 
-def expected_parts(models: list[VAEModel], seed: int) -> Expected:
+def expected_terms(models: list[VAEModel], seed: int) -> Expected:
     """The means over EXPECTED_ROWS rows, as many from each model."""
     n = EXPECTED_ROWS // len(models)
-    drawn = [average_parts(models, _drawn_rows(model, n, np.random.RandomState(seed))) for model in models]
-    columns = np.concatenate([parts.columns for parts in drawn])
-    latent = np.concatenate([parts.latent for parts in drawn])
+    drawn = [average_terms(models, _drawn_rows(model, n, np.random.RandomState(seed))) for model in models]
+    columns = np.concatenate([terms.columns for terms in drawn])
+    latent = np.concatenate([terms.latent for terms in drawn])
     return Expected(columns.mean(axis=0), float(columns.sum(axis=1).mean() + latent.mean()))
 
 
@@ -112,7 +112,7 @@ def explain(models: list[VAEModel], table: Table, expected: Expected) -> Explana
     """Explain the mean log-likelihood under several models."""
     schema = models[0].schema
     warn_of_constants(schema, schema.surprises(table, unknown=models[0].unknown).any(axis=0))
-    own = average_parts(models, table)
+    own = average_terms(models, table)
     shares = own.columns - np.where(own.silent, 0.0, expected.columns)
     latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
     return Explanation(shares, latent, expected.score)

@@ -39,11 +39,11 @@ class ColumnBlocks(nn.Module):
     likelihoods : sequence of Likelihood
         Each serves the next `n_columns` columns.
     gates : sequence of (int, int)
-        Pairs (value, part) of columns: the value counts only where the code of its part is 0.
+        Pairs (value, atom) of columns: the value counts only where the other's code is 0, for no atom.
     """
 
     values: Tensor
-    parts_of_values: Tensor
+    atoms: Tensor
     is_code: Tensor
     gated: Tensor
     gate: Tensor
@@ -57,13 +57,13 @@ class ColumnBlocks(nn.Module):
         self.n_statistics = [int(widths.sum()) for widths in by_block]
         widths = torch.cat(by_block)
         places = torch.cumsum(widths, 0) - widths  # where the statistics of each column begin
-        values, parts = torch.tensor(gates, dtype=torch.long).view(-1, 2).unbind(1)
+        values, atoms = torch.tensor(gates, dtype=torch.long).view(-1, 2).unbind(1)
         coded = torch.tensor([KINDS[likelihood.kind].is_coded for likelihood in likelihoods])
         self._keep("is_code", coded.repeat_interleave(torch.tensor(self.counts)))
         self._keep("values", values)
-        self._keep("parts_of_values", parts)
+        self._keep("atoms", atoms)
         self._keep("gated", places[values])  # values among the statistics ...
-        self._keep("gate", places[parts])  # ... and P(their part is 0)
+        self._keep("gate", places[atoms])  # ... and P(they are no atom)
 
     def _keep(self, name: str, buffer: Tensor) -> None:
         """A buffer that follows from the blocks and gates, so that it is not saved."""
@@ -78,7 +78,7 @@ class ColumnBlocks(nn.Module):
     def n_outputs(self) -> int:
         return sum(self.sizes)
 
-    def parts(self, outputs: Tensor) -> list[tuple[Likelihood, Tensor]]:
+    def by_block(self, outputs: Tensor) -> list[tuple[Likelihood, Tensor]]:
         """Each likelihood with its share of the decoder's outputs."""
         return list(zip(self._each(), outputs.split(self.sizes, dim=-1), strict=True))
 
@@ -87,14 +87,14 @@ class ColumnBlocks(nn.Module):
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Log-density of each cell, shape (S, b, p)."""
-        each = zip(self.parts(outputs), x.split(self.counts, dim=-1), strict=True)
+        each = zip(self.by_block(outputs), x.split(self.counts, dim=-1), strict=True)
         cells = _joined([likelihood.log_prob(out, x) for (likelihood, out), x in each])
         return cells * self.counted(x) if len(self.values) else cells
 
     def counted(self, x: Tensor) -> Tensor:
-        """1 for the cells that count, 0 for values beside a part that is not 0; shape (b, p)."""
+        """1 for the cells that count, 0 for values that are atoms; shape (b, p)."""
         counts = torch.ones_like(x)
-        counts[..., self.values] = (x[..., self.parts_of_values] == 0).to(x.dtype)
+        counts[..., self.values] = (x[..., self.atoms] == 0).to(x.dtype)
         return counts
 
     def expected(self, outputs: Tensor) -> Tensor:
@@ -102,19 +102,19 @@ class ColumnBlocks(nn.Module):
 
         Shape (..., n_statistics).
         """
-        return _joined([likelihood.expected(out) for likelihood, out in self.parts(outputs)])
+        return _joined([likelihood.expected(out) for likelihood, out in self.by_block(outputs)])
 
     def averaged(self, outputs: Tensor, weight: Tensor) -> Tensor:
         """Means of these statistics over outputs (S, b, n_outputs) with weights (S, b), shape (b, n_statistics)."""
-        each = [likelihood.expected(out) for likelihood, out in self.parts(outputs)]
+        each = [likelihood.expected(out) for likelihood, out in self.by_block(outputs)]
         return _joined([torch.einsum("sb,sbm->bm", weight, statistics) for statistics in each])
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """What is expected in data units, E[back(x)|z], or the probability of each code; shape (..., n_statistics).
 
-        Of a value that counts only where its part is 0 it is E[back(x) 1(part = 0)|z]; given z the two are independent.
+        Of a value that counts only where it is no atom it is E[back(x) 1(no atom)|z]; given z the two are independent.
         """
-        blocks = zip(self.parts(outputs), self._columns(), strict=True)
+        blocks = zip(self.by_block(outputs), self._columns(), strict=True)
         out = _joined([likelihood.expectation(out, back.of(columns)) for (likelihood, out), columns in blocks])
         if len(self.gated):
             out[..., self.gated] *= out[..., self.gate]
@@ -127,11 +127,11 @@ class ColumnBlocks(nn.Module):
 
     def mean(self, outputs: Tensor) -> Tensor:
         """The point that the decoder's outputs stand for, shape (..., p)."""
-        return _joined([likelihood.mean(out) for likelihood, out in self.parts(outputs)])
+        return _joined([likelihood.mean(out) for likelihood, out in self.by_block(outputs)])
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         """Draw x given z, shape (..., p)."""
-        return _joined([likelihood.sample(out, generator) for likelihood, out in self.parts(outputs)])
+        return _joined([likelihood.sample(out, generator) for likelihood, out in self.by_block(outputs)])
 
     def _columns(self) -> list[slice]:
         """The columns of each block."""
@@ -151,9 +151,9 @@ class ColumnBlocks(nn.Module):
 
     def squares(self, outputs: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Means of (x - E[x|z])^2 over outputs (S, b, n_outputs) with weights (S, b): (b, p), 0 where none settles."""
-        parts, out = self.parts(outputs), torch.zeros_like(x)
+        blocks, out = self.by_block(outputs), torch.zeros_like(x)
         for i, likelihood, columns in self._settling:
-            distance = x[:, columns] - likelihood.mean(parts[i][1])
+            distance = x[:, columns] - likelihood.mean(blocks[i][1])
             out[:, columns] = torch.einsum("sb,sbm->bm", weight, distance.square())
         return out
 
@@ -236,12 +236,12 @@ class VAE(Autoencoder):
     Parameters
     ----------
     prior : Prior
-    **parts
+    **modules
         As for `Autoencoder`.
     """
 
-    def __init__(self, *, prior: Prior, **parts: Any) -> None:
-        super().__init__(**parts)
+    def __init__(self, *, prior: Prior, **modules: Any) -> None:
+        super().__init__(**modules)
         self.prior = prior
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
