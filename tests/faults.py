@@ -350,8 +350,8 @@ FAULTS = (
     Fault(
         "gate of atoms turned",
         "nn/models.py",
-        "(x[..., self.parts_of_values] == 0)",
-        "(x[..., self.parts_of_values] != 0)",
+        "(x[..., self.atoms] == 0)",
+        "(x[..., self.atoms] != 0)",
         (MODELS,),
     ),
     Fault(

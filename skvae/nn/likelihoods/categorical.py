@@ -23,7 +23,7 @@ LOG_GAP = (-25.0, 5.0)  # between thresholds
 FAR = 1e30  # stands for infinity as a threshold: its products with a zero gradient are 0
 
 
-class Levels(Likelihood):
+class LevelLikelihood(Likelihood):
     """What columns of levels share.
 
     Parameters
@@ -106,7 +106,7 @@ class CategoricalLogProb(torch.autograd.Function):
         return to_outputs.scatter_add_(-1, place, grad.contiguous()), None, None
 
 
-class Categorical(Levels):
+class Categorical(LevelLikelihood):
     """Levels in no order, each with a logit from the decoder: p = softmax over the levels of the column.
 
     Logits are kept within +-30, so no probability is below exp(-60) times the greatest of its column.
@@ -155,7 +155,7 @@ class Categorical(Levels):
         return self.marginal.to(mean)
 
 
-class Ordinal(Levels):
+class Ordinal(LevelLikelihood):
     """Levels in an order: the proportional-odds model (McCullagh 1980).
 
     P(x <= l | z) = sigmoid((threshold_l - location) / scale). Location and logarithm of the scale (within +-8) come
