@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._members import fitted, given_models, imputer_models, model_seeds, refuse_unreadable
+from skvae._members import HoldsModels, fitted, imputer_models, model_seeds
 from skvae._model.completing import draws, expectations, filled, medians
 from skvae._model.fitting import unchanged_on_error
-from skvae._model.reading import read, read_known
-from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
-    BaseEstimator,
     Interval,
     StrOptions,
     TransformerMixin,
@@ -34,7 +31,7 @@ from skvae._typing import Seed
 from skvae._vae import VAETransformer
 
 
-class VAEImputer(TransformerMixin, BaseEstimator):
+class VAEImputer(TransformerMixin, HoldsModels):
     r"""Fill missing cells by variational autoencoders trained on incomplete rows.
 
     The models are trained on the observed cells alone: on an importance-weighted bound of their likelihood, the MIWAE
@@ -143,22 +140,16 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     True
     """
 
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
-    estimators_: list[VAETransformer]
     indicator_: Any
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "estimator": [VAETransformer, list, None],
+        **HoldsModels._parameter_constraints,
         "missing_values": [Real, str, frames.MissingMark, None],
         "strategy": [StrOptions({"mean", "median"})],
         "sample_posterior": ["boolean"],
         "keep_empty_features": ["boolean"],
         "add_indicator": ["boolean"],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -215,18 +206,13 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        table = read(self, X, reset=True)
-        if self.estimator is None:
-            refuse_unreadable(table)
+        table = self._training_table(X)
         missing = table.missing()
         self._empty = missing.all(axis=0)
         self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
-        self.estimators_ = fitted(self._members(table), X, model_seeds(check_random_state(self.random_state)))
-
-    def _members(self, table: Table) -> list[VAETransformer]:
-        if self.estimator is None:
-            return imputer_models(table, device=self.device, verbose=self.verbose)
-        return given_models(self.estimator)
+        self.estimators_ = fitted(
+            self._members(imputer_models, table), X, model_seeds(check_random_state(self.random_state))
+        )
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
         indicator = MissingIndicator(error_on_new=False).set_output(transform="default")
@@ -298,13 +284,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def _read(self, X: Any) -> Table:
         check_is_fitted(self)
         check_parameters(self)  # some may have been set after fit
-        model = self._models[0]
-        return read_known(self, self._marked(X), model.schema, model.unknown)
-
-    @property
-    def _models(self) -> list[VAEModel]:
-        """The fitted models of the members."""
-        return [member._model for member in self.estimators_]
+        return self._table(self._marked(X))
 
     def _expected(self, table: Table) -> np.ndarray:
         """Values and codes of all cells, of rows with missing ones, by `strategy`; shape (n, p)."""
@@ -381,5 +361,4 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.input_tags.allow_nan = True
         return tags

@@ -8,14 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
-from skvae._sklearn import MAX_SEED
+from skvae._model.reading import read, read_known
+from skvae._model.table_model import VAEModel
+from skvae._sklearn import MAX_SEED, BaseEstimator
 from skvae._table import frames
 from skvae._table.tables import Table
+from skvae._typing import Seed
 from skvae._vae import VAETransformer
 from skvae.nn.likelihoods import Gaussian, SmoothGaussian
 
@@ -57,29 +62,67 @@ DETECTOR_COMMON: dict[str, Any] = {
 }
 
 
-def given_models(estimator: Any) -> list[VAETransformer]:
-    """Unfitted copies of the models in the parameter `estimator`.
+class HoldsModels(BaseEstimator):
+    """What the imputer and the detector share: several models, and the reading of rows for them."""
 
-    Raises
-    ------
-    TypeError
-        If it is neither a VAETransformer nor a list of 1 to MAX_MODELS of them.
-    """
-    models = estimator if isinstance(estimator, list) else [estimator]
-    if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
-        kinds = [type(model).__name__ for model in models]
-        raise TypeError(
-            f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a list of "
-            f"{kinds!r} instead."
-        )
-    return [clone(model) for model in models]
+    estimator: VAETransformer | list[VAETransformer] | None
+    device: str
+    random_state: Seed
+    verbose: int
 
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    estimators_: list[VAETransformer]
 
-def refuse_unreadable(table: Table) -> None:
-    """Raise TypeError where default models cannot read a column: no likelihood can be chosen for them."""
-    if table.is_frame:
-        coded = [dtype.is_category for dtype in table.dtypes]
-        frames.refuse_unreadable(table.X, coded, [None] * len(coded))
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [VAETransformer, list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def _training_table(self, X: Any) -> Table:
+        """Rows to fit to; refused where default models cannot read a column: no likelihood can be chosen for them."""
+        table = read(self, X, reset=True)
+        if self.estimator is None and table.is_frame:
+            coded = [dtype.is_category for dtype in table.dtypes]
+            frames.refuse_unreadable(table.X, coded, [None] * len(coded))
+        return table
+
+    def _members(self, defaults: Callable[..., list[VAETransformer]], *of: Any) -> list[VAETransformer]:
+        """Unfitted copies of the models in the parameter `estimator`, or the defaults of a table.
+
+        Raises
+        ------
+        TypeError
+            If it is neither a VAETransformer nor a list of 1 to MAX_MODELS of them.
+        """
+        if self.estimator is None:
+            return defaults(*of, device=self.device, verbose=self.verbose)
+        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
+        if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
+            kinds = [type(model).__name__ for model in models]
+            raise TypeError(
+                f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a "
+                f"list of {kinds!r} instead."
+            )
+        return [clone(model) for model in models]
+
+    @property
+    def _models(self) -> list[VAEModel]:
+        """The fitted models of the members."""
+        return [member._model for member in self.estimators_]
+
+    def _table(self, X: Any) -> Table:
+        """Rows in data units; the models read these, so that X is validated once."""
+        check_is_fitted(self)
+        model = self._models[0]
+        return read_known(self, X, model.schema, model.unknown)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
 
 def model_seeds(random_state: np.random.RandomState) -> np.ndarray:

@@ -6,19 +6,16 @@ from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._engine.vae import VAEEngine
-from skvae._members import DETECTOR_MODELS, fitted, given_models, model_seeds, refuse_unreadable
+from skvae._members import DETECTOR_MODELS, HoldsModels, fitted, model_seeds
 from skvae._model.completing import expectations, filled
 from skvae._model.explaining import Expected, Explanation, expected_terms, explain
 from skvae._model.fitting import unchanged_on_error
-from skvae._model.reading import read, read_known
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
-    BaseEstimator,
     Interval,
     OutlierMixin,
     StrOptions,
@@ -40,7 +37,7 @@ MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share 
 COMPLETION_DRAWS = 210  # 30 from each of the proposals
 
 
-class VAEOutlierDetector(OutlierMixin, BaseEstimator):
+class VAEOutlierDetector(OutlierMixin, HoldsModels):
     r"""Outlier and novelty detection by the log-likelihood of variational autoencoders.
 
     A row is an outlier if its log-density under the model is low. The model is smooth on purpose: one that is good at
@@ -137,22 +134,16 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     np.int64(0)
     """
 
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
-    estimators_: list[VAETransformer]
     offset_: float
     calibration_scores_: Floats
 
     _known: tuple[list[tuple[VAEEngine, int]], Expected] | None = None  # models, and what `explain` expects of them
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **HoldsModels._parameter_constraints,
         "novelty": ["boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "calibration_fraction": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "estimator": [VAETransformer, list, None],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -204,9 +195,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return self
 
     def _fit(self, X: Any) -> None:
-        table = read(self, X, reset=True)
-        if self.estimator is None:
-            refuse_unreadable(table)
+        table, defaults = self._training_table(X), DETECTOR_MODELS[self.novelty]
         n, p = len(table), len(table.names)
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
@@ -214,10 +203,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         n_calibration = self._n_calibration(n)
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self.estimators_ = fitted(self._members(n - n_calibration, p), _safe_indexing(X, train), seeds)
+            self.estimators_ = fitted(self._members(defaults, n - n_calibration, p), _safe_indexing(X, train), seeds)
             calibration = self._score_rows(table.take(held_out))
         if not n_calibration or self._trains_again(n):
-            self.estimators_ = fitted(self._members(n, p), X, seeds)
+            self.estimators_ = fitted(self._members(defaults, n, p), X, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step)), trained_on=True))
@@ -239,11 +228,6 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 f"must be, and 2 must remain for training. Pass more rows, another fraction, or calibration_fraction=0."
             )
         return wanted
-
-    def _members(self, n: int, p: int) -> list[VAETransformer]:
-        if self.estimator is None:
-            return DETECTOR_MODELS[self.novelty](n, p, device=self.device, verbose=self.verbose)
-        return given_models(self.estimator)
 
     def _threshold(self, contamination: float | Literal["auto"]) -> float:
         """The score from which on a row is normal."""
@@ -293,11 +277,6 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return "offset_" in self.__dict__
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     # -- scores ----------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> Floats:
@@ -330,17 +309,6 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             fit did not see.
         """
         return self._score_rows(self._table(X))
-
-    def _table(self, X: Any) -> Table:
-        """Rows in data units; the models read these, so that X is validated once."""
-        check_is_fitted(self)
-        model = self._models[0]
-        return read_known(self, X, model.schema, model.unknown)
-
-    @property
-    def _models(self) -> list[VAEModel]:
-        """The fitted models of the members."""
-        return [member._model for member in self.estimators_]
 
     def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:
         each = [model.log_density(table, relative=True, trained_on=trained_on) for model in self._models]

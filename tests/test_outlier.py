@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
+from skvae._members import DETECTOR_MODELS
 from skvae._model import explaining
 from skvae._model.explaining import average_terms
 from skvae.nn.likelihoods import Gaussian
@@ -189,7 +190,7 @@ def test_an_estimator_that_is_none_is_an_error(X):
 
 
 def test_novelty_chooses_the_models(X):
-    models = {novelty: VAEOutlierDetector(novelty=novelty)._members(*X.shape) for novelty in (False, True)}
+    models = {novelty: DETECTOR_MODELS[novelty](*X.shape) for novelty in (False, True)}
     (contaminated,) = models[False]
     assert contaminated.hidden_layer_sizes == ()
     assert contaminated.marginals == "normal"
