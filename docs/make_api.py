@@ -11,12 +11,11 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from numpydoc.docscrape import NumpyDocString
 
-TARGET = ROOT / "docs" / "api.md"
+TARGET = Path(__file__).resolve().parent / "api.md"
 
 PARTS = {
     "skvae": "The estimators.",

@@ -8,8 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 mpl.use("Agg")
 
 from sklearn.datasets import load_breast_cancer
@@ -17,7 +16,7 @@ from sklearn.datasets import load_breast_cancer
 from skvae import VAEOutlierDetector
 from skvae.displays import ExplanationDisplay, OutlierScoreDisplay
 
-IMAGES = ROOT / "docs" / "images"
+IMAGES = Path(__file__).resolve().parent / "images"
 
 
 def main() -> None:
