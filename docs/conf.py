@@ -1,4 +1,4 @@
-"""Sphinx configuration: ``sphinx-build -W docs build/docs`` writes the site."""
+"""Sphinx configuration: ``make docs`` writes the site."""
 
 import sys
 from pathlib import Path
