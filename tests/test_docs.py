@@ -20,7 +20,7 @@ from skvae._model import auto
 from tests.docs_results import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 SHAPE = re.compile(r"^(\w+) = .*#.*?(\(\d[\d, ]*\))", re.MULTILINE)  # of an array, as a comment says

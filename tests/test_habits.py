@@ -1,0 +1,39 @@
+"""The stages of the checks have one name each, by which make, CI, pre-commit and the pages call them."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = set(re.findall(r"^  ([a-z-]+)\) # ", (ROOT / ".ci" / "stage").read_text(), re.MULTILINE))
+BESIDE = {"ci", "NAME"}  # what else the pages say after make
+
+CALLS = {
+    ".ci/run": r"^STAGES=\((.*)\)$",
+    ".pre-commit-config.yaml": r"entry: \.ci/stage (.*)$",
+    "README.md": r"`make ([^`]+)`",
+    "CONTRIBUTING.md": r"`make ([^`]+)`",
+    "docs/architecture.md": r"`make ([^`]+)`",
+}
+
+
+@pytest.mark.parametrize("file", CALLS)
+def test_stages_that_are_called_are_there(file):
+    calls = re.findall(CALLS[file], (ROOT / file).read_text(), re.MULTILINE)
+    called = {word for call in calls for word in call.split() if "=" not in word}
+    assert called
+    assert called - STAGES <= BESIDE
+
+
+def test_stages_are_listed():
+    done = subprocess.run(["bash", ROOT / ".ci" / "stage"], capture_output=True, text=True, check=True)
+    assert {line.split()[0] for line in done.stdout.splitlines()} == STAGES
+
+
+def test_another_stage_is_an_error_that_lists_them():
+    done = subprocess.run(["bash", ROOT / ".ci" / "stage", "lnit"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'no stage "lnit"' in done.stderr
+    assert "\nlint " in done.stderr
