@@ -1,4 +1,4 @@
-"""The stages of the checks have one name each, by which make, CI, pre-commit and the pages call them."""
+"""What the page for contributors names is there, and every stage of the checks that is called is one."""
 
 import re
 import subprocess
@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+PATHS = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:md|py))`", CONTRIBUTING)
+INSIDE = re.findall(r"""[`"]([^`"\n]+)[`"] in `([\w.-]+/[\w./-]+)`""", CONTRIBUTING)
 STAGES = set(re.findall(r"^  ([a-z-]+)\) # ", (ROOT / ".ci" / "stage").read_text(), re.MULTILINE))
 BESIDE = {"ci", "NAME"}  # what else the pages say after make
 
@@ -37,3 +40,18 @@ def test_another_stage_is_an_error_that_lists_them():
     assert done.returncode == 2
     assert 'no stage "lnit"' in done.stderr
     assert "\nlint " in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(set(PATHS)))
+def test_paths_that_the_page_names_are_there(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(("name", "path"), sorted(set(INSIDE)))
+def test_what_the_page_says_is_in_a_file_is_in_it(name, path):
+    assert re.search(rf"\b{re.escape(name)}\b", (ROOT / path).read_text())
+
+
+def test_the_page_is_read():
+    assert {".ci/run", "CHANGELOG.md", "skvae/_table/frames/", "skvae/nn/priors.py"} <= set(PATHS)
+    assert {("FACTORIES", "tests/nn/test_priors.py"), ("Rivals", "docs/benchmarks.md")} <= set(INSIDE)
