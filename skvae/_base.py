@@ -29,7 +29,16 @@ from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._engine.training import Patience, Plan
 from skvae._fitting import History, Shown, fit_epochs, informative, unchanged_on_error
-from skvae._reading import Weighted, read, split, warn_of_a_new_kind, warn_of_drift, warn_of_unknown, weighted
+from skvae._reading import (
+    Weighted,
+    read,
+    refuse_unreadable,
+    split,
+    warn_of_a_new_kind,
+    warn_of_drift,
+    warn_of_unknown,
+    weighted,
+)
 from skvae._sklearn import (
     BaseEstimator,
     CallbackSupportMixin,
@@ -220,7 +229,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         encoded, weight = informative(encoded, train.weight)
         judged, share = None, 1.0
         if held_out is not None:
-            schema.refuse_unreadable(held_out.table)
+            refuse_unreadable(held_out.table, schema)
             cells = self._encoded_for_training(schema, held_out.table)
             offsets.append(self._offset(schema, held_out, cells))
             judged = informative(cells, held_out.weight)
@@ -234,7 +243,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             max_iter=plan.max_iter,
             offsets=offsets,
             share_judged=share,
-            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
+            column_at_fault=lambda: schema.cells[engine.column_at_fault(shown.encoded)].name,
             callbacks=Epochs(self, plan.max_iter, X, y),
             snapshot=lambda: self._snapshot(engine, schema),
             patience=None if judged is None else Patience(*waiting),
@@ -269,7 +278,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             engine.train(encoded, weight, self._objective(), plan, resume=True),
             max_iter=1,
             offsets=[offset],
-            column_at_fault=lambda: schema.name_of_cell(engine.column_at_fault(shown.encoded)),
+            column_at_fault=lambda: schema.cells[engine.column_at_fault(shown.encoded)].name,
             trained=not first,
         )
         if not first:
@@ -331,13 +340,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
                 f"Pass rows that differ in at least one column."
             )
         by_cell = ["categorical" if cell.is_part else likelihoods[cell.column] for cell in schema.cells]
-        coded = any(shares is not None for shares in schema.frequencies)
+        coded = any(shares is not None for shares in schema.cells.frequencies)
         spec = ModelSpec(
-            centre=schema.of_cells("centre", 0.0),
-            width=schema.of_cells("width", 1.0),
-            mean=schema.of_cells("mean", 0.0),
+            centre=schema.cells.of("centre"),
+            width=schema.cells.of("width"),
+            mean=schema.cells.of("mean"),
             blocks=blocks_of(by_cell),
-            n_components=components(self.n_components, len(table.names), schema.n_levels),
+            n_components=components(self.n_components, len(table.names), schema.cells.n_levels),
             hidden_layer_sizes=layer_sizes(self.hidden_layer_sizes),
             activation=self.activation,
             with_mask=with_mask,
@@ -345,8 +354,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             encoder=self.encoder,
             decoder=self.decoder,
             prior=self.prior,
-            frequencies=schema.frequencies if coded else None,
-            gates=schema.gates,
+            frequencies=schema.cells.frequencies if coded else None,
+            gates=schema.cells.gates,
         )
         return schema, self._engine_class(spec, self.device, n_cells=len(table) * len(table.names))
 
@@ -565,7 +574,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
 
     def _decoded(self, z: np.ndarray) -> np.ndarray:
         """The expected row given its code: values and codes of levels, (n, p)."""
-        return self.schema_.point(self.schema_.expect(self._engine.decode(z, self.schema_.units)))
+        return self.schema_.point(self.schema_.expect(self._engine.decode(z, self.schema_.cells.units)))
 
     def reconstruct(self, X: Any) -> Any:
         """Encode rows and decode them again: ``inverse_transform(transform(X))``.
@@ -614,7 +623,7 @@ def _by_column(saved: dict[str, Any], schema: TableSchema) -> dict[str, Any]:
     if saved.get("holes") is None:
         return saved
     posteriors, missing = saved["holes"]
-    return saved | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
+    return saved | {"gaps": (posteriors, schema.by_column(np.asarray(missing, dtype=bool)))}
 
 
 def _check_there_are_rows(encoded: np.ndarray, judged: tuple[np.ndarray, Any] | None = None) -> None:

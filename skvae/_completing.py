@@ -29,7 +29,9 @@ def expectations(models: list[Any], table: Table, n_draws: int, blank: NDArray[n
         hidden = None if blank is None else blank[start : start + len(rows)]
         start += len(rows)
         each = [
-            model.schema_.expect(model._engine.expectation(_open(model, rows, hidden), n_draws, model.schema_.units))
+            model.schema_.expect(
+                model._engine.expectation(_open(model, rows, hidden), n_draws, model.schema_.cells.units)
+            )
             for model in models
         ]
         means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
@@ -91,7 +93,8 @@ def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: ND
     """
     new = {j: _cells(schema, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
     if table.is_frame:
-        formats = {j: schema.format(j, table.container) for j in new}
+        other = None if table.container == schema.container else table.container
+        formats = {j: schema.columns[j].format(other) for j in new}
         return frames.filled(X, {j: frames.Patch(where[:, j], cells, formats[j]) for j, cells in new.items()})
     out = np.array(table.X)
     for j, cells in new.items():
@@ -101,8 +104,8 @@ def filled(X: Any, table: Table, schema: TableSchema, values: Numbers, where: ND
 
 def _cells(schema: TableSchema, values: Numbers, j: int) -> Any:
     """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
-    whole = schema.columns[j].dtype.is_integer
-    return schema.values(np.rint(values) if whole and schema.columns[j].levels is None else values, j)
+    column = schema.columns[j]
+    return column.values(np.rint(values) if column.dtype.is_integer and column.levels is None else values)
 
 
 def _open(model: Any, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:

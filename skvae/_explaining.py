@@ -70,7 +70,7 @@ def parts(vae: Any, table: Table) -> Parts:
         encoded = vae._encode(rows)
         cells, rest = vae._engine.explain(encoded, vae._checked_draws())
         correction = schema.log_correction(rows, encoded, unknown=vae.handle_unknown, relative=True)
-        silent = rows.missing() | schema.columns_of(np.isnan(encoded))
+        silent = rows.missing() | schema.by_column(np.isnan(encoded))
         every.append(Parts(schema.by_column(cells) + correction, rest, silent))
     return Parts(*map(np.concatenate, zip(*every, strict=True)))
 

@@ -29,7 +29,7 @@ from skvae._engine.runtime import (
     resolve_device,
 )
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, copied, epochs, mean_bound
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.likelihoods import WayBack
 
 FloatArray = NDArray[np.floating]

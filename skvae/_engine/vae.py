@@ -16,7 +16,7 @@ from skvae._engine.engine import SHOWN_ROWS, FloatArray, evenly
 from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
 from skvae._engine.runtime import chunk_size, generator, normal_quasi_draws, sound
 from skvae._engine.scoring import ScoringEngine
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 EXEMPLARS = 2_048  # rows whose posteriors make an aggregated prior

@@ -1,6 +1,8 @@
-"""Atoms: single values of a number column that hold a share of its rows by themselves."""
+"""Atoms: single values of a number column that hold a share of its rows by themselves; and the steps between values."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,3 +69,29 @@ def part_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0)
     part: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
     part[np.isnan(values)] = np.nan
     return part
+
+
+def to_multiples(values: FloatArray, step: float) -> FloatArray:
+    """The nearest multiples of a step that is 1, 2 or 5 times a power of ten, as they are read from a decimal."""
+    nearest: FloatArray = np.round(np.round(values / step) * step, max(0, math.ceil(-math.log10(step))))
+    return nearest
+
+
+def rounded(values: FloatArray, step: float, atoms: tuple[float, ...], low: float, high: float) -> FloatArray:
+    """The nearest multiples of `step`; where that is an atom, which has a probability of its own, one beside it."""
+    nearest = to_multiples(values, step)
+    for atom in atoms:
+        there = nearest == atom
+        beside = _beside(atom, step, atoms)
+        beside = beside[(beside >= low) & (beside <= high)]
+        if len(beside) and there.any():
+            distance = np.abs(values[there, np.newaxis] - beside)
+            nearest[there] = beside[distance.argmin(axis=1)]
+    return nearest
+
+
+def _beside(atom: float, step: float, atoms: tuple[float, ...]) -> FloatArray:
+    """The multiples of `step` next to an atom on either side that are no atoms themselves."""
+    ways = np.arange(1, len(atoms) + 1) * step  # one of so many is no atom
+    sides = [to_multiples(atom + way, step) for way in (-ways, ways)]
+    return np.concatenate([side[~np.isin(side, atoms)][:1] for side in sides])
