@@ -20,7 +20,16 @@ from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._model.auto import stops_early
 from skvae._model.earlier import brought_up
 from skvae._model.fitting import History, Prepared, fit_epochs, unchanged_on_error
-from skvae._model.reading import Weighted, read, read_known, split, warn_of_a_new_kind, warn_of_drift, weighted
+from skvae._model.reading import (
+    Weighted,
+    read,
+    read_known,
+    refuse_unreadable,
+    split,
+    warn_of_a_new_kind,
+    warn_of_drift,
+    weighted,
+)
 from skvae._model.settings import Settings
 from skvae._model.starting import Columns, serves_sparse, start
 from skvae._model.table_model import AnyModel, TableModel
@@ -160,7 +169,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             model = start(rows, columns, settings, self._engine_class, seed=seed, with_mask=may_miss)
         taught, judged = Prepared.of(train, model, settings), None
         if held_out is not None:
-            model.schema.refuse_unreadable(held_out.table)
+            refuse_unreadable(held_out.table, model.schema)
             judged = Prepared.of(held_out, model, settings)
         _check_there_are_rows(taught, judged)
         plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)

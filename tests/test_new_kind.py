@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, special
 
 from skvae import VAETransformer
-from skvae._table.kinds import KINDS, Categorical, Count
+from skvae._table.kinds import KINDS, Bend, Categorical, Continuous, Count
 from skvae.nn import likelihoods
 
 
@@ -39,6 +39,26 @@ class Pairs(likelihoods.Poisson):
         return 2.0 * super().sample(outputs, generator)
 
 
+def logit(values):
+    inside = np.where((values > 0.0) & (values < 1.0), values, np.nan)
+    return np.log(inside) - np.log1p(-inside)
+
+
+class Fraction(Continuous):
+    """Numbers between 0 and 1, of which the logit is standardised."""
+
+    bend = Bend(logit, special.expit, lambda bent: np.logaddexp(0.0, bent) + np.logaddexp(0.0, -bent))
+
+    @staticmethod
+    def accept(values, name):
+        if not ((values > 0.0) & (values < 1.0)).all():
+            raise ValueError(f"Column {name!r} holds what is no fraction.")
+
+
+class LogitNormal(likelihoods.Gaussian):
+    kind = "fraction"
+
+
 class Shared(Categorical):
     """Levels like any, under another name."""
 
@@ -47,13 +67,14 @@ class OfShared(likelihoods.Categorical):
     kind = "shared"
 
 
-MADE_UP = {"even": (Even, Pairs), "shared": (Shared, OfShared)}
+MADE_UP = {"even": (Even, Pairs), "fraction": (Fraction, LogitNormal), "shared": (Shared, OfShared)}
 
 
 def column_of(kind, z, rng):
     """A column that goes with z."""
     return {
         "even": lambda: 2 * rng.poisson(np.exp(z)),
+        "fraction": lambda: np.where(rng.random(len(z)) < 0.2, 0.0, special.expit(z)),
         "shared": lambda: pd.Categorical(np.where(rng.random(len(z)) < 1.0 / (1.0 + np.exp(-3.0 * z)), "up", "down")),
     }[kind]()
 
@@ -71,14 +92,14 @@ def test_a_kind_and_its_likelihood_are_all_that_it_takes(kind, monkeypatch):
     column = model.schema_.columns[1]
     assert column.kind == kind
     encoding = model._engine.model.encoding
-    assert (encoding.seen_as, encoding.n_hot) == {"even": (("log1p",), 0), "shared": ((), 2)}[kind]
+    assert (encoding.seen_as, encoding.n_hot) == {"even": (("log1p",), 0), "fraction": ((), 2), "shared": ((), 2)}[kind]
 
     drawn, expected = model.sample(200, random_state=0), model.reconstruct(frame)
     assert dict(drawn.dtypes) == dict(expected.dtypes) == dict(frame.dtypes)
     if made_up.is_coded:
         assert set(drawn["own"]) == set(frame["own"])
     else:
-        made_up.accept(drawn["own"].to_numpy(float), "own")
+        made_up.accept(drawn["own"][~drawn["own"].isin(column.atoms)].to_numpy(float), "own")
     of_z = pd.Series(expected["own"]).astype("category").cat.codes.corr(frame["z"])
     assert of_z > 0.5
 
@@ -87,6 +108,19 @@ def test_a_kind_and_its_likelihood_are_all_that_it_takes(kind, monkeypatch):
     given = model.sample(5, given={"own": frame["own"][0]}, random_state=0)
     assert (given["own"] == frame["own"][0]).all()
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).score_samples(frame), model.score_samples(frame))
+
+
+def test_the_density_of_a_new_kind_integrates_to_one(monkeypatch):
+    monkeypatch.setitem(KINDS, "fraction", Fraction)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"own": column_of("fraction", rng.normal(size=300), rng), "other": rng.normal(size=300)})
+    model = VAETransformer(2, max_iter=5, early_stopping=False, likelihood={"own": LogitNormal}, random_state=0).fit(
+        frame
+    )
+    grid = np.linspace(0.0, 1.0, 402)[:-1]
+    density = np.exp(model.score_samples(pd.DataFrame({"own": grid, "other": np.nan})))
+    assert model.schema_.columns[0].atoms == (0.0,)
+    assert density[0] + density[1:].sum() / 401 == pytest.approx(1.0, abs=0.02)
 
 
 def test_what_a_new_kind_refuses_is_refused(monkeypatch):

@@ -81,7 +81,7 @@ def implied_gaussian(model):
     loadings = (model.inverse_transform(np.eye(K)) - mean).T  # (p, k)
     likelihood = model._engine.model.columns.likelihoods[0]
     _, log_scale = likelihood.location_and_log_scale(model._engine.model.start)
-    noise = log_scale.exp().detach().numpy() * model.schema_.of_cells("scale", np.nan)
+    noise = log_scale.exp().detach().numpy() * model.schema_.cells.of("scale")
     return mean, loadings @ loadings.T + np.diag(noise**2)
 
 

@@ -13,7 +13,7 @@ from skvae._engine.batches import Rows
 from skvae._engine.engine import FloatArray, way_back
 from skvae._engine.importance import WeighedDraws
 from skvae._engine.runtime import chunk_size, sound
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.models import VAE
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 

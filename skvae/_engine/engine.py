@@ -22,7 +22,7 @@ from skvae._engine.batches import Rows, SparseRows
 from skvae._engine.build import ModelSpec, build_autoencoder
 from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, copied, epochs, mean_bound
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.likelihoods import WayBack
 from skvae.nn.models import Autoencoder
 

@@ -20,7 +20,7 @@ from skvae._engine.importance import WeighedDraws, n_rounds, weighed_draws
 from skvae._engine.runtime import generator, normal_quasi_draws, sound
 from skvae._engine.scoring import SamplingError
 from skvae._engine.training import RowBound, mean_bound
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.models import VAE
 from skvae.nn.priors import Prior
 

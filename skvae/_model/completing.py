@@ -29,7 +29,7 @@ def expectations(models: list[VAEModel], table: Table, n_draws: int, blank: NDAr
         hidden = None if blank is None else blank[start : start + len(rows)]
         start += len(rows)
         each = [
-            model.schema.expect(model.engine.expectation(_open(model, rows, hidden), n_draws, model.schema.units))
+            model.schema.expect(model.engine.expectation(_open(model, rows, hidden), n_draws, model.schema.cells.units))
             for model in models
         ]
         means = [np.mean(columns, axis=0) for columns in zip(*each, strict=True)]
@@ -91,7 +91,8 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
     """
     new = {j: _cells(model, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
     if table.is_frame:
-        formats = {j: model.schema.format(j, table.container) for j in new}
+        other = None if table.container == model.schema.container else table.container
+        formats = {j: model.schema.columns[j].format(other) for j in new}
         return frames.filled(X, {j: frames.Patch(where[:, j], cells, formats[j]) for j, cells in new.items()})
     out = np.array(table.X)
     for j, cells in new.items():
@@ -102,8 +103,7 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
 def _cells(model: VAEModel, values: Numbers, j: int) -> Any:
     """Values of column j; integers are rounded, also in a frame that has floats where some are missing."""
     column = model.schema.columns[j]
-    whole = column.levels is None and column.dtype.is_integer
-    return model.schema.values(np.rint(values) if whole else values, j)
+    return column.values(np.rint(values) if column.dtype.is_integer and column.levels is None else values)
 
 
 def _open(model: VAEModel, table: Table, blank: NDArray[np.bool_] | None = None) -> Numbers:

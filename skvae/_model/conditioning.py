@@ -10,8 +10,9 @@ import numpy as np
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import MAX_SEED
 from skvae._table import frames
+from skvae._table.columns import Number
 from skvae._table.kinds import KINDS
-from skvae._table.schema import Column, TableSchema
+from skvae._table.schema import TableSchema
 from skvae._table.tables import LooseRows
 from skvae._warnings import warn
 
@@ -98,14 +99,14 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
                 f"given asks for level {new[0]!r} in column {column.name!r}, which fit did not see. It saw {levels}"
                 f"{', ...' if len(known) > 10 else ''}."
             )
-    else:
+    elif isinstance(column, Number):
         _check_numbers(np.array([value for value in values if value is not None], dtype=np.float64), column, schema)
     return values
 
 
-def _check_numbers(values: np.ndarray, column: Column, schema: TableSchema) -> None:
+def _check_numbers(values: np.ndarray, column: Number, schema: TableSchema) -> None:
     """Refuse what the column cannot hold, and warn of what no training row came near to."""
-    dense = values[column.part_of(values, column.dtype) == 0] if column.atoms else values
+    dense = column.dense(values, column.dtype)
     KINDS[column.kind].accept(dense, column.name)
     broken = values[values != np.rint(values)] if column.dtype.family in ("bool", "integer") else values[:0]
     if len(broken) and schema.container != frames.NUMPY:

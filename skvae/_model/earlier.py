@@ -24,7 +24,7 @@ def brought_up(state: State, schema: TableSchema) -> tuple[State, TableSchema]:
 def _gaps_by_column(state: State, schema: TableSchema) -> State:
     """Missing cells were kept by cell."""
     posteriors, missing = state["holes"]
-    return state | {"gaps": (posteriors, schema.columns_of(np.asarray(missing)))}
+    return state | {"gaps": (posteriors, schema.by_column(np.asarray(missing, dtype=bool)))}
 
 
 def _in_block_order(state: State, schema: TableSchema) -> tuple[State, TableSchema]:

@@ -72,7 +72,7 @@ def terms(model: VAEModel, table: Any) -> Terms:
         encoded = model.encode(rows)
         cells, rest = model.engine.explain(encoded, model.n_draws)
         correction = model.correction(rows, encoded, is_density=True, relative=True)
-        silent = rows.missing() | model.schema.columns_of(np.isnan(encoded))
+        silent = rows.missing() | model.schema.by_column(np.isnan(encoded))
         every.append(Terms(model.schema.by_column(cells) + correction, rest, silent))
     return Terms(*map(np.concatenate, zip(*every, strict=True)))
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skvae._sklearn import check_weights, is_sparse
 from skvae._table import frames
+from skvae._table.columns import Column
 from skvae._table.kinds import KINDS, thinned, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
@@ -66,7 +67,7 @@ def read(
     precision = np.float32 if frames.all_single(dtypes) else np.float64
     table = Table(X, container, names, dtypes, np.dtype(precision))
     if schema is not None:
-        schema.refuse_unreadable(table)
+        refuse_unreadable(table, schema)
     return table
 
 
@@ -75,6 +76,20 @@ def read_known(estimator: Any, X: Any, schema: TableSchema, unknown: str, *, acc
     table = read(estimator, X, reset=False, schema=schema, accept_sparse=accept_sparse)
     warn_of_unknown(table, schema, unknown)
     return table
+
+
+def refuse_unreadable(table: Table, schema: TableSchema) -> None:
+    """Raise TypeError where columns of a table cannot be read as they were in fit."""
+    if table.is_frame:
+        before = [_in_fit(column) for column in schema.columns]
+        frames.refuse_unreadable(table.X, [kind != "numbers" for kind in before], before)
+
+
+def _in_fit(column: Column) -> str | None:
+    """What a column was in fit: "numbers", "categories", or None where fit saw no value."""
+    if column.levels is not None:
+        return "categories"
+    return None if column.constant is not None and np.isnan(column.constant) else "numbers"
 
 
 def _summed(X: Any) -> Any:
@@ -178,13 +193,22 @@ def warn_of_unknown(table: Table, schema: TableSchema, unknown: str) -> None:
     """Warn of columns most of whose cells hold levels that fit did not see."""
     if unknown not in UNKNOWN:  # "error", or what is refused when the rows are encoded
         return
-    for name, levels in schema.mostly_unknown(table.evenly(LOOKED_AT)).items():
-        known = next(column.levels.values for column in schema.columns if column.name == name and column.levels)
+    for column, levels in _mostly_unknown(table.evenly(LOOKED_AT), schema):
+        known = column.levels.values
         warn(
-            f"Most cells of column {name!r} hold levels that fit did not see, such as {levels[0]!r}; it saw "
+            f"Most cells of column {column.name!r} hold levels that fit did not see, such as {levels[0]!r}; it saw "
             f"{', '.join(map(repr, known[:3]))}{', ...' if len(known) > 3 else ''}. They count as "
             f"{UNKNOWN[unknown]}: check how the column is spelt and encoded, or fit on rows that have them.",
         )
+
+
+def _mostly_unknown(table: Table, schema: TableSchema) -> Iterator[tuple[Any, list[Any]]]:
+    """Columns more than half of whose observed cells hold levels that fit did not see, and these levels."""
+    for j, column in enumerate(schema.columns):
+        if column.levels is not None and column.levels.n_codes:
+            codes, values, _ = table.labels(j)
+            if column.levels.is_unknown(codes, values).sum() > 0.5 * (codes >= 0).sum():
+                yield column, column.levels.unknown(codes, values)
 
 
 def warn_of_constants(schema: TableSchema, surprising: Any) -> None:
@@ -224,7 +248,7 @@ def warn_of_drift(encoded: np.ndarray, weight: np.ndarray | None, schema: TableS
         return
     weight = np.ones(len(encoded)) if weight is None else weight
     moved = [i for i in range(len(schema.cells)) if _shift(encoded, weight, schema, i) > DRIFT]
-    drifted = [str(schema.name_of_cell(i)) for i in moved]
+    drifted = [str(schema.cells[i].name) for i in moved]
     if drifted:
         warn(
             f"The median of column(s) {', '.join(drifted[:5])} in this chunk is more than {DRIFT:g} standard "
@@ -237,11 +261,11 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
     """How many standard deviations the median of a cell's values is from their mean in the first chunk."""
     cell, values = schema.cells[i], encoded[:, i]
     column = schema.columns[cell.column]
-    if cell.is_part or not KINDS[column.kind].is_scaled:
+    if cell.is_atom or not KINDS[column.kind].is_scaled:
         return 0.0
     counted = ~np.isnan(values)
     if column.atoms:
-        counted &= encoded[:, dict(schema.gates)[i]] == 0.0
+        counted &= encoded[:, dict(schema.cells.gates)[i]] == 0.0
     if min(int(counted.sum()), column.n_values) < FEWEST:
         return 0.0
     median = weighted_quantiles(thinned(values[counted]), thinned(weight[counted]), (0.5,))

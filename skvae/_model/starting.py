@@ -69,7 +69,7 @@ def start(
             f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
             f"Pass rows that differ in at least one column."
         )
-    blocks = blocks_of(["categorical" if cell.is_part else columns.likelihoods[cell.column] for cell in schema.cells])
+    blocks = blocks_of(["categorical" if cell.is_atom else columns.likelihoods[cell.column] for cell in schema.cells])
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
@@ -79,13 +79,13 @@ def start(
 
 def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
     """The description of the model of a table."""
-    coded = any(shares is not None for shares in schema.frequencies)
+    coded = any(shares is not None for shares in schema.cells.frequencies)
     return ModelSpec(
-        centre=schema.of_cells("centre", 0.0),
-        width=schema.of_cells("width", 1.0),
-        mean=schema.of_cells("mean", 0.0),
+        centre=schema.cells.of("centre"),
+        width=schema.cells.of("width"),
+        mean=schema.cells.of("mean"),
         blocks=tuple((likelihood, len(cells)) for likelihood, cells in blocks),
-        n_components=components(settings.n_components, len(schema.columns), schema.n_levels),
+        n_components=components(settings.n_components, len(schema.columns), schema.cells.n_levels),
         hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
         activation=settings.activation,
         with_mask=with_mask,
@@ -93,7 +93,7 @@ def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int,
         encoder=settings.encoder,
         decoder=settings.decoder,
         prior=settings.prior,
-        frequencies=schema.frequencies if coded else None,
-        gates=schema.gates,
+        frequencies=schema.cells.frequencies if coded else None,
+        gates=schema.cells.gates,
         seen=schema.in_order_of_columns,
     )

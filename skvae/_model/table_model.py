@@ -70,7 +70,7 @@ class TableModel(Generic[EngineT]):
 
     def decoded(self, z: Numbers) -> Numbers:
         """The values expected of codes (n, k): means, and the most probable levels."""
-        return self.schema.point(self.schema.expect(self.engine.decode(z, self.schema.units)))
+        return self.schema.point(self.schema.expect(self.engine.decode(z, self.schema.cells.units)))
 
     def reconstructed(self, table: Table) -> Numbers:
         """The values expected of the codes of rows."""
@@ -90,7 +90,7 @@ class TableModel(Generic[EngineT]):
 
     def column_at_fault(self, cells: Numbers) -> Hashable:
         """The name of the column that the last weights in training fit worst."""
-        return self.schema.name_of_cell(self.engine.column_at_fault(cells))
+        return self.schema.cells[self.engine.column_at_fault(cells)].name
 
     # -- of a variational autoencoder ----------------------------------------------------------------------------------
 
@@ -127,9 +127,10 @@ class TableModel(Generic[EngineT]):
 
         Among levels that share a code `random_state` draws; without it the most frequent is taken.
         """
-        cells = self.schema.values(values, j, random_state)
+        column = self.schema.columns[j]
+        cells = column.values(values, random_state)
         is_plain = isinstance(cells, list) or self.schema.container == frames.NUMPY
-        return cells if is_plain else frames.held(cells, self.schema.format(j, self.schema.container))
+        return cells if is_plain else frames.held(cells, column.format())
 
     def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
         """Values drawn given codes (n, k)."""

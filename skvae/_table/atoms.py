@@ -1,6 +1,8 @@
-"""Atoms: single values of a number column that hold a share of its rows by themselves."""
+"""Atoms: single values of a number column that hold a share of its rows by themselves; and the steps between values."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,13 +59,39 @@ def _nearby(mass: FloatArray, plain: NDArray[np.bool_], i: int) -> FloatArray:
     return np.concatenate([mass[below][plain[below]][-NEIGHBOURS:], mass[above][plain[above]][:NEIGHBOURS]])
 
 
-def part_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0) -> FloatArray:
+def atom_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0) -> FloatArray:
     """0 where a value is no atom, i + 1 where it is the i-th, NaN where it is missing.
 
     A value is an atom if it differs from it by at most the share `rounding` of it.
     """
     table = np.asarray(atoms)
     place = np.searchsorted(0.5 * table[1:] + 0.5 * table[:-1], values)  # the nearest one
-    part: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
-    part[np.isnan(values)] = np.nan
-    return part
+    which: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
+    which[np.isnan(values)] = np.nan
+    return which
+
+
+def to_multiples(values: FloatArray, step: float) -> FloatArray:
+    """The nearest multiples of a step that is 1, 2 or 5 times a power of ten, as they are read from a decimal."""
+    nearest: FloatArray = np.round(np.round(values / step) * step, max(0, math.ceil(-math.log10(step))))
+    return nearest
+
+
+def rounded(values: FloatArray, step: float, atoms: tuple[float, ...], low: float, high: float) -> FloatArray:
+    """The nearest multiples of `step`; where that is an atom, which has a probability of its own, one beside it."""
+    nearest = to_multiples(values, step)
+    for atom in atoms:
+        there = nearest == atom
+        beside = _beside(atom, step, atoms)
+        beside = beside[(beside >= low) & (beside <= high)]
+        if len(beside) and there.any():
+            distance = np.abs(values[there, np.newaxis] - beside)
+            nearest[there] = beside[distance.argmin(axis=1)]
+    return nearest
+
+
+def _beside(atom: float, step: float, atoms: tuple[float, ...]) -> FloatArray:
+    """The multiples of `step` next to an atom on either side that are no atoms themselves."""
+    ways = np.arange(1, len(atoms) + 1) * step  # one of so many is no atom
+    sides = [to_multiples(atom + way, step) for way in (-ways, ways)]
+    return np.concatenate([side[~np.isin(side, atoms)][:1] for side in sides])

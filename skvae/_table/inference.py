@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.atoms import find_atoms
+from skvae._table.atoms import find_atoms, to_multiples
+from skvae._table.columns import Atomic, Coded, Column, Constant, Number
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
-from skvae._table.schema import Column, TableSchema, accept, to_multiples
+from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
 STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
@@ -66,19 +68,19 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     """A column of levels."""
     codes, values, declared = table.labels(j)
-    ordered = table.dtypes[j].is_ordered
+    ordered = table.dtypes[j].family == "ordered"
     categories = tuple(values) if declared else None
     levels, frequencies = infer_levels(
         codes, values, weight, categories=categories, ordered=ordered, pools=KINDS[kind].pools
     )
     told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
     if levels.n_codes < 2:
-        return Column(**told, constant=0.0 if levels.n_codes else float("nan"))
+        return Constant(**told, constant=0.0 if levels.n_codes else float("nan"))
     own = levels.encode(codes, values)
     used = ~np.isnan(own) & (weight > 0)
     scaling = KINDS[kind].scaling(own[used], weight[used])
     centre, width = robust_scaling(own[used], weight[used], scaling.spread)
-    return Column(**told, centre=centre, width=width, mean=scaling.mean, frequencies=frequencies)
+    return Coded(**told, centre=centre, width=width, mean=scaling.mean, frequencies=frequencies)
 
 
 def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -> Column:
@@ -87,16 +89,16 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     used = ~np.isnan(values) & (weight > 0)
     values, weight = values[used].astype(np.float64), weight[used]
     told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind}
+    accept = partial(KINDS[kind].accept, name=table.names[j])
     if len(values) == 0:
-        accept(values, kind, table.names[j], ())
-        return Column(**told, constant=float("nan"))
+        return Constant(**told, constant=float("nan"))
     exact = _exact_extent(table, j, used, values)
     if _is_constant(values, table.dtypes[j]):
-        accept(values, kind, table.names[j], ())
-        return Column(**told | exact, constant=float(values[0]))
+        accept(values)
+        return Constant(**told | exact, constant=float(values[0]))
     _refuse_wide(values, table.names[j])
     atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and KINDS[kind].has_atoms else ()
-    accept(values, kind, table.names[j], atoms)
+    accept(values[~np.isin(values, atoms)])
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
     if rules.bounded:
@@ -147,28 +149,29 @@ def _shares(values: FloatArray, weight: FloatArray, atoms: tuple[float, ...]) ->
     return (rest / total, *(mass / total for mass in each))
 
 
-def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], marginals: str) -> Column:
+def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], marginals: str) -> Number:
     """Location, scale and what the encoder sees, of the values that are no atoms (of all where these are too few)."""
-    kind = KINDS[told["kind"]]
+    kind, codec = KINDS[told["kind"]], Atomic if "atoms" in told else Number
     rest = ~np.isin(values, told.get("atoms", ()))
-    if kind.is_log:
-        values, weight, rest = values[values > 0], weight[values > 0], rest[values > 0]
-        values = np.log(values)
-    part, of_part = (values[rest], weight[rest]) if _varies(values[rest]) else (values, weight)
-    scaling = kind.scaling(part, of_part)
-    told |= {"location": scaling.location, "scale": scaling.scale, "n_values": len(part)}
-    encoded, encoded_part = ((x - scaling.location) / scaling.scale for x in (values, part))
-    if marginals == "normal" and kind.is_scaled and not kind.is_log:
-        quantiles = weighted_quantiles(thinned(encoded_part), thinned(of_part), tuple(PROBABILITIES))
+    if kind.bend is not None:
+        bent = kind.bend.into(values)
+        there = ~np.isnan(bent)
+        values, weight, rest = bent[there], weight[there], rest[there]
+    dense, of_dense = (values[rest], weight[rest]) if _varies(values[rest]) else (values, weight)
+    scaling = kind.scaling(dense, of_dense)
+    told |= {"location": scaling.location, "scale": scaling.scale, "n_values": len(dense)}
+    encoded, encoded_dense = ((x - scaling.location) / scaling.scale for x in (values, dense))
+    if marginals == "normal" and kind.is_scaled and kind.bend is None:
+        quantiles = weighted_quantiles(thinned(encoded_dense), thinned(of_dense), tuple(PROBABILITIES))
         scores = normal_scores(quantiles)
-        if not told.get("atoms"):  # the scores are standard normal, so mean, centre and width are known
-            return Column(**told, normal_scores=scores)
+        if codec is Number:  # the scores are standard normal
+            return Number(**told, normal_scores=scores, centre=0.0, width=1.0, mean=0.0)
         told |= {"normal_scores": scores}
         encoded = scores.encode(encoded)
     seen = kind.seen(encoded)
-    spread = scaling.spread if seen is encoded and not told.get("atoms") else float(seen.std())
+    spread = scaling.spread if seen is encoded and codec is Number else float(seen.std())
     centre, width = robust_scaling(seen, weight, spread)
-    return Column(**told, centre=centre, width=width, mean=scaling.mean)
+    return codec(**told, centre=centre, width=width, mean=scaling.mean)
 
 
 def _varies(values: FloatArray) -> bool:

@@ -23,6 +23,17 @@ NUMBERS, INDICATORS = "numbers", "indicators"
 SEEN: dict[str, Callable[[FloatArray], FloatArray]] = {"log1p": np.log1p}  # `skvae.nn.networks` has the same ones
 
 
+class Bend(NamedTuple):
+    """A function of a column's values, in float64 and NaN where there is none; back in any precision."""
+
+    into: Callable[[FloatArray], FloatArray]
+    back: Callable[[FloatArray], FloatArray]
+    log_slope: Callable[[FloatArray], FloatArray]  # logarithm of the derivative of `into` where it has these values
+
+
+LOGARITHM = Bend(lambda values: np.log(np.where(values > 0.0, values, np.nan)), np.exp, np.negative)
+
+
 class Scaling(NamedTuple):
     """How a column is encoded, (x - location) / scale, and the mean and standard deviation of what comes out."""
 
@@ -37,7 +48,7 @@ class Continuous:
 
     is_coded = False  # whether cells hold codes of levels
     is_scaled = True  # whether cells have a location and scale learned from the column; else they are the values
-    is_log = False  # whether it is the logarithm that is standardised
+    bend: Bend | None = None  # the function of the values that is standardised; else it is the values themselves
     has_atoms = True  # whether it is a density, in which single values may have a probability of their own
     pools = False  # whether rare levels may share a code
     keeps_zeros = False  # whether 0 is a cell's 0, so that a sparse matrix need not store it
@@ -70,7 +81,7 @@ class Continuous:
 class Positive(Continuous):
     """Positive numbers, whose logarithm is standardised."""
 
-    is_log = True
+    bend = LOGARITHM
 
     @staticmethod
     def accept(values: FloatArray, name: Hashable) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +81,20 @@ class Levels(NamedTuple):
         used = np.bincount(codes[codes >= 0], minlength=len(values))
         return [value for value, count in zip(values, used, strict=True) if count and value not in known]
 
+    def refuse_unknown(self, codes: NDArray[np.integer], values: Sequence[Any], name: Hashable) -> None:
+        """Raise ValueError where a column of this name holds values that no level stands for."""
+        new = self.unknown(codes, values)
+        if new:
+            raise ValueError(
+                f"Column {name!r} holds level(s) that fit did not see: {_some(new)}. It saw "
+                f"{_some(self.values) or 'none'}. Fit on rows that have them, replace them, or set "
+                f"handle_unknown='missing'."
+            )
+
+    def takes_in(self, unknown: str) -> bool:
+        """Whether a value that no level stands for is no surprise: it is missing, or rare, or fit saw no level."""
+        return unknown == "missing" or (unknown == "infrequent_if_exist" and bool(self.pooled)) or not self.n_codes
+
     def decode(self, codes: FloatArray, random_state: np.random.RandomState | None) -> list[Any]:
         """One value per code, None where it is NaN; a pooled one is drawn, or the most frequent where nothing draws."""
         table = objects([*self.values, *[None] * bool(self.pooled), *self.pooled, None])
@@ -92,6 +106,10 @@ class Levels(NamedTuple):
             drawn = most if random_state is None else random_state.choice(len(self.pooled), len(rare), p=self.shares)
             out[rare] = objects(self.pooled)[drawn]
         return list(out)
+
+
+def _some(values: Sequence[Any]) -> str:
+    return ", ".join(repr(value) for value in values[:5]) + (", ..." if len(values) > 5 else "")
 
 
 def objects(values: Sequence[Any]) -> NDArray[Any]:

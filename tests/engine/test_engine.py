@@ -14,7 +14,7 @@ from skvae._engine.pareto import pareto_k, trusted_below
 from skvae._engine.scoring import weighed
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
-from skvae._table.schema import Units
+from skvae._table.cells import Units
 from skvae.nn.likelihoods import Gaussian, SmoothGaussian, StudentT
 from skvae.nn.objectives import Bound
 

@@ -41,7 +41,7 @@ def table(frame):
 def of_column(model, i):
     """The name of the column of a cell, and whether the cell is a part."""
     cell = model.schema.cells[i]
-    return model.schema.columns[cell.column].name, cell.is_part
+    return model.schema.columns[cell.column].name, cell.is_atom
 
 
 def test_cells_stand_block_by_block(model):
@@ -49,7 +49,7 @@ def test_cells_stand_block_by_block(model):
     parts = [("a", True), ("c", False), ("f", False), ("g", True)]
     assert cells == [*parts, ("a", False), ("d", False), ("b", False), ("g", False), ("e", False)]
     assert [n for _, n in model.engine.spec.blocks] == [4, 2, 2, 1]
-    assert [(of_column(model, value), of_column(model, part)) for value, part in model.schema.gates] == [
+    assert [(of_column(model, value), of_column(model, part)) for value, part in model.schema.cells.gates] == [
         (("a", False), ("a", True)),
         (("g", False), ("g", True)),
     ]
@@ -72,9 +72,10 @@ def test_the_order_of_cells_is_nothing_but_an_order(model, table):
     np.testing.assert_array_equal(schema.log_correction(table, cells), plain.log_correction(table, plain.encode(table)))
     drawn = model.engine.sample(np.zeros((50, 2)), 0)
     np.testing.assert_array_equal(schema.decode(drawn), plain.decode(drawn[:, plain_of(order)]))
-    statistics = model.engine.decode(np.zeros((3, 2)), schema.units)
-    spans = [statistics[:, schema._spans[i]] for i in plain_of(order)]
-    for mine, theirs in zip(schema.expect(statistics), plain.expect(np.concatenate(spans, axis=1)), strict=True):
+    statistics = model.engine.decode(np.zeros((3, 2)), schema.cells.units)
+    spans = np.split(statistics, np.cumsum([max(cell.n_codes, 1) for cell in schema.cells])[:-1], axis=1)
+    in_order = np.concatenate([spans[i] for i in plain_of(order)], axis=1)
+    for mine, theirs in zip(schema.expect(statistics), plain.expect(in_order), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 

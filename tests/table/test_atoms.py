@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skvae._table.atoms import ROWS, SHARE, find_atoms, part_of
+from skvae._table.atoms import ROWS, SHARE, atom_of, find_atoms
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -39,9 +39,9 @@ def test_values_are_atoms_up_to_their_rounding_and_no_further():
     atoms = (-0.1, 0.0, 0.3)
     single = np.array([-0.1, 0.0, 0.3, 0.2999999, 1e-30, 7.0, np.nan], dtype=np.float32).astype(np.float64)
     eps = float(np.finfo(np.float32).eps)
-    np.testing.assert_array_equal(part_of(single, atoms, eps), [1, 2, 3, 0, 0, 0, np.nan])
-    np.testing.assert_array_equal(part_of(single, atoms), [0, 2, 0, 0, 0, 0, np.nan])
-    np.testing.assert_array_equal(part_of(np.array([0.1 * 3, 0.3 + 1e-9]), atoms, 1e-12), [3, 0])
+    np.testing.assert_array_equal(atom_of(single, atoms, eps), [1, 2, 3, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(atom_of(single, atoms), [0, 2, 0, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(atom_of(np.array([0.1 * 3, 0.3 + 1e-9]), atoms, 1e-12), [3, 0])
 
 
 def test_atoms_are_ascending_and_plain_numbers():
@@ -100,7 +100,7 @@ def test_negative_zero_is_zero():
     values = column(100, n0=30)
     values[:15] = -0.0
     assert find_atoms(values, np.ones(100)) == (0.0,)
-    np.testing.assert_array_equal(part_of(np.array([0.0, -0.0]), (0.0,)), [1.0, 1.0])
+    np.testing.assert_array_equal(atom_of(np.array([0.0, -0.0]), (0.0,)), [1.0, 1.0])
 
 
 @quick
@@ -111,7 +111,7 @@ def test_negative_zero_is_zero():
 def test_part_says_which_atom_a_value_is(atoms, cells):
     atoms = tuple(sorted(atoms))
     values = np.array([atoms[c % len(atoms)] if isinstance(c, int) else c for c in cells], dtype=float)
-    for value, part in zip(values, part_of(values, atoms), strict=True):
+    for value, part in zip(values, atom_of(values, atoms), strict=True):
         if np.isnan(value):
             assert np.isnan(part)
         elif value in atoms:
@@ -123,4 +123,4 @@ def test_part_says_which_atom_a_value_is(atoms, cells):
 
 def test_neighbours_of_an_atom_are_none():
     near = np.nextafter(0.1, [0.0, 1.0])
-    np.testing.assert_array_equal(part_of(np.array([near[0], 0.1, near[1], 5.0, -5.0]), (0.1,)), [0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(atom_of(np.array([near[0], 0.1, near[1], 5.0, -5.0]), (0.1,)), [0, 1, 0, 0, 0])

@@ -40,7 +40,7 @@ def test_kinds_know_their_names():
         "ordinal": Ordinal,
     }
     facts = {
-        "is_log": ["positive"],
+        "bend": ["positive"],
         "is_coded": ["categorical", "ordinal"],
         "is_scaled": ["continuous", "positive"],
         "has_atoms": ["continuous", "positive"],

@@ -1,5 +1,6 @@
 """The schema: what fit learns of the columns, and the arithmetic between units."""
 
+import inspect
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy import stats
 from skvae import VAETransformer
 from skvae._model.reading import read
 from skvae._table import frames
+from skvae._table.columns import Atomic, Coded, Constant, Facts, Number
 from skvae._table.inference import Rules, infer_schema
 from skvae._table.kinds import FAR
 from skvae._table.schema import TableSchema
@@ -108,7 +110,7 @@ def test_weights_are_repeats_and_zero_is_removal():
     weight = np.random.default_rng(1).integers(0, 3, len(X)).astype(float)
     weighed, repeated = infer(X, weight), infer(np.repeat(X, weight.astype(int), axis=0))
     for name in ("location", "scale", "mean"):
-        np.testing.assert_allclose(weighed.of_cells(name, 0.0), repeated.of_cells(name, 0.0), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(weighed.cells.of(name), repeated.cells.of(name), rtol=1e-9, atol=1e-9)
     X[weight == 0] = 1e9
     assert infer(X, weight) == weighed
     assert weighed.n_rows == np.count_nonzero(weight)
@@ -129,7 +131,7 @@ def test_constant_column_stands_outside(value):
     assert [cell.column for cell in schema.cells] == [0, 2]
     assert encode(schema, X).shape == (50, 2)
     np.testing.assert_allclose(schema.decode(encode(schema, X)), X, rtol=1e-9, atol=1e-9)
-    assert schema.name_of_cell(1) == 2
+    assert schema.cells[1].name == 2
     assert not schema.surprises(table(X)).any()
 
 
@@ -173,7 +175,7 @@ def test_binary_columns_are_left_as_they_are_and_checked():
     np.testing.assert_array_equal(encode(schema, X)[:, 1], X[:, 1])
     np.testing.assert_array_equal(log_jacobian(schema, X)[:, :1], log_jacobian(infer(X[:, :1]), X[:, :1]))
     assert (log_jacobian(schema, X)[:, 1] == 0.0).all()
-    assert schema.of_cells("mean", np.nan)[1] == 0.5
+    assert schema.cells.of("mean")[1] == 0.5
     X[3, 1] = 2.0
     with pytest.raises(ValueError, match="Column 'b' ranges from 0 to 2"):
         encode(schema, X)
@@ -194,9 +196,9 @@ def test_robust_location_and_width_are_in_standardised_units():
     X = np.random.default_rng(0).standard_t(3, size=(2000, 2)) * [1.0, 1e6]
     schema = infer(X)
     encoded = encode(schema, X)
-    np.testing.assert_allclose(schema.of_cells("centre", np.nan), np.median(encoded, axis=0), atol=0.01)
+    np.testing.assert_allclose(schema.cells.of("centre"), np.median(encoded, axis=0), atol=0.01)
     quartiles = np.quantile(encoded, [0.25, 0.75], axis=0)
-    np.testing.assert_allclose(schema.of_cells("width", np.nan), np.diff(quartiles, axis=0)[0] / 1.349, rtol=0.02)
+    np.testing.assert_allclose(schema.cells.of("width"), np.diff(quartiles, axis=0)[0] / 1.349, rtol=0.02)
 
 
 def test_long_columns_are_read_off_every_kth_row(monkeypatch):
@@ -249,7 +251,7 @@ def holed_frame():
 
 def test_an_atom_column_is_two_cells_and_every_other_one():
     schema = infer_kinds(frame_of_kinds())
-    assert [(cell.column, cell.kind, cell.is_part, cell.n_codes) for cell in schema.cells] == [
+    assert [(cell.column, cell.kind, cell.is_atom, cell.n_codes) for cell in schema.cells] == [
         (0, "categorical", True, 3),
         (0, "continuous", False, 0),
         (1, "categorical", True, 2),
@@ -259,18 +261,27 @@ def test_an_atom_column_is_two_cells_and_every_other_one():
         (4, "categorical", False, 3),
         (5, "ordinal", False, 3),
     ]
-    assert schema.gates == ((1, 0), (3, 2))
-    assert [shares is None for shares in schema.frequencies] == [False, True, False, True, True, True, False, False]
-    assert all(sum(shares) == pytest.approx(1.0) for shares in schema.frequencies if shares)
-    assert [schema.name_of_cell(i) for i in range(8)] == [
+    assert schema.cells.gates == ((1, 0), (3, 2))
+    assert [shares is None for shares in schema.cells.frequencies] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert all(sum(shares) == pytest.approx(1.0) for shares in schema.cells.frequencies if shares)
+    assert [cell.name for cell in schema.cells] == [
         "gain",
         "gain",
         "income",
         "income",
         *list(frame_of_kinds())[2:],
     ]
-    np.testing.assert_array_equal(schema.of_cells("location", -7.0)[[0, 2]], -7.0)
-    assert infer_kinds(frame_of_kinds(), atoms=False, kinds=["continuous", "continuous", *KINDS[2:]]).gates == ()
+    np.testing.assert_array_equal(schema.cells.of("location")[[0, 2]], 0.0)
+    assert infer_kinds(frame_of_kinds(), atoms=False, kinds=["continuous", "continuous", *KINDS[2:]]).cells.gates == ()
 
 
 @pytest.mark.parametrize("marginals", ["linear", "normal"])
@@ -453,8 +464,8 @@ def test_expectation_is_the_mixture_of_the_atoms_and_the_rest():
 
 def test_units_take_cells_back_as_decode_does():
     schema = infer_kinds(frame_of_kinds())
-    units, cells = schema.units, schema.encode(rows_of(frame_of_kinds()))
-    parts = [i for i, cell in enumerate(schema.cells) if cell.is_part]
+    units, cells = schema.cells.units, schema.encode(rows_of(frame_of_kinds()))
+    parts = [i for i, cell in enumerate(schema.cells) if cell.is_atom]
     cells[:, parts] = 0.0
     cells[0, :4] = [0.0, 50.0, 0.0, -50.0]  # beyond the bounds
     straight = units.location + units.scale * np.clip(cells, units.low, units.high)
@@ -470,6 +481,11 @@ def test_the_cells_of_a_column_add_up():
     cells = np.arange(16.0).reshape(2, 8)
     expected = np.column_stack([cells[:, 0] + cells[:, 1], cells[:, 2] + cells[:, 3], cells[:, 4:]])
     np.testing.assert_array_equal(schema.by_column(cells), expected)
+    codes = np.zeros((1, 8), dtype=bool)
+    codes[0, [1, 6]] = True
+    np.testing.assert_array_equal(schema.by_column(codes), [[True, False, False, False, True, False]])
+    plain = infer(some_table())
+    np.testing.assert_array_equal(plain.by_column(some_table()), some_table())
     frame = frame_of_kinds().assign(member=True)  # a constant column has no cell and no part
     assert (infer_kinds(frame).by_column(np.ones((2, 7)))[:, 2] == 0.0).all()
 
@@ -540,3 +556,17 @@ def test_a_schema_of_every_kind_survives_json(marginals):
     np.testing.assert_array_equal(restored.encode(rows_of(frame)), schema.encode(rows_of(frame)))
     values = schema.decode(np.nan_to_num(schema.encode(rows_of(frame))))
     pd.testing.assert_frame_equal(restored.restore(values), schema.restore(values))
+
+
+def test_a_schema_of_an_earlier_version_loads():
+    """It kept the facts of all codecs of each column."""
+    frame = holed_frame().assign(never=np.nan, one=pd.Categorical(["x"] * 300))
+    schema = infer_kinds(frame, [*KINDS, "continuous", "categorical"], marginals="normal")
+    names = [*inspect.get_annotations(Facts)]
+    facts = [{name: getattr(column, name) for name in names} for column in schema.columns]
+    data = schema.to_dict()
+    data["columns"] = [all_facts | own for all_facts, own in zip(facts, data["columns"], strict=True)]
+    del data["header"]
+    restored = TableSchema.from_dict(data)
+    assert repr(restored.columns) == repr(schema.columns)
+    assert {type(column) for column in restored.columns} == {Number, Atomic, Coded, Constant}

@@ -59,16 +59,6 @@ class Dtype(NamedTuple):
         return self.family in CATEGORIES
 
     @property
-    def is_ordered(self) -> bool:
-        """Whether these levels have an order."""
-        return self.family == "ordered"
-
-    @property
-    def is_single(self) -> bool:
-        """Whether it is a float of single precision."""
-        return self.own.lower() in ("float32", "float[pyarrow]")
-
-    @property
     def rounding(self) -> float:
         """By which share of itself a number may differ from what it was, for having been held in this dtype."""
         if self.family != "float":
@@ -108,7 +98,7 @@ def dtype_of(column: Any) -> Dtype:
 
 def all_single(dtypes: Sequence[Dtype]) -> bool:
     """Whether every column is a float of single precision."""
-    return bool(dtypes) and all(dtype.is_single for dtype in dtypes)
+    return bool(dtypes) and all(dtype.own.lower() in ("float32", "float[pyarrow]") for dtype in dtypes)
 
 
 def plain_dtype(family: str, container: str) -> Dtype:

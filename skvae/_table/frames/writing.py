@@ -91,7 +91,7 @@ def _pandas(values: Any, fmt: Format) -> Any:
     if fmt.dtype.is_category and not is_dictionary(dtype):
         levels = _declared(fmt)
         index = pd.Index(levels, dtype=dtype, tupleize_cols=False)
-        return pd.Series(pd.Categorical(objects(values), categories=index, ordered=fmt.dtype.is_ordered))
+        return pd.Series(pd.Categorical(objects(values), categories=index, ordered=fmt.dtype.family == "ordered"))
     if not fmt.dtype.is_number:
         return pd.Series(objects(values), dtype=dtype)
     cells, there = _numbers(values, fmt)
