@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ from skvae._sklearn import (
 from skvae._table import frames
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
-from skvae._typing import ArrayLike
+from skvae._typing import ArrayLike, Seed
 from skvae._warnings import warn
 
 
@@ -61,24 +61,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any
 
-    # Parameters; the constructors say what is accepted of each.
-    n_components: Any
-    hidden_layer_sizes: Any
-    activation: Any
-    learning_rate: Any
-    learning_rate_init: float
-    batch_size: Any
-    max_iter: Any
-    early_stopping: Any
+    # Parameters that are no `Settings`, or are read beside them.
+    early_stopping: bool | Literal["auto"]
     validation_fraction: float
-    n_iter_no_change: Any
-    tol: float
-    alpha: float
     warm_start: bool
-    encoder: Any
-    decoder: Any
     device: str
-    random_state: Any
+    random_state: Seed
     verbose: int
 
     n_features_in_: int

@@ -364,7 +364,7 @@ FAULTS = (
     Fault(
         "atoms not drawn",
         "_table/columns.py",
-        "np.where(part > 0, atoms[part], super().decode(cells))",
+        "np.where(which > 0, atoms[which], super().decode(cells))",
         "super().decode(cells)",
         (SCHEMA,),
     ),
@@ -437,7 +437,7 @@ FAULTS = (
     Fault(
         "a missing cell of an atom column is no atom",
         "_table/atoms.py",
-        "part[np.isnan(values)] = np.nan",
+        "which[np.isnan(values)] = np.nan",
         "pass",
         (ATOMS,),
     ),

@@ -81,10 +81,6 @@ class Column(Facts):
         """One value or code of each row, (n,), from what `expect` gives."""
         return expectation
 
-    def log_jacobian(self, cells: FloatArray, *, relative: bool) -> FloatArray | float:
-        """Log |d cell / dx| in nats, (n, n_cells); where `relative`, x is in the column's own units."""
-        return 0.0
-
     def log_share(self, table: Table, j: int, unknown: str) -> FloatArray | float:
         """Log of the share that a value has of its code, (n,)."""
         return 0.0
@@ -226,6 +222,7 @@ class Number(Column):
         return float((self.log_unit if relative else 0.0) - np.log(self.scale))
 
     def log_jacobian(self, cells: FloatArray, *, relative: bool) -> FloatArray:
+        """Log |d cell / dx| in nats, (n, n_cells); where `relative`, x is in the column's own units."""
         standardised, out = self._standardised(cells), np.full(cells.shape, self.log_scaling(relative=relative))
         if self.normal_scores is not None:
             out += self.normal_scores.log_slope(standardised)

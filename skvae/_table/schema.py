@@ -150,7 +150,7 @@ class TableSchema:
             at_once[self._places[j]] = number.log_scaling(relative=relative)
         out += at_once
         for j, column in enumerate(self.columns):
-            if j not in self._plain:
+            if isinstance(column, Number) and j not in self._plain:
                 out[:, self._places[j]] = column.log_jacobian(encoded[:, self._places[j]], relative=relative)
         out[np.isnan(encoded)] = 0.0
         return out
