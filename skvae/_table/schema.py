@@ -6,7 +6,7 @@ What is done with one column is its codec's affair (`skvae._table.columns`); her
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,8 @@ from skvae._table.kinds import FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.tables import Table
+
+Index = slice | list[int]
 
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
@@ -52,14 +54,25 @@ class TableSchema:
         return tuple(np.argsort(range(len(self.cells)) if self.order is None else self.order).tolist())
 
     @cached_property
-    def _places(self) -> list[list[int]]:
+    def _places(self) -> list[Index]:
         """Where the cells of each column stand among all."""
-        each = _consecutive(len(column.cells(j)) for j, column in enumerate(self.columns))
-        return [[self.in_order_of_columns[i] for i in own] for own in each]
+        return self._by_columns([1] * len(self.cells))
+
+    @cached_property
+    def _spans(self) -> list[Index]:
+        """Where the statistics of each column's cells stand: one mean, or one probability per code."""
+        return self._by_columns([max(cell.n_codes, 1) for cell in self.cells])
+
+    def _by_columns(self, widths: list[int]) -> list[Index]:
+        """For each column the places that its cells have, where each cell has so many."""
+        ends, own = list(itertools.accumulate(widths)), [list[int]() for _ in self.columns]
+        for i in self.in_order_of_columns:
+            own[self.cells[i].column] += range(ends[i] - widths[i], ends[i])
+        return [_index(places) for places in own]
 
     def by_column(self, cells: NDArray[Any]) -> NDArray[Any]:
         """Sum what belongs to cells, (n, n_cells), over the cells of each column, (n, p); of flags, whether one is."""
-        if all(own == [j] for j, own in enumerate(self._places)):
+        if [cell.column for cell in self.cells] == list(range(len(self.columns))):
             return cells
         out = np.zeros((len(cells), len(self.columns)), dtype=cells.dtype)
         for i, cell in enumerate(self.cells):
@@ -90,7 +103,8 @@ class TableSchema:
         at_once = {} if table.is_frame else self._plain
         if at_once:
             values = self._standardised(table, at_once)
-            out[:, [self._places[j][0] for j in at_once]] = np.clip(values, -limit, limit, out=values)
+            place = {cell.column: i for i, cell in enumerate(self.cells)}
+            out[:, [place[j] for j in at_once]] = np.clip(values, -limit, limit, out=values)
         for j, column in enumerate(self.columns):
             if j not in at_once:
                 own = column.encode(table, j, unknown)
@@ -204,9 +218,7 @@ class TableSchema:
             Of each cell its mean in data units, where the column has atoms E[x 1(x is no atom)], or the probability of
             each of its codes: what an engine makes of `cells.units`.
         """
-        spans = _consecutive(max(cell.n_codes, 1) for cell in self.cells)
-        own = ([k for i in places for k in spans[i]] for places in self._places)
-        return [column.expect(statistics[:, these]) for column, these in zip(self.columns, own, strict=True)]
+        return [column.expect(statistics[:, own]) for column, own in zip(self.columns, self._spans, strict=True)]
 
     def point(self, expectations: Sequence[FloatArray]) -> FloatArray:
         """One value per cell, (n, p), from what `expect` gives: the mean, or the code of the most probable level."""
@@ -244,9 +256,10 @@ class TableSchema:
         return cls(data["container"], columns, data["n_rows"], *rest)
 
 
-def _consecutive(widths: Iterable[int]) -> list[range]:
-    """One range after the other, of these widths."""
-    return list(itertools.starmap(range, itertools.pairwise(itertools.accumulate(widths, initial=0))))
+def _index(places: list[int]) -> Index:
+    """The same as a slice where it is one, which needs no copy."""
+    first, last = (places[0], places[-1] + 1) if places else (0, 0)
+    return slice(first, last) if places == list(range(first, last)) else places
 
 
 def _plain_facts(column: Column) -> dict[str, Any]:
