@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse, special
 
 from skvae import VAETransformer
-from skvae._table.kinds import KINDS, Bend, Categorical, Continuous, Count
+from skvae._table.kinds import KINDS, Bend, Continuous, Count, UnorderedLevels
 from skvae.nn import likelihoods
 
 
@@ -59,7 +59,7 @@ class LogitNormal(likelihoods.Gaussian):
     kind = "fraction"
 
 
-class Shared(Categorical):
+class Shared(UnorderedLevels):
     """Levels like any, under another name."""
 
 

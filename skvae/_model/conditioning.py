@@ -32,7 +32,7 @@ class Condition(NamedTuple):
     def read(cls, given: Any, schema: TableSchema, n_each: int) -> Condition:
         """From what the user gave; errors as in `read_given`."""
         partial = read_given(given, schema)
-        cells = schema.encode(partial)  # type: ignore[arg-type]
+        cells = schema.encode(partial)
         values = np.full((len(partial), len(schema.columns)), np.nan)
         for j in partial.columns:
             levels = schema.columns[j].levels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skvae._model.reading import warn_of_constants
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import drawn_seed
-from skvae._table.tables import LooseRows, Table
+from skvae._table.tables import LooseRows, ReadableRows, Table
 
 Numbers = NDArray[np.floating]
 
@@ -65,7 +65,7 @@ class Terms(NamedTuple):
     silent: NDArray[np.bool_]
 
 
-def terms(model: VAEModel, table: Any) -> Terms:
+def terms(model: VAEModel, table: ReadableRows) -> Terms:
     """The terms of a model's score of rows, in the columns' own units; a missing cell's is 0."""
     every = []
     for rows in table.slices():
@@ -77,7 +77,7 @@ def terms(model: VAEModel, table: Any) -> Terms:
     return Terms(*map(np.concatenate, zip(*every, strict=True)))
 
 
-def average_terms(models: list[VAEModel], table: Any) -> Terms:
+def average_terms(models: list[VAEModel], table: ReadableRows) -> Terms:
     """The mean of the models' terms."""
     every = [terms(model, table) for model in models]
     columns, latent, silent = zip(*every, strict=True)

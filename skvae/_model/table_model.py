@@ -16,7 +16,7 @@ from skvae._engine.vae import VAEEngine
 from skvae._model.reading import warn_of_constants
 from skvae._table import frames
 from skvae._table.schema import TableSchema
-from skvae._table.tables import Table
+from skvae._table.tables import ReadableRows
 
 Numbers = NDArray[np.floating]
 EngineT = TypeVar("EngineT", bound=Engine[Any])
@@ -49,22 +49,22 @@ class TableModel(Generic[EngineT]):
 
     # -- rows to codes and back ----------------------------------------------------------------------------------------
 
-    def encode(self, table: Table) -> Numbers:
+    def encode(self, table: ReadableRows) -> Numbers:
         """What the engine reads of rows, (n, n_cells), in their own precision."""
         return self.schema.encode(table, table.dtype, unknown=self.unknown)
 
-    def encode_to_train(self, table: Table) -> Any:
+    def encode_to_train(self, table: ReadableRows) -> Any:
         """The same in float32, which the engine may take over; a CSR matrix where X is one."""
         if table.is_sparse:
             return self.schema.encode_sparse(table)
         return self.schema.encode(table, np.float32, unknown=self.unknown)
 
-    def over(self, table: Table, answer: Callable[[Numbers], Numbers]) -> Numbers:
+    def over(self, table: ReadableRows, answer: Callable[[Numbers], Numbers]) -> Numbers:
         """An answer to encoded rows, a part of the table at a time."""
         parts = [answer(self.encode(part)) for part in table.slices()]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def codes(self, table: Table) -> Numbers:
+    def codes(self, table: ReadableRows) -> Numbers:
         """Codes of rows, (n, k)."""
         return self.over(table, self.engine.encode)
 
@@ -72,17 +72,17 @@ class TableModel(Generic[EngineT]):
         """The values expected of codes (n, k): means, and the most probable levels."""
         return self.schema.point(self.schema.expect(self.engine.decode(z, self.schema.cells.units)))
 
-    def reconstructed(self, table: Table) -> Numbers:
+    def reconstructed(self, table: ReadableRows) -> Numbers:
         """The values expected of the codes of rows."""
         return self.over(table, lambda cells: self.decoded(self.engine.encode(cells)))
 
-    def correction(self, table: Table, cells: Numbers, *, is_density: bool, relative: bool = False) -> Numbers:
+    def correction(self, table: ReadableRows, cells: Numbers, *, is_density: bool, relative: bool = False) -> Numbers:
         """What leads from bounds of encoded rows to those of the rows, by column, (n, p), in nats."""
         if is_density:
             return self.schema.log_correction(table, cells, unknown=self.unknown, relative=relative)
         return self.schema.log_shares(table, unknown=self.unknown)
 
-    def negative_error(self: TableModel[AutoencoderEngine], table: Table) -> NDArray[np.float64]:
+    def negative_error(self: TableModel[AutoencoderEngine], table: ReadableRows) -> NDArray[np.float64]:
         """Minus the reconstruction error of rows, (n,), and the costs of what fit did not see."""
         shares = [self.schema.log_shares(part, unknown=self.unknown).sum(axis=1) for part in table.slices()]
         scores: NDArray[np.float64] = self.over(table, self.engine.score) + np.concatenate(shares)
@@ -94,13 +94,13 @@ class TableModel(Generic[EngineT]):
 
     # -- of a variational autoencoder ----------------------------------------------------------------------------------
 
-    def posterior(self: TableModel[VAEEngine], table: Table) -> tuple[Numbers, Numbers]:
+    def posterior(self: TableModel[VAEEngine], table: ReadableRows) -> tuple[Numbers, Numbers]:
         """Mean and standard deviation of q(z|x), each of shape (n, k)."""
         means, stds = zip(*(self.engine.posterior(self.encode(part)) for part in table.slices()), strict=True)
         return np.concatenate(means), np.concatenate(stds)
 
     def log_density(
-        self: TableModel[VAEEngine], table: Table, *, relative: bool = False, trained_on: bool = False
+        self: TableModel[VAEEngine], table: ReadableRows, *, relative: bool = False, trained_on: bool = False
     ) -> NDArray[np.float64]:
         """Log p(x_observed) of rows, (n,), in nats and data units, or where `relative` in the columns' own units.
 
@@ -117,7 +117,7 @@ class TableModel(Generic[EngineT]):
         warn_of_constants(self.schema, surprising)
         return np.concatenate(scores)
 
-    def sampling_error(self: TableModel[VAEEngine], table: Table) -> SamplingError:
+    def sampling_error(self: TableModel[VAEEngine], table: ReadableRows) -> SamplingError:
         """What is known of the error of `log_density`."""
         parts = [self.engine.sampling_error(self.encode(part), self.n_draws) for part in table.slices()]
         return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))

@@ -21,7 +21,7 @@ from skvae._table.cells import Cell
 from skvae._table.kinds import KINDS, Bend, Continuous, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
-from skvae._table.tables import Table
+from skvae._table.tables import ReadableRows
 
 Flags = NDArray[np.bool_]
 
@@ -62,10 +62,10 @@ class Column(Facts):
         """What a model is told of its cells."""
         return ()
 
-    def check(self, table: Table, j: int) -> None:
+    def check(self, table: ReadableRows, j: int) -> None:
         """Raise ValueError where a value lies outside the support of the column's kind."""
 
-    def encode(self, table: Table, j: int, unknown: str) -> FloatArray:
+    def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         """Its cells of each row, (n, n_cells), NaN where missing. `unknown` is as in `TableSchema.encode`."""
         return np.empty((len(table), 0))
 
@@ -81,11 +81,11 @@ class Column(Facts):
         """One value or code of each row, (n,), from what `expect` gives."""
         return expectation
 
-    def log_share(self, table: Table, j: int, unknown: str) -> FloatArray | float:
+    def log_share(self, table: ReadableRows, j: int, unknown: str) -> FloatArray | float:
         """Log of the share that a value has of its code, (n,)."""
         return 0.0
 
-    def surprises(self, table: Table, j: int, unknown: str) -> Flags | bool:
+    def surprises(self, table: ReadableRows, j: int, unknown: str) -> Flags | bool:
         """Which rows hold what has no density, (n,): another value than the only one, or a level that is new."""
         return False
 
@@ -109,12 +109,12 @@ class Constant(Column):
     low: float = -np.inf
     high: float = np.inf
 
-    def encode(self, table: Table, j: int, unknown: str) -> FloatArray:
+    def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         if self.levels is not None and unknown == "error":
             self.levels.refuse_unknown(*table.labels(j)[:2], self.name)
         return super().encode(table, j, unknown)
 
-    def surprises(self, table: Table, j: int, unknown: str) -> Flags | bool:
+    def surprises(self, table: ReadableRows, j: int, unknown: str) -> Flags | bool:
         if self.levels is not None:
             return not self.levels.takes_in(unknown) and self.levels.is_unknown(*table.labels(j)[:2])
         if np.isnan(self.constant):
@@ -138,7 +138,7 @@ class Coded(Column):
     def cells(self, j: int) -> tuple[Cell, ...]:
         return (Cell(j, self.name, self.kind, False, self.frequencies, self.centre, self.width, self.mean),)
 
-    def encode(self, table: Table, j: int, unknown: str) -> FloatArray:
+    def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         codes, values, _ = table.labels(j)
         if unknown == "error":
             self.levels.refuse_unknown(codes, values, self.name)
@@ -153,13 +153,13 @@ class Coded(Column):
     def point(self, expectation: FloatArray) -> FloatArray:
         return self.levels.most_probable(expectation)
 
-    def log_share(self, table: Table, j: int, unknown: str) -> FloatArray | float:
+    def log_share(self, table: ReadableRows, j: int, unknown: str) -> FloatArray | float:
         if not self.levels.pooled:
             return 0.0
         codes, values, _ = table.labels(j)
         return self.levels.log_share(codes, values, pool_unknown=unknown == "infrequent_if_exist")
 
-    def surprises(self, table: Table, j: int, unknown: str) -> Flags | bool:
+    def surprises(self, table: ReadableRows, j: int, unknown: str) -> Flags | bool:
         return not self.levels.takes_in(unknown) and self.levels.is_unknown(*table.labels(j)[:2])
 
 
@@ -202,12 +202,12 @@ class Number(Column):
         way_back = (-np.inf, np.inf, self.back) if self.is_bent else (low, high, None)
         return (Cell(j, self.name, self.kind, False, (), *robust, *units, *way_back),)
 
-    def check(self, table: Table, j: int) -> None:
+    def check(self, table: ReadableRows, j: int) -> None:
         kind = KINDS[self.kind]
         if kind.accept is not Continuous.accept:
             kind.accept(self.dense(table.numbers(j), table.dtypes[j]), self.name)
 
-    def encode(self, table: Table, j: int, unknown: str) -> FloatArray:
+    def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         return self.into(table.numbers(j))[:, np.newaxis]
 
     def decode(self, cells: FloatArray) -> FloatArray:
@@ -268,7 +268,7 @@ class Atomic(Number):
     def cells(self, j: int) -> tuple[Cell, ...]:
         return (Cell(j, self.name, ATOM, True, self.frequencies), *super().cells(j))
 
-    def encode(self, table: Table, j: int, unknown: str) -> FloatArray:
+    def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         values = table.numbers(j)
         return np.column_stack([self.atom_of(values, table.dtypes[j]), self.into(values)])
 

@@ -136,7 +136,7 @@ class Count(Binary):
             )
 
 
-class Categorical(Binary):
+class UnorderedLevels(Binary):
     """Levels without order; a cell holds the code of its level."""
 
     is_coded = True
@@ -149,7 +149,7 @@ class Categorical(Binary):
         """Codes are right by construction."""
 
 
-class Ordinal(Categorical):
+class OrderedLevels(UnorderedLevels):
     """Levels in order, which the encoder sees as one number: their codes."""
 
     pools = False
@@ -163,8 +163,8 @@ KINDS: dict[str, Kind] = {
     "positive": Positive,
     "binary": Binary,
     "count": Count,
-    "categorical": Categorical,
-    "ordinal": Ordinal,
+    "categorical": UnorderedLevels,
+    "ordinal": OrderedLevels,
 }
 
 

@@ -20,7 +20,7 @@ from skvae._table.columns import Atomic, Coded, Column, Constant, Number
 from skvae._table.kinds import FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
-from skvae._table.tables import Table
+from skvae._table.tables import ReadableRows
 
 Index = slice | list[int]
 
@@ -81,12 +81,12 @@ class TableSchema:
 
     # -- into the model ------------------------------------------------------------------------------------------------
 
-    def encode(self, table: Table, dtype: Any = np.float64, *, unknown: str = "missing") -> FloatArray:
+    def encode(self, table: ReadableRows, dtype: Any = np.float64, *, unknown: str = "missing") -> FloatArray:
         """Encoded cells, finite, or NaN where missing.
 
         Parameters
         ----------
-        table : Table
+        table : Table or LooseRows
         dtype : numpy dtype
             Of the result; the arithmetic is in float64.
         unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
@@ -116,7 +116,7 @@ class TableSchema:
         """Columns whose cell is (x - location) / scale and no more."""
         return {j: column for j, column in enumerate(self.columns) if type(column) is Number and not column.is_bent}
 
-    def _standardised(self, table: Table, columns: Mapping[int, Number]) -> FloatArray:
+    def _standardised(self, table: ReadableRows, columns: Mapping[int, Number]) -> FloatArray:
         """Such columns of an array or a sparse matrix at once, (n, m) in float64."""
         some = table.X[:, list(columns)]
         values: FloatArray = (some.toarray() if table.is_sparse else some).astype(np.float64, copy=False)
@@ -125,7 +125,7 @@ class TableSchema:
             values /= np.array([column.scale for column in columns.values()])
         return values
 
-    def encode_sparse(self, table: Table) -> Any:
+    def encode_sparse(self, table: ReadableRows) -> Any:
         """Encoded cells as a CSR matrix, from columns that are left as they are (bits and counts)."""
         for j, column in enumerate(self.columns):
             column.check(table, j)
@@ -134,7 +134,7 @@ class TableSchema:
     # -- densities -----------------------------------------------------------------------------------------------------
 
     def log_correction(
-        self, table: Table, encoded: FloatArray, *, unknown: str = "unlikely", relative: bool = False
+        self, table: ReadableRows, encoded: FloatArray, *, unknown: str = "unlikely", relative: bool = False
     ) -> FloatArray:
         """What turns log-densities of encoded cells into those of the rows, summed by column, shape (n, p), in nats.
 
@@ -143,7 +143,7 @@ class TableSchema:
 
         Parameters
         ----------
-        table : Table
+        table : Table or LooseRows
         encoded : ndarray of shape (n, n_cells)
             The same rows, from `encode`.
         unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
@@ -169,14 +169,14 @@ class TableSchema:
         out[np.isnan(encoded)] = 0.0
         return out
 
-    def log_shares(self, table: Table, *, unknown: str = "unlikely") -> FloatArray:
+    def log_shares(self, table: ReadableRows, *, unknown: str = "unlikely") -> FloatArray:
         """The part of `log_correction` that codes do not say, shape (n, p), in nats: pooled levels and what is new."""
         out = -self.surprise * self.surprises(table, unknown=unknown)
         for j, column in self._discrete.items():
             out[:, j] += column.log_share(table, j, unknown)
         return out
 
-    def surprises(self, table: Table, *, unknown: str = "unlikely") -> NDArray[np.bool_]:
+    def surprises(self, table: ReadableRows, *, unknown: str = "unlikely") -> NDArray[np.bool_]:
         """Which cells hold what has no density, shape (n, p): in constant columns another number, elsewhere a level.
 
         A level that fit did not see is none where `unknown` takes it for missing or for a rare one. Columns in which

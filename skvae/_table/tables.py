@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,26 @@ from skvae._table import frames
 FloatArray = NDArray[np.floating]
 
 SLICE_CELLS = 2**20  # cells that are encoded at once in inference
+
+
+class ReadableRows(Protocol):
+    """What a schema needs of rows: a `Table`, or `LooseRows`."""
+
+    @property
+    def X(self) -> Any: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def dtypes(self) -> Sequence[frames.Dtype]: ...
+    @property
+    def is_frame(self) -> bool: ...
+    @property
+    def is_sparse(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def numbers(self, j: int) -> FloatArray: ...
+    def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]: ...
+    def missing(self) -> NDArray[np.bool_]: ...
+    def slices(self) -> Iterator[ReadableRows]: ...
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,7 @@ class LooseRows:
     Columns that are not there are missing in all rows. It offers of a `Table` what a `TableSchema` reads.
     """
 
+    X: ClassVar[None] = None
     dtype: ClassVar[np.dtype[Any]] = np.dtype(np.float64)
     is_frame: ClassVar[bool] = True
     is_sparse: ClassVar[bool] = False

@@ -13,11 +13,11 @@ from skvae._table.kinds import (
     NUMBERS,
     SEEN,
     Binary,
-    Categorical,
     Continuous,
     Count,
-    Ordinal,
+    OrderedLevels,
     Positive,
+    UnorderedLevels,
     keeps_zeros,
     robust_scaling,
     thinned,
@@ -36,8 +36,8 @@ def test_kinds_know_their_names():
         "positive": Positive,
         "binary": Binary,
         "count": Count,
-        "categorical": Categorical,
-        "ordinal": Ordinal,
+        "categorical": UnorderedLevels,
+        "ordinal": OrderedLevels,
     }
     facts = {
         "bend": ["positive"],
@@ -217,7 +217,7 @@ def test_what_has_no_logarithm_is_refused(values, message):
         Positive.accept(np.array(values), "income")
 
 
-@pytest.mark.parametrize("kind", [Categorical, Ordinal])
+@pytest.mark.parametrize("kind", [UnorderedLevels, OrderedLevels])
 def test_codes_are_left_as_they_are(kind):
     codes = np.array([0.0, 3.0, 1.0])
     assert kind.accept(codes, "x") is None
