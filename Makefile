@@ -2,6 +2,8 @@
 # tries the faults with one of these words in their names; `make lint PYTHON=python` runs in an environment of your own.
 STAGES := $(shell .ci/stage | cut -d ' ' -f 1)
 
+export WORDS
+
 .PHONY: help ci $(STAGES)
 
 help:
@@ -9,7 +11,7 @@ help:
 	@echo 'ci            all that CI checks, in a clean copy'
 
 $(STAGES):
-	@.ci/stage $@ $(WORDS)
+	@.ci/stage $@ $$WORDS
 
 ci:
 	@.ci/run

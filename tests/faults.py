@@ -458,8 +458,8 @@ FAULTS = (
     Fault(
         "frequencies of codes ignored at the start",
         "_engine/build.py",
-        "built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)",
-        "built = factory(n_columns, frequencies=[[1] * len(f) for f in frequencies]) if coded else factory(n_columns)",
+        'options = {"frequencies": frequencies} if coded else {}',
+        'options = {"frequencies": [[1] * len(f) for f in frequencies]} if coded else {}',
         (f"{ENGINE}::test_untrained_codes_have_the_shares_of_the_training_rows",),
     ),
     Fault(
@@ -563,8 +563,8 @@ FAULTS = (
     Fault(
         "indicators of one category overwrite those of another",
         "nn/networks.py",
-        "torch.cumsum(sizes, 0) - sizes,",
-        "sizes * 0,",
+        "torch.cumsum(sizes, 0) - sizes)",
+        "sizes * 0)",
         (NETWORKS,),
     ),
     Fault(
@@ -664,6 +664,9 @@ def copied_house(folder: str) -> Path:
 def main(words: list[str]) -> int:
     """Try the faults whose name has one of the words (all without words)."""
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
+    if not chosen:
+        print(f"No fault has one of {words} in its name.")
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         house = copied_house(folder)
         if not run_tests(house, tuple(dict.fromkeys(test for fault in chosen for test in fault.tests))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skvae._engine.runtime import generator, lent_streams, own_torch_state
-from skvae._table.kinds import INDICATORS, KINDS
+from skvae._table.kinds import INDICATORS, KINDS, NUMBERS
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, SEEN, InputEncoding, NetworkFactory, TableEncoding
@@ -145,10 +146,22 @@ def build_autoencoder(spec: ModelSpec) -> Autoencoder:
 def _prior(spec: ModelSpec) -> Prior:
     factory: Any = PRIORS[spec.prior] if isinstance(spec.prior, str) else spec.prior
     streamed = not _is_foreign(factory) and getattr(class_of(factory), "needs_generator", False)
-    prior = factory(spec.n_components, **({"generator": generator(spec.seed)} if streamed else {}))
+    options = {"generator": generator(spec.seed)} if streamed else {}
+    prior = _called(factory, spec.n_components, "The 'prior' parameter", **options)
     if not isinstance(prior, Prior):
         raise TypeError(f"A prior factory must return a skvae.nn.priors.Prior. Got {type(prior).__name__} instead.")
     return prior
+
+
+def _called(factory: Callable[..., Any], n: int, subject: str, **options: Any) -> Any:
+    """What a factory makes of n columns or components."""
+    try:
+        return factory(n, **options)
+    except TypeError as error:
+        how = ", ".join([str(n), *(f"{name}=..." for name in options)])
+        raise TypeError(
+            f"{subject} takes a factory that is called with ({how}). {factory!r} failed: {error}"
+        ) from error
 
 
 def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
@@ -167,7 +180,7 @@ def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
 
 def _encoding(spec: ModelSpec, likelihoods: list[Likelihood], stream: torch.Generator) -> InputEncoding | TableEncoding:
     """What the encoder sees: cells of numbers scaled and clipped, codes as indicators or embedded."""
-    seen_as = [KINDS[likelihood.kind].seen_as for likelihood in likelihoods for _ in range(likelihood.n_columns)]
+    seen_as = _seen_as(likelihoods)
     order = list(range(spec.n_columns) if spec.seen is None else spec.seen)
     numbers = [j for j in order if seen_as[j] != INDICATORS]
     options: dict[str, Any] = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
@@ -177,6 +190,15 @@ def _encoding(spec: ModelSpec, likelihoods: list[Likelihood], stream: torch.Gene
         return InputEncoding(*scaling, **options, cells=None if numbers == sorted(numbers) else cells)
     codes = [(j, len(spec.shares[j] or ())) for j in order if seen_as[j] == INDICATORS]
     return TableEncoding(InputEncoding(*scaling, **options), cells, through, codes, stream)
+
+
+def _seen_as(likelihoods: list[Likelihood]) -> list[str]:
+    """How the encoder sees each column."""
+    seen_as = [KINDS[likelihood.kind].seen_as for likelihood in likelihoods for _ in range(likelihood.n_columns)]
+    known = [NUMBERS, INDICATORS, *SEEN]
+    if not set(seen_as) <= set(known):
+        raise ValueError(f"A kind's seen_as must be one of {known}. Got {sorted(set(seen_as) - set(known))} instead.")
+    return seen_as
 
 
 def _float32(values: NDArray[np.floating]) -> Tensor:
@@ -247,10 +269,16 @@ def _likelihood(
             f"The '{option}' parameter takes a factory: a class such as {type(factory).__name__}, or a function that "
             f"makes the likelihood of n_columns columns. Got what it makes instead, {factory!r}."
         )
-    built = factory(n_columns, frequencies=frequencies) if coded else factory(n_columns)
+    options = {"frequencies": frequencies} if coded else {}
+    built = _called(factory, n_columns, f"The '{option}' parameter", **options)
     if not isinstance(built, Likelihood):
         raise TypeError(
             f"A likelihood factory must return a skvae.nn.likelihoods.Likelihood. Got {type(built).__name__} instead."
+        )
+    if coded and not built.needs_frequencies:
+        raise ValueError(
+            f"A likelihood of kind {built.kind!r} must say needs_frequencies = True and give the n_statistics of each "
+            f"column, one per level, as skvae.nn.likelihoods.Categorical does. {factory!r} made one that does not."
         )
     if built.n_columns != n_columns:
         raise ValueError(

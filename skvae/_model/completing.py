@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._model.table_model import VAEModel
+from skvae._model.table_model import Numbers, VAEModel
 from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.tables import Table
-
-Numbers = NDArray[np.floating]
 
 MEDIAN_DRAWS = 8  # of a cell for each draw of z, of which a median is taken ...
 MEDIAN_ROWS = 64  # ... of so many rows at a time

@@ -35,7 +35,7 @@ def _in_block_order(state: State, schema: TableSchema) -> tuple[State, TableSche
     spec |= {name: np.asarray(spec[name])[list(order)] for name in ("centre", "width", "mean")}
     shares, gates = spec.get("frequencies"), spec.get("gates", ())
     spec["frequencies"] = None if shares is None else tuple(shares[cell] for cell in order)
-    spec["gates"] = tuple((now[value], now[part]) for value, part in gates)
+    spec["gates"] = tuple((now[value], now[atom]) for value, atom in gates)
     spec["blocks"] = tuple((likelihood, len(cells)) for likelihood, cells in spec["blocks"])
     schema = replace(schema, order=order)
     return state | {"spec": spec | {"seen": schema.in_order_of_columns}}, schema

@@ -12,8 +12,6 @@ from skvae._model.table_model import VAEModel
 from skvae._sklearn import drawn_seed
 from skvae._table.tables import LooseRows, ReadableRows, Table
 
-Numbers = NDArray[np.floating]
-
 EXPECTED_ROWS = 512  # draws from the model that say what a column contributes on average
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -211,7 +212,7 @@ def _mostly_unknown(table: Table, schema: TableSchema) -> Iterator[tuple[Any, li
                 yield column, column.levels.unknown(codes, values)
 
 
-def warn_of_constants(schema: TableSchema, surprising: Any) -> None:
+def warn_of_constants(schema: TableSchema, surprising: ArrayLike) -> None:
     """Warn of columns among the `surprising` (p,) that were constant in training."""
     names = _constants(schema, surprising)
     if names:
@@ -221,7 +222,7 @@ def warn_of_constants(schema: TableSchema, surprising: Any) -> None:
         )
 
 
-def _constants(schema: TableSchema, surprising: Any) -> str:
+def _constants(schema: TableSchema, surprising: ArrayLike) -> str:
     columns = [schema.columns[j] for j in np.flatnonzero(surprising)]
     return ", ".join([str(column.name) for column in columns if column.constant is not None][:5])
 

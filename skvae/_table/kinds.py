@@ -47,7 +47,7 @@ class Continuous:
     """Real numbers, standardised by their weighted mean and standard deviation."""
 
     is_coded = False  # whether cells hold codes of levels
-    is_scaled = True  # whether cells have a location and scale learned from the column; else they are the values
+    is_scaled = True  # whether location and scale are learned from the column; not where cells have a fixed unit
     bend: Bend | None = None  # the function of the values that is standardised; else it is the values themselves
     has_atoms = True  # whether it is a density, in which single values may have a probability of their own
     pools = False  # whether rare levels may share a code

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -38,7 +38,7 @@ class TableSchema:
     columns: tuple[Column, ...]
     n_rows: int
     header: frames.Header | None = None
-    order: tuple[int, ...] | None = None
+    order: tuple[int, ...] | None = field(default=None, repr=False)
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 

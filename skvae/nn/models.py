@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import Likelihood, WayBack
-from skvae.nn.networks import InputEncoding
+from skvae.nn.networks import Described, InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 
-EARLIER = ("gather", "scatter", "arrange", "is_code", "values", "parts_of_values")  # indices that were saved once
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
 
@@ -31,7 +30,7 @@ class Draws(NamedTuple):
     log_likelihood: Tensor  # (S, b)
 
 
-class ColumnBlocks(nn.Module):
+class ColumnBlocks(Described):
     """Likelihoods over blocks of columns that stand one after another, reading one long decoder output.
 
     Parameters
@@ -41,6 +40,8 @@ class ColumnBlocks(nn.Module):
     gates : sequence of (int, int)
         Pairs (value, atom) of columns: the value counts only where the other's code is 0, for no atom.
     """
+
+    SAVED_ONCE = ("gather", "scatter", "arrange", "is_code", "values", "parts_of_values")
 
     values: Tensor
     atoms: Tensor
@@ -53,9 +54,8 @@ class ColumnBlocks(nn.Module):
         self.likelihoods = nn.ModuleList(likelihoods)
         self.sizes = [likelihood.n_outputs for likelihood in likelihoods]
         self.counts = [likelihood.n_columns for likelihood in likelihoods]
-        by_block = [_widths(likelihood) for likelihood in likelihoods]
-        self.n_statistics = [int(widths.sum()) for widths in by_block]
-        widths = torch.cat(by_block)
+        self.n_statistics = [sum(likelihood.n_statistics) for likelihood in likelihoods]
+        widths = torch.tensor([n for likelihood in likelihoods for n in likelihood.n_statistics])
         places = torch.cumsum(widths, 0) - widths  # where the statistics of each column begin
         values, atoms = torch.tensor(gates, dtype=torch.long).view(-1, 2).unbind(1)
         coded = torch.tensor([KINDS[likelihood.kind].is_coded for likelihood in likelihoods])
@@ -64,15 +64,6 @@ class ColumnBlocks(nn.Module):
         self._keep("atoms", atoms)
         self._keep("gated", places[values])  # values among the statistics ...
         self._keep("gate", places[atoms])  # ... and P(they are no atom)
-
-    def _keep(self, name: str, buffer: Tensor) -> None:
-        """A buffer that follows from the blocks and gates, so that it is not saved."""
-        self.register_buffer(name, buffer, persistent=False)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in EARLIER:
-            state_dict.pop(f"{prefix}{name}", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def n_outputs(self) -> int:
@@ -171,14 +162,6 @@ class ColumnBlocks(nn.Module):
         """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""
         each = zip(self._each(), mean.split(self.counts), strict=True)
         return torch.cat([likelihood.start(own) for likelihood, own in each])
-
-
-def _widths(likelihood: Likelihood) -> Tensor:
-    """How many statistics `expected` gives of each column: one per level, or one."""
-    if not likelihood.needs_frequencies:
-        return torch.ones(likelihood.n_columns, dtype=torch.long)
-    widths: Any = likelihood.n_levels
-    return torch.as_tensor(widths)
 
 
 def _joined(blocks: list[Tensor]) -> Tensor:

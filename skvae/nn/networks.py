@@ -32,17 +32,21 @@ def _log1p(x: Tensor) -> Tensor:
     return x.clamp_min(0.0).log1p()
 
 
-SEEN: dict[str, Callable[[Tensor], Tensor]] = {"log1p": _log1p}  # see `Kind.seen_as` in `skvae._table.kinds`
+SEEN: dict[str, Callable[[Tensor], Tensor]] = {"log1p": _log1p}  # see `Continuous.seen_as` in `skvae._table.kinds`
 
 
-EARLIER = (  # what earlier versions saved of a `TableEncoding`; the description of the model says as much
-    "is_count",
-    "number_cells",
-    "hot_cells",
-    "hot_offsets",
-    "embedded_cells",
-    "embedded_offsets",
-)
+class Described(nn.Module):
+    """A module whose buffers follow from the description of the model, so that they are not saved."""
+
+    SAVED_ONCE: tuple[str, ...] = ()  # what earlier versions saved nevertheless
+
+    def _keep(self, name: str, buffer: Tensor | None) -> None:
+        self.register_buffer(name, buffer, persistent=False)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.SAVED_ONCE:
+            state_dict.pop(f"{prefix}{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class _Blank(nn.Linear):
@@ -112,7 +116,7 @@ class InputEncoding(nn.Module):
         return torch.cat([u, torch.ones_like(u) if observed is None else observed.to(u.dtype)], dim=-1)
 
 
-class TableEncoding(nn.Module):
+class TableEncoding(Described):
     """What the encoder sees of a row that holds more than real numbers: numbers, then categories.
 
     Numbers, some of them through a function, go through an `InputEncoding`. A category becomes one indicator per code,
@@ -132,6 +136,8 @@ class TableEncoding(nn.Module):
         Of the embeddings' start values.
     """
 
+    SAVED_ONCE = ("is_count", "number_cells", "hot_cells", "hot_offsets", "embedded_cells", "embedded_offsets")
+
     number_cells: Tensor
     hot_cells: Tensor
     hot_offsets: Tensor
@@ -148,7 +154,7 @@ class TableEncoding(nn.Module):
     ) -> None:
         super().__init__()
         self.numbers = numbers
-        self.register_buffer("number_cells", number_cells, persistent=False)
+        self._keep("number_cells", number_cells)
         self.seen_as = tuple(seen_as)
         for name, cells in seen_as.items():
             self.register_buffer(name, torch.isin(number_cells, torch.tensor(cells)), persistent=False)
@@ -164,14 +170,9 @@ class TableEncoding(nn.Module):
         """Buffers of the cells and of where the codes of each begin; returns how many codes there are in all."""
         sizes = torch.tensor([n for _, n in codes], dtype=torch.long)
         cells = torch.tensor([cell for cell, _ in codes], dtype=torch.long)
-        self.register_buffer(f"{name}_cells", cells, persistent=False)
-        self.register_buffer(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes, persistent=False)
+        self._keep(f"{name}_cells", cells)
+        self._keep(f"{name}_offsets", torch.cumsum(sizes, 0) - sizes)
         return int(sizes.sum())
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in EARLIER:
-            state_dict.pop(f"{prefix}{name}", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def n_out(self) -> int:

@@ -15,6 +15,7 @@ from skvae._engine.scoring import weighed
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
 from skvae._table.cells import Units
+from skvae._table.kinds import Continuous
 from skvae.nn.likelihoods import Gaussian, SmoothGaussian, StudentT
 from skvae.nn.objectives import Bound
 
@@ -308,6 +309,30 @@ def test_factories_are_checked():
         build_vae(spec(prior=lambda n_latent: 3))
     with pytest.raises(ValueError, match="'likelihood' parameter must be 'auto', one of"):
         Kinds("likelihood").of("cauchy")
+    with pytest.raises(TypeError, match=r"'prior' parameter takes a factory that is called with \(3\).*failed"):
+        build_vae(spec(prior=lambda: 3))
+    with pytest.raises(TypeError, match=r"'likelihood' parameter takes a factory that is called with \(4\).*failed"):
+        build_vae(spec(blocks=((lambda: 3, P),)))
+
+
+def test_a_likelihood_of_codes_says_that_it_needs_their_shares():
+    with pytest.raises(ValueError, match=r"'categorical' must say needs_frequencies = True and give the n_statistics"):
+        kinds_engine(blocks=(("poisson", 1), (Forgetful, 1), ("gaussian", 1), ("ordinal", 1)))
+
+
+class Forgetful(Gaussian):
+    """Serves codes, and takes their shares without saying so."""
+
+    kind = "categorical"
+
+    def __init__(self, n_columns, frequencies=None):
+        super().__init__(n_columns)
+
+
+def test_what_an_encoder_does_not_see_is_an_error(monkeypatch):
+    monkeypatch.setattr(Continuous, "seen_as", "circle")
+    with pytest.raises(ValueError, match=r"A kind's seen_as must be one of .*'log1p'.* Got \['circle'\] instead"):
+        engine()
 
 
 def test_kinds_of_columns_are_those_their_likelihoods_serve():
@@ -589,7 +614,8 @@ KINDS_OF_CELLS = (("poisson", 1), ("categorical", 1), ("gaussian", 1), ("ordinal
 
 
 def kinds_engine(**options):
-    return engine(blocks=KINDS_OF_CELLS, frequencies=SHARES, mean=np.array([2.0, 0.0, 0.0, 1.0]), **options)
+    cells = {"blocks": KINDS_OF_CELLS, "frequencies": SHARES, "mean": np.array([2.0, 0.0, 0.0, 1.0])}
+    return engine(**(cells | options))
 
 
 def table_of_kinds(n=60):

@@ -58,9 +58,9 @@ class Likelihood(nn.Module):
     settles: bool = False  # whether its scales are fitted once more after training, by settle and unsettle
 
     @property
-    def n_expected(self) -> int:
-        """How many numbers per row `expected` gives."""
-        return self.n_columns
+    def n_statistics(self) -> list[int]:
+        """How many numbers `expected` gives of each column: one of a number, one per level of the others."""
+        return [1] * self.n_columns
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Log-density of each cell in nats, shape (..., p)."""
@@ -71,11 +71,11 @@ class Likelihood(nn.Module):
         raise NotImplementedError("a likelihood defines mean(outputs)")
 
     def expected(self, outputs: Tensor) -> Tensor:
-        """What may be averaged over draws of z, shape (..., n_expected): E[x|z], or the probability of each level."""
+        """What may be averaged over draws of z, shape (..., n_statistics): E[x|z], or the probability of each level."""
         return self.mean(outputs)
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
-        """The same in data units, shape (..., n_expected): E[back(x)|z], or the probability of each level.
+        """The same in data units, shape (..., n_statistics): E[back(x)|z], or the probability of each level.
 
         Inherited, it is back(E[x|z]), which is right where the way back is straight and no bound is near.
         """

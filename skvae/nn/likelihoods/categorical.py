@@ -63,9 +63,8 @@ class LevelLikelihood(Likelihood):
         self.register_buffer(name, value, persistent=False)
 
     @property
-    def n_expected(self) -> int:
-        """The number of levels of all columns."""
-        return self.total
+    def n_statistics(self) -> list[int]:
+        return [len(share) for share in self.shares]
 
     def mean(self, outputs: Tensor) -> Tensor:
         return self.point(self.expected(outputs))
