@@ -28,6 +28,11 @@ def test_fault_still_fits_the_source(fault):
         assert f"def {name}" in (TESTS / file).read_text(encoding="utf-8")
 
 
+def test_words_that_no_fault_has_are_an_error(capsys):
+    assert load_script().main(["nonsense"]) == 2
+    assert "No fault has one of ['nonsense'] in its name" in capsys.readouterr().out
+
+
 def test_faults_are_told_apart():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert len({(fault.file, fault.old, fault.new) for fault in FAULTS}) == len(FAULTS)
