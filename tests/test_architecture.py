@@ -19,6 +19,7 @@ FLOORS = {
     "skvae._sklearn": 3,
     "skvae._typing": 3,
     "skvae._model": 4,
+    "skvae._explaining": 5,
     "skvae._base": 5,
     "skvae._vae": 6,
     "skvae._autoencoder": 6,

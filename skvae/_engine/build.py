@@ -275,14 +275,15 @@ def _likelihood(
         raise TypeError(
             f"A likelihood factory must return a skvae.nn.likelihoods.Likelihood. Got {type(built).__name__} instead."
         )
-    if coded and not built.needs_frequencies:
-        raise ValueError(
-            f"A likelihood of kind {built.kind!r} must say needs_frequencies = True and give the n_statistics of each "
-            f"column, one per level, as skvae.nn.likelihoods.Categorical does. {factory!r} made one that does not."
-        )
     if built.n_columns != n_columns:
         raise ValueError(
             f"A likelihood factory called with {n_columns} must return a likelihood of so many columns. {factory!r} "
             f"returned one of {built.n_columns} instead."
+        )
+    wanted = [len(shares or (0,)) for shares in frequencies or []]
+    if frequencies is not None and built.n_statistics != wanted:
+        raise ValueError(
+            f"A likelihood's n_statistics must be one for each number and each level of its columns, {wanted}. That of "
+            f"{factory!r} is {built.n_statistics} instead: for levels it follows from n_levels."
         )
     return built

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.cells import Cells
+from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
 from skvae._table.columns import Atomic, Coded, Column, Constant, Number
 from skvae._table.kinds import FloatArray
 from skvae._table.levels import Levels
@@ -238,6 +238,14 @@ class TableSchema:
         return X
 
     # -- persistence ---------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Also from an earlier version, in which all columns were of one class."""
+        columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
+        self.__dict__.update({"order": None} | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python data, for persistence."""

@@ -315,13 +315,13 @@ def test_factories_are_checked():
         build_vae(spec(blocks=((lambda: 3, P),)))
 
 
-def test_a_likelihood_of_codes_says_that_it_needs_their_shares():
-    with pytest.raises(ValueError, match=r"'categorical' must say needs_frequencies = True and give the n_statistics"):
+def test_a_likelihood_of_codes_says_how_many_statistics_it_gives():
+    with pytest.raises(ValueError, match=r"n_statistics must be one for each number and each level.*\[3\].*\[1\]"):
         kinds_engine(blocks=(("poisson", 1), (Forgetful, 1), ("gaussian", 1), ("ordinal", 1)))
 
 
 class Forgetful(Gaussian):
-    """Serves codes, and takes their shares without saying so."""
+    """Serves codes, and does not say how many."""
 
     kind = "categorical"
 

@@ -1,10 +1,15 @@
 """What earlier versions saved: cells in the order of the columns, and index buffers that follow from the blocks."""
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from skvae import AutoencoderTransformer, VAETransformer
+from skvae import AutoencoderTransformer, Explanation, VAETransformer
+from skvae._table.columns import Column, Facts
+from skvae._table.schema import TableSchema
 from tests.model.test_starting import LIKELIHOOD, frame
 
 __all__ = ["frame"]  # a fixture
@@ -62,3 +67,21 @@ def test_it_is_saved_as_today(frame):
     assert saved["weights"].keys() == again["weights"].keys()
     assert saved["spec"].keys() == again["spec"].keys()
     assert saved["spec"]["blocks"] == again["spec"]["blocks"]
+
+
+def test_a_schema_pickled_by_itself_is_read(frame):
+    schema = make_vae().fit(frame).schema_
+    assert pickle.loads(pickle.dumps(schema)) == schema
+    facts = [name for name in vars(Facts) if not name.startswith("_")]
+    earlier, columns = object.__new__(TableSchema), []
+    for column in schema.columns:  # all of one class, which had every fact
+        columns.append(object.__new__(Column))
+        columns[-1].__dict__.update({name: getattr(column, name) for name in ("name", "kind", *facts)})
+        columns[-1].__dict__["dtype"] = str(column.dtype)
+    state = {"container": schema.container, "n_rows": schema.n_rows, "header": schema.header}
+    earlier.__setstate__(state | {"columns": tuple(columns), "cells": ()})
+    assert earlier == replace(schema, order=None)
+
+
+def test_an_explanation_is_found_where_it_was():
+    assert pickle.loads(b"cskvae._explaining\nExplanation\n.") is Explanation

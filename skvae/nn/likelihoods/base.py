@@ -59,8 +59,8 @@ class Likelihood(nn.Module):
 
     @property
     def n_statistics(self) -> list[int]:
-        """How many numbers `expected` gives of each column: one of a number, one per level of the others."""
-        return [1] * self.n_columns
+        """How many numbers `expected` gives of each column: one, or of levels one for each of `n_levels`."""
+        return [int(n) for n in getattr(self, "n_levels", [1] * self.n_columns)]
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Log-density of each cell in nats, shape (..., p)."""

@@ -62,10 +62,6 @@ class LevelLikelihood(Likelihood):
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
 
-    @property
-    def n_statistics(self) -> list[int]:
-        return [len(share) for share in self.shares]
-
     def mean(self, outputs: Tensor) -> Tensor:
         return self.point(self.expected(outputs))
 
