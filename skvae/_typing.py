@@ -43,6 +43,8 @@ LikelihoodName = Literal[
     "auto",
     "gaussian",
     "student_t",
+    "gaussian_mixture",
+    "student_t_mixture",
     "log_normal",
     "bernoulli",
     "poisson",

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.stats import multivariate_normal, norm
@@ -25,12 +26,12 @@ COARSE_REGULARISATION = (1e-3, 5e-2)
 FINE_REGULARISATION = (1e-6, 1e-4, 1e-3, 1e-2, 5e-2, 2e-1)
 
 
-def in_data_units(fit: Callable[[np.ndarray, int], LogDensity]) -> Callable[[np.ndarray, int], LogDensity]:
+def in_data_units(fit: Callable[..., LogDensity]) -> Callable[..., LogDensity]:
     """Standardise by the training rows, fit, and count the Jacobian of the standardisation."""
 
-    def method(train: np.ndarray, seed: int) -> LogDensity:
+    def method(train: np.ndarray, seed: int, **options: Any) -> LogDensity:
         scaler = StandardScaler().fit(train)
-        log_density = fit(scaler.transform(train), seed)
+        log_density = fit(scaler.transform(train), seed, **options)
         jacobian = -np.log(scaler.scale_).sum()
         return lambda rows: log_density(scaler.transform(rows)) + jacobian
 

@@ -49,6 +49,8 @@ class ModelSpec:
         Columns of values that count only where the code in the other column is 0: the value is no atom.
     seen : tuple of int, optional
         The columns in the order in which the encoder sees them.
+    quantiles : ndarray of shape (n_quantiles, p), optional
+        Of the encoded values, at evenly spaced probabilities from 0 to 1.
     """
 
     centre: NDArray[np.floating]
@@ -66,6 +68,7 @@ class ModelSpec:
     frequencies: tuple[tuple[float, ...] | None, ...] | None = None
     gates: tuple[tuple[int, int], ...] = ()
     seen: tuple[int, ...] | None = None
+    quantiles: NDArray[np.floating] | None = None
 
     @property
     def n_columns(self) -> int:
@@ -174,7 +177,7 @@ def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     sizes = spec.hidden_layer_sizes
     encoder = _network(spec.encoder, encoding.n_out, n_code, spec, sizes, stream, rows=(2,))
     decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, sizes[::-1], stream, rows=(3, 2))
-    start = columns.start(_float32(spec.mean))
+    start = columns.start(_float32(spec.mean), None if spec.quantiles is None else _float32(spec.quantiles))
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
 
 

@@ -158,10 +158,13 @@ class ColumnBlocks(Described):
         for _, likelihood, _ in self._settling:
             likelihood.unsettle()
 
-    def start(self, mean: Tensor) -> Tensor:
-        """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means."""
-        each = zip(self._each(), mean.split(self.counts), strict=True)
-        return torch.cat([likelihood.start(own) for likelihood, own in each])
+    def start(self, mean: Tensor, quantiles: Tensor | None = None) -> Tensor:
+        """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means and quantiles."""
+        means = mean.split(self.counts)
+        told = means if quantiles is None else quantiles.split(self.counts, dim=-1)
+        each = zip(self._each(), means, told, strict=True)
+        spread = quantiles is not None
+        return torch.cat([own.start(m, q) if spread and own.needs_quantiles else own.start(m) for own, m, q in each])
 
 
 def _joined(blocks: list[Tensor]) -> Tensor:

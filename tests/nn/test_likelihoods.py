@@ -13,6 +13,7 @@ from skvae.nn.likelihoods import (
     Bernoulli,
     Categorical,
     Gaussian,
+    GaussianMixture,
     LogNormal,
     NegativeBinomial,
     Ordinal,
@@ -21,6 +22,7 @@ from skvae.nn.likelihoods import (
     SquaredError,
     StudentT,
     StudentTLogProb,
+    StudentTMixture,
     WayBack,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
@@ -49,6 +51,10 @@ CONTINUOUS |= {
     for family in (Gaussian, StudentT)
     for scale in ("cell", "column")
 } | {"LogNormal": LogNormal, "SmoothGaussian": SmoothGaussian}
+MIXTURES = {
+    f"{family.__name__}-{n}": partial(family, n_modes=n) for family in (GaussianMixture, StudentTMixture) for n in (2, 5)
+} | {"StudentTMixture-smooth": partial(StudentTMixture, min_scale=0.7)}
+CONTINUOUS |= MIXTURES
 LEVELS = {family.__name__: partial(family, frequencies=FREQUENCIES) for family in (Categorical, Ordinal)}
 COUNTS = {
     family.__name__: family for family in (Poisson, NegativeBinomial, ZeroInflatedPoisson, ZeroInflatedNegativeBinomial)
@@ -255,7 +261,7 @@ def test_expectation_in_data_units_is_the_mean_of_samples(name, way, dtype):
     got = likelihood.expectation(rows, back).detach()
     assert got.dtype == dtype
     assert got.shape == (2, 2, sum(likelihood.n_statistics))
-    assert torch.equal(got[0, 0], got[1, 1])
+    torch.testing.assert_close(got[0, 0], got[1, 1], rtol=1e-5 if dtype == torch.float32 else 1e-13, atol=1e-6 if dtype == torch.float32 else 1e-14)
     if name in LEVELS or name == "SquaredError":
         expected = likelihood.expected(outputs) if name in LEVELS else back(outputs)
         assert torch.equal(got[0, 0], expected)
@@ -792,6 +798,60 @@ def test_the_dispersion_has_a_quiet_gradient_at_its_bounds(log_dispersion):
     for o in (outputs, precise):
         NegativeBinomial(1).log_prob(o, x.to(o)).sum().backward()
     np.testing.assert_allclose(outputs.grad, precise.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_is_the_sum_of_its_modes(name):
+    likelihood, outputs = build(name)
+    location, raw, logit = outputs.view(3, likelihood.n_modes, P)
+    scale = likelihoods.bounded_below(raw, likelihood.mode.floor).exp()
+    mode = stats.norm() if name.startswith("Gaussian") else stats.t(likelihood.mode.df.detach().numpy())
+    weight = special.softmax(logit.numpy(), 0)
+    x = np.linspace(-9.0, 9.0, 9)[:, np.newaxis, np.newaxis]
+    density = (weight / scale.numpy() * mode.pdf((x - location.numpy()) / scale.numpy())).sum(1)
+    np.testing.assert_allclose(likelihood.log_prob(outputs, torch.tensor(x[:, 0])).detach().exp(), density, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_gradients_of_a_mixture_are_those_autograd_finds(name):
+    likelihood, outputs = build(name)
+    rows = draw(2, 4, likelihood.n_outputs, seed=4)
+    x = 4.0 * draw(4, P, seed=5).detach()
+    assert torch.autograd.gradcheck(lambda o: likelihood.log_prob(o, x), (rows,))
+    for parameter in likelihood.parameters():
+        assert torch.autograd.gradcheck(lambda _: likelihood.log_prob(rows.detach(), x), (parameter,))
+
+
+@pytest.mark.parametrize(("family", "single"), [(GaussianMixture, Gaussian), (StudentTMixture, StudentT)])
+def test_one_mode_is_the_family_itself(family, single):
+    one, plain = family(P, n_modes=1).double(), single(P).double()
+    outputs, x = draw(4, one.n_outputs, seed=1), draw(4, P, seed=2).detach()
+    torch.testing.assert_close(one.log_prob(outputs, x), plain.log_prob(outputs[:, : 2 * P], x))
+    torch.testing.assert_close(one.mean(outputs), plain.mean(outputs[:, : 2 * P]))
+
+
+@pytest.mark.parametrize("family", [GaussianMixture, StudentTMixture])
+def test_modes_start_in_the_middles_of_equal_shares_of_the_column(family):
+    quantiles = torch.tensor([[0.0, 0.0, -9.0], [3.0, 0.0, -9.0], [6.0, 0.0, 5.0], [9.0, 0.0, 5.0]])
+    likelihood = family(P, n_modes=3)
+    location, log_scale, logit = likelihood.modes(likelihood.start(torch.zeros(P), quantiles))
+    torch.testing.assert_close(location, torch.tensor([[1.5, 0.0, -9.0], [4.5, 0.0, -2.0], [7.5, 0.0, 5.0]]))
+    torch.testing.assert_close(log_scale.exp(), torch.full((3, P), 1 / 3), rtol=2e-3, atol=0.0)
+    assert (logit == 0.0).all()
+
+
+@pytest.mark.parametrize("n_modes", [0, -1, 2.5, "three", None])
+def test_a_number_of_modes_that_is_none_is_an_error(n_modes):
+    with pytest.raises(ValueError, match="n_modes of StudentTMixture must be a positive integer"):
+        StudentTMixture(P, n_modes=n_modes)
+
+
+def test_a_mode_of_no_weight_is_never_drawn():
+    likelihood = GaussianMixture(1, n_modes=3)
+    outputs = torch.tensor([-9.0, 0.0, 9.0, -3.0, -3.0, -3.0, 0.0, -1e3, 1.0])
+    drawn = likelihood.sample(outputs.expand(20_000, -1), stream())
+    assert (drawn.abs() > 5.0).all()
+    np.testing.assert_allclose((drawn > 0).double().mean(), 1 / (1 + np.exp(-1.0)), atol=0.01)
 
 
 def test_the_floor_of_the_scale_is_a_constant_of_its_module(monkeypatch):

@@ -26,6 +26,7 @@ from skvae.nn.likelihoods.counts import (
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
+from skvae.nn.likelihoods.mixtures import GaussianMixture, StudentTMixture
 
 __all__ = [
     "LIKELIHOODS",
@@ -33,6 +34,7 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Gaussian",
+    "GaussianMixture",
     "Likelihood",
     "LikelihoodFactory",
     "LocationScale",
@@ -44,6 +46,7 @@ __all__ = [
     "SquaredError",
     "StudentT",
     "StudentTLogProb",
+    "StudentTMixture",
     "WayBack",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedPoisson",
@@ -53,6 +56,8 @@ __all__ = [
 LIKELIHOODS: dict[str, LikelihoodFactory] = {
     "gaussian": Gaussian,
     "student_t": StudentT,
+    "gaussian_mixture": GaussianMixture,
+    "student_t_mixture": StudentTMixture,
     "log_normal": LogNormal,
     "bernoulli": Bernoulli,
     "categorical": Categorical,

@@ -55,6 +55,7 @@ class Likelihood(nn.Module):
     n_columns: int
     n_outputs: int
     needs_frequencies: bool = False  # whether it is built with the shares of each column's levels
+    needs_quantiles: bool = False  # whether start is called with quantiles of each column, too
     settles: bool = False  # whether its scales are fitted once more after training, by settle and unsettle
 
     @property

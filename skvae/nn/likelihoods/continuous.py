@@ -77,25 +77,37 @@ class LocationScale(Likelihood):
         return outputs[..., : self.n_columns]
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
-        """E[back(x)|z] with x = location + scale * u: in closed form, or, where it is bent, as a sum over the noise u.
+        """E[back(x)|z] with x = location + scale * u."""
+        return self.expected_back(*self.location_and_log_scale(outputs), back)
+
+    def expected_back(self, location: Tensor, log_scale: Tensor, back: WayBack) -> Tensor:
+        """That of given locations: in closed form, or, where it is bent, as a sum over the noise u.
 
         What the bounds take from a symmetric u adds to the location that is kept within them.
         """
-        x = self.mean(outputs)
-        rough, log_scale = self.location_and_log_scale(outputs)
-        scale = torch.exp(log_scale)
-        kept = x
+        scale, kept = torch.exp(log_scale), location
         if back.is_bounded:
-            taken = self.beyond((rough - back.low).abs_().div_(scale))
-            taken -= self.beyond((rough - back.high).abs_().div_(scale))
-            kept = x.clamp(back.low, back.high) + taken.mul_(scale)
+            taken = self.beyond((location - back.low).abs_().div_(scale))
+            taken -= self.beyond((location - back.high).abs_().div_(scale))
+            kept = location.clamp(back.low, back.high) + taken.mul_(scale)
         out = back.straight(kept)
         if back.bent:
-            noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(x))
-            scale = scale.to(x.dtype).expand_as(x)
+            noise, weight = (part.expand(-1, self.n_columns) for part in self.noise(location))
+            scale = scale.to(location.dtype).expand_as(location)
         for j, bend in back.bent:
-            out[..., j] = bend(x[..., j, None] + scale[..., j, None] * noise[:, j]) @ weight[:, j]
+            out[..., j] = bend(location[..., j, None] + scale[..., j, None] * noise[:, j]) @ weight[:, j]
         return out
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        return self.draw(*self.location_and_log_scale(outputs), generator)
+
+    def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
+        """Draws of cells of given locations."""
+        raise NotImplementedError("a LocationScale defines draw(location, log_scale, generator)")
+
+    def log_constant(self) -> Tensor | float:
+        """What the log-density has beside -log scale at its location, shape (p,) or (): it is the greatest there."""
+        raise NotImplementedError("a LocationScale defines log_constant()")
 
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] of the noise u for edges >= 0, (..., p); inherited, the noise counts as 0."""
@@ -141,9 +153,11 @@ class Gaussian(LocationScale):
         log_density: Tensor = GaussianLogProb.apply(x, *self.location_and_log_scale(outputs))
         return log_density
 
-    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        location, log_scale = self.location_and_log_scale(outputs)
+    def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
+
+    def log_constant(self) -> Tensor | float:
+        return -0.5 * LOG_2PI
 
     def beyond(self, edge: Tensor) -> Tensor:
         edge = edge.clamp_max(FAR)
@@ -208,6 +222,11 @@ class LogNormal(Gaussian):
     kind = "positive"
 
 
+def _student_t_constant(df: Tensor) -> Tensor:
+    """Log-density of a standard Student's t at 0."""
+    return torch.lgamma(0.5 * (df + 1.0)) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
+
+
 class StudentTLogProb(torch.autograd.Function):
     """Log-density of Student's t with its gradient in closed form: a third of the operations that autograd records.
 
@@ -222,7 +241,7 @@ class StudentTLogProb(torch.autograd.Function):
         q = u.square() / df
         log_q = torch.log1p(q)
         half = 0.5 * (df + 1.0)
-        constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
+        constant = _student_t_constant(df)
         ctx.save_for_backward(u, q, log_q, inverse_scale, df)
         ctx.shapes = location.shape, log_scale.shape
         return torch.addcmul(constant - log_scale, half, log_q, value=-1.0)
@@ -263,8 +282,10 @@ class StudentT(LocationScale):
         log_density: Tensor = StudentTLogProb.apply(x, location, log_scale, self.df)
         return log_density
 
-    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
-        location, log_scale = self.location_and_log_scale(outputs)
+    def log_constant(self) -> Tensor | float:
+        return _student_t_constant(self.df)
+
+    def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         # torch has no chi-square draw that takes a generator: Bailey's (1994) polar method needs uniforms only.
         df = self.df.expand_as(location)
         u = uniform(location.shape, location, generator).clamp_min(torch.finfo(location.dtype).tiny)

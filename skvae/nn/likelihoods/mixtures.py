@@ -1,0 +1,156 @@
+"""Real-valued cells with several modes: mixture density heads (Bishop 1994)."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skvae.nn.likelihoods.base import Likelihood, WayBack
+from skvae.nn.likelihoods.continuous import (
+    Gaussian,
+    LocationScale,
+    StudentT,
+    bounded_below,
+)
+from skvae.nn.noise import uniform
+
+
+class ModeMixtureLogProb(torch.autograd.Function):
+    """Log-density of a mixture of modes with its gradient in closed form.
+
+    log p = log sum_k exp(l_k + c_k) - log sum_k exp(l_k) with the logits l_k and the modes' log-densities c_k, where
+    c_k = -log s_k + g(u_k), u_k = (x - location_k) / s_k. With the responsibilities r_k = softmax_k(l_k + c_k) and the
+    weights w_k = softmax_k(l_k), the gradient to l_k is r_k - w_k, and that of a mode's own parameters is r_k times that of
+    c_k. There is no gradient to x.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, location: Tensor, log_scale: Tensor, logit: Tensor, df: Tensor | None) -> Tensor:
+        """Log-density of each cell, (..., p), but for the constant of the modes; modes on the last axis but one.
+
+        Parameters
+        ----------
+        x : tensor of shape (..., p)
+        location, log_scale, logit : tensor of shape (..., K, p)
+        df : tensor of shape (p,) or None
+            Degrees of freedom of Student's t; None for normal modes.
+        """
+        inverse_scale = torch.exp(-log_scale)
+        u = (x.unsqueeze(-2) - location).mul_(inverse_scale)
+        if df is None:
+            log_q = w = None
+            joint = torch.addcmul(logit - log_scale, u, u, value=-0.5)
+        else:
+            q = u.square().div_(df)
+            log_q = torch.log1p(q)
+            joint = torch.addcmul(logit - log_scale, 0.5 * (df + 1.0), log_q, value=-1.0)
+            w = q.add_(1.0).reciprocal_().mul_((df + 1.0) / df)
+        total = torch.logsumexp(joint, -2, keepdim=True)
+        norm = torch.logsumexp(logit, -2, keepdim=True)
+        share = joint.sub_(total).exp_()
+        ctx.save_for_backward(u, inverse_scale, share, torch.exp(logit - norm), w, log_q, df)
+        return (total - norm).squeeze(-2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, Tensor, Tensor | None]:
+        """Gradients to location, log_scale, logit and df."""
+        u, inverse_scale, share, weight, w, log_q, df = ctx.saved_tensors
+        grad = grad.unsqueeze(-2)
+        own = grad * share
+        pull = own * u
+        to_df = None
+        if df is not None:
+            pull *= w
+            # d/d df of -(df + 1) / 2 log(1 + u^2 / df), with (df + 1) / df * q / (1 + q) = w u^2 / df
+            each = torch.addcmul(log_q, w, u.square() / df, value=-1.0)
+            to_df = (own * each).mul_(-0.5).sum_to_size(df.shape)
+        to_scale = torch.addcmul(-own, pull, u)
+        return None, pull.mul_(inverse_scale), to_scale, torch.addcmul(own, grad, weight, value=-1.0), to_df
+
+
+class ModeMixture(Likelihood):
+    """Several modes per cell, each with a weight, a location and a scale from the decoder.
+
+    Parameters
+    ----------
+    n_columns : int
+        Columns of the block.
+    n_modes : int, default=3
+        Modes of each cell.
+    min_scale : float, optional
+        The least that a mode's scale can be, in units of the columns' standard deviations, as for `LocationScale`.
+
+    References
+    ----------
+    Bishop (1994), Mixture density networks.
+    """
+
+    kind = "continuous"
+    needs_quantiles = True
+    family: type[LocationScale]
+
+    def __init__(self, n_columns: int, *, n_modes: int = 3, min_scale: float | None = None) -> None:
+        super().__init__()
+        if not (isinstance(n_modes, Integral) and n_modes >= 1):
+            raise ValueError(f"n_modes of {type(self).__name__} must be a positive integer. Got {n_modes!r} instead.")
+        self.n_columns, self.n_modes = n_columns, int(n_modes)
+        self.n_outputs = 3 * self.n_modes * n_columns
+        self.mode = self.family(n_columns, min_scale=min_scale)
+
+    def modes(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Location, log scale and logit of each mode, each of shape (..., n_modes, p)."""
+        location, raw, logit = outputs.unflatten(-1, (3, self.n_modes, self.n_columns)).unbind(-3)
+        return location, bounded_below(raw, self.mode.floor), logit
+
+    def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
+        df = getattr(self.mode, "df", None)
+        log_density: Tensor = ModeMixtureLogProb.apply(x, *self.modes(outputs), df)
+        return log_density + self.mode.log_constant()
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        location, _, logit = self.modes(outputs)
+        return (torch.softmax(logit, -2) * location).sum(-2)
+
+    def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
+        """E[back(x)|z]: the weighted sum of the modes' expectations."""
+        location, log_scale, logit = self.modes(outputs)
+        return (torch.softmax(logit, -2) * self.mode.expected_back(location, log_scale, back)).sum(-2)
+
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        location, log_scale, logit = self.modes(outputs)
+        below = torch.softmax(logit, -2).cumsum(-2)
+        u = uniform((*location.shape[:-2], 1, self.n_columns), location, generator)
+        mode = (u >= below[..., :-1, :]).sum(-2, keepdim=True)
+        chosen = (part.gather(-2, mode).squeeze(-2) for part in (location, log_scale))
+        return self.mode.draw(*chosen, generator)
+
+    def start(self, mean: Tensor, quantiles: Tensor | None = None) -> Tensor:
+        """Equal modes in the middles of as many equal shares of each column, as wide as such a share of a normal one.
+
+        Without quantiles, (n_quantiles, p) at evenly spaced probabilities from 0 to 1, the columns count as normal.
+        """
+        share = (torch.arange(self.n_modes, dtype=mean.dtype) + 0.5) / self.n_modes
+        if quantiles is None:
+            location = mean + torch.special.ndtri(share).unsqueeze(1)
+        else:
+            place = (share * (len(quantiles) - 1)).unsqueeze(1)
+            below = place.long()
+            location = torch.lerp(*(quantiles.take_along_dim(knot, 0) for knot in (below, below + 1)), place - below)
+        width = torch.full_like(location, -math.log(self.n_modes))
+        return torch.cat([part.flatten() for part in (location, width, torch.zeros_like(location))])
+
+
+class GaussianMixture(ModeMixture):
+    """Normal modes."""
+
+    family = Gaussian
+
+
+class StudentTMixture(ModeMixture):
+    """Modes of Student's t, their degrees of freedom (> 2) learned per column."""
+
+    family = StudentT
