@@ -10,66 +10,87 @@ import torch
 from torch import Tensor
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack
-from skvae.nn.likelihoods.continuous import (
-    Gaussian,
-    LocationScale,
-    StudentT,
-    bounded_below,
-)
+from skvae.nn.likelihoods.continuous import Gaussian, LocationScale, StudentT, bounded_below
 from skvae.nn.noise import uniform
 
 
+MAX_RAW = 60.0  # of the logarithm of a scale: its exponential stays far within float32
+
+
 class ModeMixtureLogProb(torch.autograd.Function):
-    """Log-density of a mixture of modes with its gradient in closed form.
+    """Log-density of a mixture of modes with its gradient in closed form, in few passes over memory.
 
     log p = log sum_k exp(l_k + c_k) - log sum_k exp(l_k) with the logits l_k and the modes' log-densities c_k, where
-    c_k = -log s_k + g(u_k), u_k = (x - location_k) / s_k. With the responsibilities r_k = softmax_k(l_k + c_k) and the
-    weights w_k = softmax_k(l_k), the gradient to l_k is r_k - w_k, and that of a mode's own parameters is r_k times that of
-    c_k. There is no gradient to x.
+    c_k = -log s_k + g(u_k) with u_k = (x - location_k) / s_k and s_k = exp(raw_k) + floor. With the responsibilities
+    r_k = softmax_k(l_k + c_k) and the weights w_k = softmax_k(l_k) the gradient to l_k is r_k - w_k, and that to a
+    mode's own parameters is r_k times that of c_k. There is no gradient to x.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, location: Tensor, log_scale: Tensor, logit: Tensor, df: Tensor | None) -> Tensor:
-        """Log-density of each cell, (..., p), but for the constant of the modes; modes on the last axis but one.
+    def forward(ctx: Any, outputs: Tensor, x: Tensor, n_modes: int, floor: float, df: Tensor | None) -> Tensor:
+        """Log-density of each cell, (..., p), but for the constant that all modes share.
 
         Parameters
         ----------
+        outputs : tensor of shape (..., 3 * n_modes * p)
+            Locations, logarithms of scales and logits, mode by mode.
         x : tensor of shape (..., p)
-        location, log_scale, logit : tensor of shape (..., K, p)
+        n_modes : int
+        floor : float
+            Of the scales.
         df : tensor of shape (p,) or None
             Degrees of freedom of Student's t; None for normal modes.
         """
-        inverse_scale = torch.exp(-log_scale)
-        u = (x.unsqueeze(-2) - location).mul_(inverse_scale)
+        location, raw, logit = _by_mode(outputs, n_modes)
+        grown = raw.clamp_max(MAX_RAW).exp_()
+        scale = grown + floor
+        u = (x.unsqueeze(-2) - location).div_(scale)
+        joint = logit - torch.log(scale)
+        log_q = w = None
         if df is None:
-            log_q = w = None
-            joint = torch.addcmul(logit - log_scale, u, u, value=-0.5)
+            joint.addcmul_(u, u, value=-0.5)
         else:
             q = u.square().div_(df)
             log_q = torch.log1p(q)
-            joint = torch.addcmul(logit - log_scale, 0.5 * (df + 1.0), log_q, value=-1.0)
+            joint.addcmul_(0.5 * (df + 1.0), log_q, value=-1.0)
             w = q.add_(1.0).reciprocal_().mul_((df + 1.0) / df)
-        total = torch.logsumexp(joint, -2, keepdim=True)
-        norm = torch.logsumexp(logit, -2, keepdim=True)
-        share = joint.sub_(total).exp_()
-        ctx.save_for_backward(u, inverse_scale, share, torch.exp(logit - norm), w, log_q, df)
-        return (total - norm).squeeze(-2)
+        share, total = _softmax(joint)
+        weight, norm = _softmax(logit)
+        ctx.save_for_backward(u, scale, grown, share, weight, log_q, w, df)
+        return total.sub_(norm)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, Tensor, Tensor | None]:
-        """Gradients to location, log_scale, logit and df."""
-        u, inverse_scale, share, weight, w, log_q, df = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None]:
+        """Gradients to outputs and df."""
+        u, scale, grown, share, weight, log_q, w, df = ctx.saved_tensors
         grad = grad.unsqueeze(-2)
         own = grad * share
-        pull = own * u
-        to_df = None
+        out = own.new_empty(*own.shape[:-2], 3, *own.shape[-2:])
+        to_location, to_raw, to_logit = out.unbind(-3)
+        torch.addcmul(own, grad, weight, value=-1.0, out=to_logit)
+        pull, to_df = own * u, None
         if df is not None:
+            # d/d df of -(df + 1) / 2 log(1 + u^2 / df) is -1/2 (log(1 + u^2 / df) - w u^2 / df)
+            each = torch.addcmul(log_q, w, u.square().div_(df), value=-1.0)
+            to_df = each.mul_(own).mul_(-0.5).sum_to_size(df.shape)
             pull *= w
-            # d/d df of -(df + 1) / 2 log(1 + u^2 / df), with (df + 1) / df * q / (1 + q) = w u^2 / df
-            each = torch.addcmul(log_q, w, u.square() / df, value=-1.0)
-            to_df = (own * each).mul_(-0.5).sum_to_size(df.shape)
-        to_scale = torch.addcmul(-own, pull, u)
-        return None, pull.mul_(inverse_scale), to_scale, torch.addcmul(own, grad, weight, value=-1.0), to_df
+        torch.div(pull, scale, out=to_location)
+        torch.addcmul(own.neg_(), pull, u, out=to_raw)
+        to_raw.mul_(grown).div_(scale)
+        return out.flatten(-3), None, None, None, to_df
+
+
+def _by_mode(outputs: Tensor, n_modes: int) -> tuple[Tensor, ...]:
+    """Locations, logarithms of scales (but for the floor) and logits, each of shape (..., n_modes, p)."""
+    return outputs.unflatten(-1, (3, n_modes, -1)).unbind(-3)
+
+
+def _softmax(logit: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares over the modes, (..., K, p), and the logarithm of the sum that they are taken of, (..., p)."""
+    top = logit.amax(-2, keepdim=True)
+    share = (logit - top).exp_()
+    total = share.sum(-2, keepdim=True)
+    return share.div_(total), total.log_().add_(top).squeeze(-2)
 
 
 class ModeMixture(Likelihood):
@@ -103,12 +124,13 @@ class ModeMixture(Likelihood):
 
     def modes(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location, log scale and logit of each mode, each of shape (..., n_modes, p)."""
-        location, raw, logit = outputs.unflatten(-1, (3, self.n_modes, self.n_columns)).unbind(-3)
+        location, raw, logit = _by_mode(outputs, self.n_modes)
         return location, bounded_below(raw, self.mode.floor), logit
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        df = getattr(self.mode, "df", None)
-        log_density: Tensor = ModeMixtureLogProb.apply(x, *self.modes(outputs), df)
+        df, floor = getattr(self.mode, "df", None), math.exp(self.mode.floor)
+        outputs = outputs.expand(*torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1]), -1)
+        log_density: Tensor = ModeMixtureLogProb.apply(outputs, x, self.n_modes, floor, df)
         return log_density + self.mode.log_constant()
 
     def mean(self, outputs: Tensor) -> Tensor:
