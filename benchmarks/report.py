@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks import imputation, outliers, records, tables
+from benchmarks import imputation, modes, outliers, records, tables
 from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
 
@@ -341,8 +341,16 @@ def imputation_report(found: list[Record]) -> list[str]:
     return parts + failures(studied)
 
 
+def modes_report(found: list[Record]) -> list[str]:
+    """The rules for the number of modes, chosen across tables, and every table."""
+    of = modes.gains(found)[1]
+    each = markdown(*modes.table_of(found))
+    return [markdown(*modes.rules_table(of)), modes.summary(of), each, *failures(found)]
+
+
 REPORTS = {
     "density": density_report,
+    "modes": modes_report,
     "defaults": defaults_report,
     "outliers": outliers_report,
     "tables": tables_report,

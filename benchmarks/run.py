@@ -24,7 +24,7 @@ from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS
-from benchmarks.methods.vae import DEFAULT, VAES, VAEMethod
+from benchmarks.methods.vae import DEFAULT, MODES, VAES, VAEMethod
 from benchmarks.problems import (
     PROTOCOLS,
     Split,
@@ -41,8 +41,14 @@ from benchmarks.speed import speed_records
 
 Method = Callable[[np.ndarray, int], LogDensity]
 
-DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **FLOW_RIVALS, **VAES}
-GROUPS = {"rivals": list(DENSITY_RIVALS), "flows": list(FLOW_RIVALS), "default": [DEFAULT], "variants": [name for name in VAES if name != DEFAULT]}
+DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **FLOW_RIVALS, **VAES, **MODES}
+GROUPS = {
+    "rivals": list(DENSITY_RIVALS),
+    "flows": list(FLOW_RIVALS),
+    "modes": list(MODES),
+    "default": [DEFAULT],
+    "variants": [name for name in VAES if name != DEFAULT],
+}
 
 SMOKE_TABLES = ("sk/breast_cancer", "sk/diabetes")
 SMOKE_ROWS = 120

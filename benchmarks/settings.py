@@ -43,6 +43,7 @@ FACTORS: dict[str, dict[str, VAEMethod]] = {
         "Gaussian, per cell": VAEMethod({"likelihood": "gaussian"}),
         "Student-t, per column": VAEMethod({"likelihood": partial(StudentT, scale="column")}),
         "Student-t, per cell": VAEMethod({"likelihood": "student_t"}),
+        "auto": VAEMethod(),
     },
     "objective": {
         "ELBO, 1 draw": VAEMethod({"objective": "elbo", "n_train_samples": 1}),

@@ -156,10 +156,11 @@ def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
     ]
 
 
-def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+def contaminated_models(n: int, p: int, has_levels: bool = False, **options: Any) -> list[VAETransformer]:
     """Models of n rows with outliers among them."""
     return [
         VAETransformer(
+            n_components="auto" if has_levels else max(2, min(10, p // 2)),
             hidden_layer_sizes=(),
             marginals="normal",
             likelihood=partial(Gaussian, scale="column", min_scale=0.5),
@@ -171,7 +172,7 @@ def contaminated_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
     ]
 
 
-def novelty_models(n: int, p: int, **options: Any) -> list[VAETransformer]:
+def novelty_models(n: int, p: int, has_levels: bool = False, **options: Any) -> list[VAETransformer]:
     """Models of n normal rows."""
     return [
         VAETransformer(

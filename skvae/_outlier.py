@@ -196,17 +196,19 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
 
     def _fit(self, X: Any) -> None:
         table, defaults = self._training_table(X), DETECTOR_MODELS[self.novelty]
-        n, p = len(table), len(table.names)
+        n, of_columns = len(table), (len(table.names), any(dtype.is_category for dtype in table.dtypes))
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
         seeds = model_seeds(random_state)
         n_calibration = self._n_calibration(n)
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self.estimators_ = fitted(self._members(defaults, n - n_calibration, p), _safe_indexing(X, train), seeds)
+            self.estimators_ = fitted(
+                self._members(defaults, n - n_calibration, *of_columns), _safe_indexing(X, train), seeds
+            )
             calibration = self._score_rows(table.take(held_out))
         if not n_calibration or self._trains_again(n):
-            self.estimators_ = fitted(self._members(defaults, n, p), X, seeds)
+            self.estimators_ = fitted(self._members(defaults, n, *of_columns), X, seeds)
         self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step)), trained_on=True))

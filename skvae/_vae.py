@@ -55,7 +55,7 @@ class VAETransformer(BaseAutoencoder):
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Size of the code z. "auto" is half the number of columns, but at least 2 and at most 10; of a table
+        Size of the code z. "auto" is the number of columns, but at least 2 and at most 10; of a table
         with categories half the number of its columns and levels, but at most 16.
 
     hidden_layer_sizes : int or array-like of int, default=(128, 64)
@@ -69,10 +69,13 @@ class VAETransformer(BaseAutoencoder):
     likelihood : str, callable or dict, default="auto"
         What p(x|z) is for a cell.
 
-        - "auto" reads the dtype only: boolean columns are "bernoulli", other numbers "student_t", categorical dtypes
-          "categorical", ordered ones "ordinal". Text is an error that says what to do.
+        - "auto" reads the dtype only: boolean columns are "bernoulli", categorical dtypes "categorical", ordered ones
+          "ordinal", other numbers "student_t_mixture" in a table of at least 20 rows per column and "student_t" in
+          a smaller one. Text is an error that says what to do.
         - "gaussian" and "student_t" are for real numbers, "log_normal" for positive ones; the decoder gives each cell a
           location and a scale.
+        - "gaussian_mixture" and "student_t_mixture" are for real numbers, too; the decoder gives each cell five modes
+          with a weight, a location and a scale each [10]_. ``functools.partial(StudentTMixture, n_modes=3)`` has three.
         - "bernoulli" is for 0/1 data, and takes fractions in [0, 1] (see Notes).
         - "poisson", "negative_binomial", "zero_inflated_poisson" and "zero_inflated_negative_binomial" are for counts.
         - "categorical" (a probability per level) and "ordinal" (a proportional-odds model [7]_) are for levels: of a
@@ -263,7 +266,9 @@ class VAETransformer(BaseAutoencoder):
     analysis; ``scale="shared"`` makes it probabilistic PCA [4]_ of the standardised columns.
 
     A standard deviation never falls below exp(-8), 0.034 %, of its column's, unless it is fixed. Student's t has its
-    degrees of freedom, above 2, learned per column.
+    degrees of freedom, above 2, learned per column. A mixture's log-density is that of the sum of its modes' densities,
+    :math:`\log \sum_k w_k(z) \, t_\nu((x - m_k(z)) / s_k(z)) / s_k(z)`; modes start in the middles of equal shares of
+    the column's training values.
 
     With ``marginals="normal"`` a column is mapped by u = Phi^-1(F(x)), where F is 95 % a kernel estimate of its
     distribution function (normal kernels, a tenth of the column's standard deviation wide, or where its values are
@@ -306,6 +311,7 @@ class VAETransformer(BaseAutoencoder):
        Sets". ICML. arXiv:1812.02633.
     .. [9] Tucker, G., Lawson, D., Gu, S. and Maddison, C. J. (2019). "Doubly Reparameterized Gradient Estimators for
        Monte Carlo Objectives". ICLR. arXiv:1810.04152.
+    .. [10] Bishop, C. M. (1994). "Mixture density networks". Aston University, NCRG/94/004.
 
     Examples
     --------

@@ -8,6 +8,7 @@ there, so that a number is held to a bound that a model reaches which has learne
 from __future__ import annotations
 
 import datetime
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,6 +89,18 @@ def by_column(page: SimpleNamespace, printed: str) -> None:
     kinds = {column.name: column.kind for column in page.flagged.schema_.columns}
     assert (kinds["large"], kinds["mean area"]) == ("binary", "continuous")
     assert set(page.flagged.sample(200, random_state=0)["large"]) == {0.0, 1.0}
+
+
+def several_modes(page: SimpleNamespace, printed: str) -> None:
+    def share_on_a_branch(rows: Any) -> float:
+        slow = 50.0 - 20.0 * np.sin(2.0 * np.pi * rows[:, 0] / 24.0)
+        return float(((abs(rows[:, 1] - slow) < 12.0) | (abs(rows[:, 1] - 90.0) < 6.0)).mean())
+
+    one, several = (share_on_a_branch(page.by_name[name]) for name in ("student_t", "student_t_mixture"))
+    assert share_on_a_branch(page.speeds) > 0.98
+    assert several > max(0.9, one + 0.05)
+    scores = [float(score) for score in re.findall(r": (\S+) nats", printed)]
+    assert scores[1] > scores[0] + 0.2
 
 
 def noise(page: SimpleNamespace, printed: str) -> None:
@@ -353,6 +366,7 @@ RESULTS = {
         "from sklearn.mixture": comparable,
         "X_flag = ": by_column,
         "from functools import partial\nfrom skvae.nn.likelihoods": noise,
+        "import numpy as np\n\nrng = np.random.default_rng(0)\nhour": several_modes,
         "from sklearn.model_selection import GridSearchCV": searched,
         "from skvae import VAEOutlierDetector": detected,
         "early = ": stopped,

@@ -44,6 +44,7 @@ OUTLIER = "test_outlier.py"
 UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_only"
 
 CONTINUOUS = "nn/likelihoods/continuous.py"
+MIXTURES = "nn/likelihoods/mixtures.py"
 MEAN = (
     'an unbiased estimate of that of all rows."""\n'
     "        return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)"
@@ -192,9 +193,49 @@ FAULTS = (
     Fault(
         "Student's t not normalised",
         CONTINUOUS,
-        "constant = torch.lgamma(half) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)",
+        "constant = _student_t_constant(df)",
         "constant = 0.0",
         (LIKELIHOODS,),
+    ),
+    Fault("modes not normalised", MIXTURES, "return total.sub_(norm)", "return total", (LIKELIHOODS,)),
+    Fault(
+        "modes' scales left out", MIXTURES, "joint = logit - torch.log(scale)", "joint = logit + 0.0", (LIKELIHOODS,)
+    ),
+    Fault("modes' constant left out", MIXTURES, " + self.mode.log_constant()", "", (LIKELIHOODS,)),
+    Fault(
+        "gradient of modes' weights", MIXTURES, "grad, weight, value=-1.0", "grad, weight, value=-0.9", (LIKELIHOODS,)
+    ),
+    Fault(
+        "gradient of modes' locations",
+        MIXTURES,
+        "torch.div(pull, scale, out",
+        "torch.mul(pull, 1.0, out",
+        (LIKELIHOODS,),
+    ),
+    Fault("gradient of modes' scales", MIXTURES, "to_raw.mul_(grown).div_(scale)", "to_raw.mul_(1.0)", (LIKELIHOODS,)),
+    Fault(
+        "gradient of modes' tails", MIXTURES, "each.mul_(own).mul_(-0.5)", "each.mul_(own).mul_(-0.6)", (LIKELIHOODS,)
+    ),
+    Fault(
+        "modes drawn alike",
+        MIXTURES,
+        "below = _softmax(logit)[0]",
+        "below = _softmax(0.0 * logit)[0]",
+        (LIKELIHOODS,),
+    ),
+    Fault(
+        "modes averaged alike",
+        MIXTURES,
+        "return _softmax(logit)[0].mul(location)",
+        "return _softmax(0.0 * logit)[0].mul(location)",
+        (LIKELIHOODS,),
+    ),
+    Fault(
+        "modes start in one place",
+        "nn/models.py",
+        "own.start_at(m, q)",
+        "own.start(m)",
+        ("nn/test_models.py",),
     ),
     Fault(
         "variance floor off",

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from benchmarks import imputation, outliers, quality, records, report, run, speed, tables
+from benchmarks import imputation, modes, outliers, quality, records, report, run, speed, tables
 from benchmarks.measure import measure_density
 from benchmarks.methods import density
 from benchmarks.methods import imputation as imputers
@@ -855,3 +855,52 @@ def test_reports_are_written_from_files(tmp_path, monkeypatch, capsys):
 def test_study_tables_are_known_names():
     assert len(set(STUDY_TABLES)) == len(STUDY_TABLES)
     assert {name for name in STUDY_TABLES if name.startswith("sk/")} <= set(density_problems())
+
+
+# -- number of modes ---------------------------------------------------------------------------------------------------
+
+
+def modes_found(n_tables=20):
+    """Five modes gain a nat on tables of 30 rows per column and lose one on tables of 5; eight lose two everywhere."""
+    records = []
+    for i in range(n_tables):
+        many = i % 2 == 0
+        value = {"1 mode": 0.0, "3 modes": 0.1, "5 modes": 1.0 if many else -1.0, "8 modes": -2.0}
+        shape = {"n_train": 300 if many else 50, "n_features": 10, "fit_seconds": 1.0}
+        records += [
+            {"problem": f"t{i}", "method": name, "seed": 0, "log_likelihood": v, **shape} for name, v in value.items()
+        ]
+    return records
+
+
+def test_the_number_of_modes_is_chosen_on_some_tables_and_judged_on_others():
+    tables, of = modes.gains(modes_found())
+    assert len(tables) == 20
+    chosen, inside, outside, left_out = modes.crossed(of)
+    assert set(chosen) <= {"5 modes, from 10 rows per column", "5 modes, from 20 rows per column"}
+    assert sum(chosen.values()) == modes.FOLDS * modes.REPEATS
+    assert inside == pytest.approx(0.5, abs=0.05)
+    assert outside == pytest.approx(0.5)
+    assert len(left_out) == 20 * modes.REPEATS
+
+
+def test_one_table_speaks_for_one_nat_at_most():
+    found = modes_found()
+    found[3]["log_likelihood"] = 1e6  # eight modes on one table
+    assert not any(name.startswith("8") for name in modes.crossed(modes.gains(found)[1])[0])
+
+
+def test_a_choice_that_does_not_carry_over_shows_a_gap():
+    rng = np.random.default_rng(0)
+    noise = {f"rule {i}": rng.normal(size=30) for i in range(40)}
+    _, inside, outside, _ = modes.crossed(noise)
+    assert inside > outside + 0.05
+
+
+def test_modes_report_leaves_out_tables_without_every_number_of_modes():
+    found = [record for record in modes_found() if (record["problem"], record["method"]) != ("t0", "3 modes")]
+    rules, said, each = report.modes_report(found)
+    assert "a gap of" in said
+    assert "| t1 | 50 | 10 | +0.10 | -1.00 | -2.00 |" in each
+    assert "| t0 |" not in each
+    assert "chosen, of 25" in rules

@@ -18,6 +18,7 @@ from skvae._model import auto, conditioning
 from skvae._table import atoms, inference, levels
 from skvae.nn import likelihoods, priors
 
+TABLES = (Path(__file__).resolve().parent.parent / "docs" / "tables.md").read_text()
 USER_GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "user_guide.md").read_text()
 ESTIMATORS = [skvae.VAETransformer, skvae.AutoencoderTransformer, skvae.VAEOutlierDetector, skvae.VAEImputer]
 
@@ -63,8 +64,10 @@ def test_parameters_and_defaults_are_those_of_the_signature(member):
 def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     doc = {entry.name: " ".join(entry.desc) for entry in NumpyDocString(inspect.getdoc(estimator))["Parameters"]}
     smallest, largest = auto.BATCH_SIZES
-    widths = [auto.components("auto", n) for n in (1, 14, 1000)]
-    assert widths[1] == 14 // 2
+    is_density = estimator is skvae.VAETransformer
+    widths = [auto.components("auto", n, is_density=is_density) for n in (1, 8, 1000)]
+    assert widths[1] == (8 if is_density else 8 // 2)
+    assert ("is the number of columns" if is_density else "is half the number of columns") in doc["n_components"]
     assert f"at least {widths[0]} and at most {widths[2]}" in doc["n_components"]
     assert auto.BATCHES == 16
     assert f"sixteenth of the training rows, from {smallest} to {largest}" in doc["batch_size"]
@@ -87,11 +90,20 @@ def test_constants_of_the_vae_are_stated():
     assert f"at most {engine.ORDERING_ROWS:,}" in said["kl_per_component_"]
     assert f"at most {engine.ORDERING_ROWS:,}" in said["lower_bound_"]
     assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
-    numbers = {"integer": "student_t", "float": "student_t", "bool": "bernoulli"}
-    numbers |= dict.fromkeys(("text", "unreadable"), "student_t")  # which are refused
-    assert numbers | {"category": "categorical", "ordered": "ordinal"} == auto.LIKELIHOODS
-    assert 'boolean columns are "bernoulli", other numbers "student_t"' in said["likelihood"]
-    assert 'categorical dtypes "categorical", ordered ones "ordinal"' in said["likelihood"]
+    assert {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"} == auto.LIKELIHOODS
+    assert (
+        'boolean columns are "bernoulli", categorical dtypes "categorical", ordered ones "ordinal"'
+        in said["likelihood"]
+    )
+    few, many = auto.NUMBERS
+    assert (
+        f'numbers "{many}" in a table of at least {auto.ROWS_PER_COLUMN} rows per column and "{few}"'
+        in said["likelihood"]
+    )
+    assert f"fewer than {auto.ROWS_PER_COLUMN} rows per column" in TABLES
+    assert f"fewer than {auto.ROWS_PER_COLUMN} rows per\ncolumn" in USER_GUIDE
+    assert likelihoods.StudentTMixture(2).n_modes == 5
+    assert "each cell five modes" in said["likelihood"]
     floor = likelihoods.MIN_LOG_STD
     assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
     assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE

@@ -114,9 +114,8 @@ def test_the_density_of_a_new_kind_integrates_to_one(monkeypatch):
     monkeypatch.setitem(KINDS, "fraction", Fraction)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"own": column_of("fraction", rng.normal(size=300), rng), "other": rng.normal(size=300)})
-    model = VAETransformer(2, max_iter=5, early_stopping=False, likelihood={"own": LogitNormal}, random_state=0).fit(
-        frame
-    )
+    options = {"max_iter": 5, "early_stopping": False, "n_importance_samples": 1024, "random_state": 0}
+    model = VAETransformer(2, likelihood={"own": LogitNormal}, **options).fit(frame)
     grid = np.linspace(0.0, 1.0, 402)[:-1]
     density = np.exp(model.score_samples(pd.DataFrame({"own": grid, "other": np.nan})))
     assert model.schema_.columns[0].atoms == (0.0,)

@@ -100,7 +100,7 @@ def forest(train: np.ndarray, seed: int, **options: Any) -> LogDensity:
     """
     from arfpy import arf
 
-    np.random.seed(seed)  # what it draws from
+    np.random.seed(seed)  # noqa: NPY002 (what it draws from)
     names = [f"x{j}" for j in range(train.shape[1])]
     with contextlib.redirect_stdout(io.StringIO()), _as_numpy_1():
         model = arf.arf(pd.DataFrame(train, columns=names), random_state=seed, **options)
@@ -137,12 +137,12 @@ def _as_numpy_1() -> Any:
     """Give NumPy 2.4 back the name `in1d`, which arfpy 0.1.1 calls."""
     missing = not hasattr(np, "in1d")
     if missing:
-        np.in1d = np.isin
+        np.in1d = np.isin  # noqa: NPY201
     try:
         yield
     finally:
         if missing:
-            del np.in1d
+            del np.in1d  # noqa: NPY201
 
 
 TUTORIAL = {"transforms": 3, "hidden_features": (64, 64), "batch_size": 64, "learning_rate": 1e-3, "patience": 30}
@@ -163,5 +163,5 @@ FLOW_RIVALS: dict[str, Callable[[np.ndarray, int], LogDensity]] = {
     "NSF, wider": partial(flow, name="NSF", **WIDER),
     "MAF, wider": partial(flow, name="MAF", **WIDER),
     "ARF": forest,
-    "ARF, 100 trees": partial(forest, num_trees=100, min_node_size=10),
+    "ARF, leaves of 3": partial(forest, min_node_size=3),
 }

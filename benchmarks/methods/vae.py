@@ -13,12 +13,12 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.methods.density import LogDensity
 from skvae import VAETransformer
-from skvae._model.auto import LIKELIHOODS
-from skvae.nn.likelihoods import Gaussian
+from skvae.nn.likelihoods import Gaussian, StudentTMixture
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
 CONSTANTS = (
@@ -34,6 +34,8 @@ CONSTANTS = (
     "skvae._model.auto.BATCH_SIZES",
     "skvae._model.auto.EARLY_STOPPING_ROWS",
     "skvae._model.auto.PATIENCE",
+    "skvae._model.auto.NUMBERS",
+    "skvae._model.auto.ROWS_PER_COLUMN",
 )
 
 
@@ -85,8 +87,6 @@ class VAEMethod:
     def settings(self) -> str:
         """A digest of every parameter and constant, so that a result is never taken for one of other settings."""
         parameters = VAETransformer(**self.parameters).get_params()
-        if parameters["likelihood"] == "auto":  # the tables are float arrays
-            parameters["likelihood"] = LIKELIHOODS["float"]
         values = parameters | {name: constant(name) for name in CONSTANTS} | dict(self.constants)
         told = {name: _told(value) for name, value in values.items() if name not in ("random_state", "verbose")}
         return hashlib.sha1(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
@@ -101,6 +101,22 @@ def _told(value: Any) -> str:
     if isinstance(value, partial):
         return f"{_told(value.func)}({value.args}, {value.keywords})"
     return value.__qualname__ if callable(value) else repr(value)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """The mean density of several models that differ in their seeds."""
+
+    member: VAEMethod
+    n_members: int
+
+    def __call__(self, train: np.ndarray, seed: int) -> LogDensity:
+        members = [self.member(train, self.n_members * seed + i) for i in range(self.n_members)]
+        return lambda rows: logsumexp([member(rows) for member in members], axis=0) - np.log(self.n_members)
+
+    def smaller(self, max_iter: int) -> Averaged:
+        """The same with another number of epochs."""
+        return Averaged(self.member.smaller(max_iter), self.n_members)
 
 
 TEXTBOOK = {
@@ -124,4 +140,10 @@ VAES: dict[str, VAEMethod] = {
     "VAE (Student-t per cell, IWAE 5, mixture prior)": VAEMethod(
         {"likelihood": "student_t", "objective": "iwae", "n_train_samples": 5, "prior": "mixture"}
     ),
+}
+
+# How many modes a cell has: benchmarks/modes.py chooses by tables, and reports on others.
+MODES: dict[str, VAEMethod] = {
+    "1 mode": VAEMethod({"likelihood": "student_t"}),
+    **{f"{n} modes": VAEMethod({"likelihood": partial(StudentTMixture, n_modes=n)}) for n in (3, 5, 8)},
 }

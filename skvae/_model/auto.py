@@ -22,23 +22,22 @@ BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
-LIKELIHOODS = {  # by the family of the dtype
-    "float": "student_t",
-    "integer": "student_t",
-    "bool": "bernoulli",
-    "category": "categorical",
-    "ordered": "ordinal",
-    "text": "student_t",  # which fit refuses, with the way out
-    "unreadable": "student_t",  # likewise
-}
+LIKELIHOODS = {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"}  # by the family of the dtype
+NUMBERS = ("student_t", "student_t_mixture")  # of all others (text and what cannot be read are refused later) ...
+ROWS_PER_COLUMN = 20  # ... the second from so many rows per column on
 FOR_CODES = (LIKELIHOODS["category"], LIKELIHOODS["ordered"])  # any other, given for all columns, spares these families
 
 
-def components(n_components: str | int, n_features: int, n_levels: int = 0) -> int:
-    """Where "auto": half the columns, from 2 to 10; where there are levels, half the columns and levels, to 16."""
+def components(n_components: str | int, n_features: int, n_levels: int = 0, *, is_density: bool = True) -> int:
+    """Where "auto": as many as columns, from 2 to 10; where there are levels, half the columns and levels, to 16.
+
+    What is no density gains nothing from a code as wide as the row, which it would merely copy: half the columns.
+    """
     if n_components != "auto":
         return int(n_components)
-    return max(2, min(16, (n_features + n_levels) // 2)) if n_levels else max(2, min(10, n_features // 2))
+    if n_levels:
+        return max(2, min(16, (n_features + n_levels) // 2))
+    return max(2, min(10, n_features if is_density else n_features // 2))
 
 
 def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, has_levels: bool) -> tuple[int, int]:
@@ -65,15 +64,22 @@ def patience(n_iter_no_change: str | int, max_iter: int) -> int:
     return max(5, math.ceil(PATIENCE * max_iter)) if n_iter_no_change == "auto" else int(n_iter_no_change)
 
 
+def of_numbers(n: int, n_features: int) -> str:
+    """The likelihood of columns of numbers: one of several modes in a table of many rows."""
+    return NUMBERS[n >= ROWS_PER_COLUMN * n_features]
+
+
 def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[Dtype]) -> list[Any]:
     """One likelihood (a name or a factory) per column; factories that are alike are one object.
+
+    It is "auto" for numbers, until the rows that tell of them are counted.
 
     Raises
     ------
     ValueError
         If a dict names a column that is not there.
     """
-    auto = [LIKELIHOODS[dtype.family] for dtype in dtypes]
+    auto = [LIKELIHOODS.get(dtype.family, "auto") for dtype in dtypes]
     if not isinstance(likelihood, Mapping):
         spared = [dtype.is_category and likelihood not in FOR_CODES for dtype in dtypes]
         return [own if likelihood == "auto" or spare else likelihood for own, spare in zip(auto, spared, strict=True)]

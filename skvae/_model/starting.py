@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from skvae._engine.build import Kinds, ModelSpec
 from skvae._engine.engine import Engine
-from skvae._model.auto import blocks_of, column_likelihoods, components, layer_sizes
+from skvae._model.auto import NUMBERS, blocks_of, column_likelihoods, components, layer_sizes, of_numbers
 from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
 from skvae._model.table_model import TableModel
@@ -31,7 +31,7 @@ class Columns(NamedTuple):
     def asked(cls, settings: Settings, table: Table, kinds: Kinds) -> Columns:
         """Those that the settings ask for."""
         likelihoods = column_likelihoods(settings.likelihood, table.names, table.dtypes)
-        return cls(likelihoods, [kinds.of(likelihood) for likelihood in likelihoods])
+        return cls(likelihoods, [kinds.of(NUMBERS[0] if own == "auto" else own) for own in likelihoods])
 
     @classmethod
     def of(cls, schema: TableSchema) -> Columns:
@@ -69,7 +69,10 @@ def start(
             f"Every column of X is constant over its {len(table)} training rows, so there is nothing to learn. "
             f"Pass rows that differ in at least one column."
         )
-    blocks = blocks_of(["categorical" if cell.is_atom else columns.likelihoods[cell.column] for cell in schema.cells])
+    active = [j for j, column in enumerate(schema.columns) if column.constant is None]
+    number = of_numbers(int((~table.empty_rows(active)).sum()), len(active))
+    each = [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]
+    blocks = blocks_of(["categorical" if cell.is_atom else each[cell.column] for cell in schema.cells])
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
@@ -86,7 +89,9 @@ def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int,
         mean=schema.cells.of("mean"),
         quantiles=schema.cells.quantiles,
         blocks=tuple((likelihood, len(cells)) for likelihood, cells in blocks),
-        n_components=components(settings.n_components, len(schema.columns), schema.cells.n_levels),
+        n_components=components(
+            settings.n_components, len(schema.columns), schema.cells.n_levels, is_density=settings.is_density
+        ),
         hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
         activation=settings.activation,
         with_mask=with_mask,

@@ -16,8 +16,9 @@ Bend = Callable[[FloatArray], FloatArray]
 class Cell(NamedTuple):
     """One cell: its column, its kind, the shares of its codes in training where it holds any, and its units.
 
-    `centre` and `width` are its robust location and scale, for the encoder's eyes only, and `mean` is its mean; `quantiles` stand
-    at evenly spaced probabilities from 0 to 1, where it holds a number. In data units it is location + scale * x with x kept from `low` to `high`, or what `bend` makes of x.
+    `centre` and `width` are its robust location and scale, for the encoder's eyes only, and `mean` is its mean; where
+    it holds a number, `quantiles` stand at evenly spaced probabilities from 0 to 1. In data units it is
+    location + scale * x with x kept from `low` to `high`, or what `bend` makes of x.
     """
 
     column: int

@@ -202,7 +202,9 @@ class Number(Column):
         robust, units = (self.centre, self.width, self.mean), (self.location, self.scale)
         low, high = ((bound - self.location) / self.scale for bound in (self.low, self.high))
         way_back = (-np.inf, np.inf, self.back) if self.is_bent else (low, high, None)
-        return (Cell(j, self.name, self.kind, False, (), *robust, *units, *way_back, self.quantiles),)
+        return (
+            Cell(j, self.name, self.kind, False, (), *robust, *units, *way_back)._replace(quantiles=self.quantiles),
+        )
 
     def check(self, table: ReadableRows, j: int) -> None:
         kind = KINDS[self.kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -151,10 +151,10 @@ class Table:
             return bool(np.isnan(self.X).any())
         return any(bool(self._rows(frames.missing(self.X, j)).any()) for j in range(len(self.names)))
 
-    def empty_rows(self) -> NDArray[np.bool_]:
-        """Rows of which no cell is observed, shape (n,); read only as far as there may be one."""
+    def empty_rows(self, columns: Iterable[int] | None = None) -> NDArray[np.bool_]:
+        """Rows of which no cell (of these columns) is observed, shape (n,); read only as far as there may be one."""
         empty = np.full(len(self), not self.is_sparse)
-        for j in range(len(self.names)):
+        for j in range(len(self.names)) if columns is None else columns:
             if not empty.any():
                 break
             empty &= self._rows(frames.missing(self.X, j)) if self.is_frame else np.isnan(self.X[:, j])

@@ -161,10 +161,10 @@ class ColumnBlocks(Described):
     def start(self, mean: Tensor, quantiles: Tensor | None = None) -> Tensor:
         """Decoder outputs, shape (n_outputs,), that give the marginals for columns of these means and quantiles."""
         means = mean.split(self.counts)
-        told = means if quantiles is None else quantiles.split(self.counts, dim=-1)
-        each = zip(self._each(), means, told, strict=True)
-        spread = quantiles is not None
-        return torch.cat([own.start(m, q) if spread and own.needs_quantiles else own.start(m) for own, m, q in each])
+        if quantiles is None:
+            return torch.cat([own.start(m) for own, m in zip(self._each(), means, strict=True)])
+        each = zip(self._each(), means, quantiles.split(self.counts, dim=-1), strict=True)
+        return torch.cat([own.start_at(m, q) for own, m, q in each])
 
 
 def _joined(blocks: list[Tensor]) -> Tensor:

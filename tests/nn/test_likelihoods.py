@@ -52,7 +52,9 @@ CONTINUOUS |= {
     for scale in ("cell", "column")
 } | {"LogNormal": LogNormal, "SmoothGaussian": SmoothGaussian}
 MIXTURES = {
-    f"{family.__name__}-{n}": partial(family, n_modes=n) for family in (GaussianMixture, StudentTMixture) for n in (2, 5)
+    f"{family.__name__}-{n}": partial(family, n_modes=n)
+    for family in (GaussianMixture, StudentTMixture)
+    for n in (2, 5)
 } | {"StudentTMixture-smooth": partial(StudentTMixture, min_scale=0.7)}
 CONTINUOUS |= MIXTURES
 LEVELS = {family.__name__: partial(family, frequencies=FREQUENCIES) for family in (Categorical, Ordinal)}
@@ -261,7 +263,12 @@ def test_expectation_in_data_units_is_the_mean_of_samples(name, way, dtype):
     got = likelihood.expectation(rows, back).detach()
     assert got.dtype == dtype
     assert got.shape == (2, 2, sum(likelihood.n_statistics))
-    torch.testing.assert_close(got[0, 0], got[1, 1], rtol=1e-5 if dtype == torch.float32 else 1e-13, atol=1e-6 if dtype == torch.float32 else 1e-14)
+    torch.testing.assert_close(
+        got[0, 0],
+        got[1, 1],
+        rtol=1e-5 if dtype == torch.float32 else 1e-13,
+        atol=1e-6 if dtype == torch.float32 else 1e-14,
+    )
     if name in LEVELS or name == "SquaredError":
         expected = likelihood.expected(outputs) if name in LEVELS else back(outputs)
         assert torch.equal(got[0, 0], expected)
@@ -814,7 +821,7 @@ def test_a_mixture_is_the_sum_of_its_modes(name):
 
 @pytest.mark.parametrize("name", MIXTURES)
 def test_gradients_of_a_mixture_are_those_autograd_finds(name):
-    likelihood, outputs = build(name)
+    likelihood, _ = build(name)
     rows = draw(2, 4, likelihood.n_outputs, seed=4)
     x = 4.0 * draw(4, P, seed=5).detach()
     assert torch.autograd.gradcheck(lambda o: likelihood.log_prob(o, x), (rows,))
@@ -834,7 +841,7 @@ def test_one_mode_is_the_family_itself(family, single):
 def test_modes_start_in_the_middles_of_equal_shares_of_the_column(family):
     quantiles = torch.tensor([[0.0, 0.0, -9.0], [3.0, 0.0, -9.0], [6.0, 0.0, 5.0], [9.0, 0.0, 5.0]])
     likelihood = family(P, n_modes=3)
-    location, log_scale, logit = likelihood.modes(likelihood.start(torch.zeros(P), quantiles))
+    location, log_scale, logit = likelihood.modes(likelihood.start_at(torch.zeros(P), quantiles))
     torch.testing.assert_close(location, torch.tensor([[1.5, 0.0, -9.0], [4.5, 0.0, -2.0], [7.5, 0.0, 5.0]]))
     torch.testing.assert_close(log_scale.exp(), torch.full((3, P), 1 / 3), rtol=2e-3, atol=0.0)
     assert (logit == 0.0).all()

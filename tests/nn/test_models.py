@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from skvae.nn.likelihoods import Bernoulli, Categorical, Gaussian, Ordinal, SquaredError, StudentT, WayBack
+from skvae.nn.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    GaussianMixture,
+    Ordinal,
+    SquaredError,
+    StudentT,
+    WayBack,
+)
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, InputEncoding
 from skvae.nn.priors import Mixture, StandardNormal
@@ -78,6 +87,15 @@ def test_each_block_draws_its_own_columns():
 def test_blocks_start_at_the_columns_means():
     columns, mean = mixed_blocks(), torch.linspace(0.1, 0.9, P)
     torch.testing.assert_close(columns.mean(columns.start(mean)), mean)
+
+
+def test_blocks_that_ask_for_quantiles_start_by_those_of_their_columns():
+    columns = ColumnBlocks([Bernoulli(2), GaussianMixture(1, n_modes=2), Gaussian(1)])
+    mean = torch.tensor([0.2, 0.8, 5.0, -3.0])
+    quantiles = torch.linspace(0.0, 1.0, 5).unsqueeze(1) * torch.tensor([0.0, 0.0, 8.0, 1.0])
+    start = columns.start(mean, quantiles)
+    torch.testing.assert_close(start[2:4], torch.tensor([2.0, 6.0]))  # at a quarter and three quarters
+    torch.testing.assert_close(columns.mean(start), torch.tensor([0.2, 0.8, 4.0, -3.0]))
 
 
 def test_one_block_is_the_likelihood_itself():

@@ -55,7 +55,6 @@ class Likelihood(nn.Module):
     n_columns: int
     n_outputs: int
     needs_frequencies: bool = False  # whether it is built with the shares of each column's levels
-    needs_quantiles: bool = False  # whether start is called with quantiles of each column, too
     settles: bool = False  # whether its scales are fitted once more after training, by settle and unsettle
 
     @property
@@ -93,6 +92,13 @@ class Likelihood(nn.Module):
     def start(self, mean: Tensor) -> Tensor:
         """The decoder outputs, shape (n_outputs,), that are the marginals' best guess, given the columns' means."""
         raise NotImplementedError("a likelihood defines start(mean)")
+
+    def start_at(self, mean: Tensor, quantiles: Tensor) -> Tensor:
+        """The same where the columns' quantiles are known, too, (n_quantiles, p) at even probabilities from 0 to 1.
+
+        Inherited, it is `start`.
+        """
+        return self.start(mean)
 
 
 LikelihoodFactory = Callable[..., Likelihood]  # called as factory(n_columns), or factory(n_columns, frequencies=...)

@@ -13,7 +13,6 @@ from skvae.nn.likelihoods.base import Likelihood, WayBack
 from skvae.nn.likelihoods.continuous import Gaussian, LocationScale, StudentT, bounded_below
 from skvae.nn.noise import uniform
 
-
 MAX_RAW = 60.0  # of the logarithm of a scale: its exponential stays far within float32
 
 
@@ -82,7 +81,8 @@ class ModeMixtureLogProb(torch.autograd.Function):
 
 def _by_mode(outputs: Tensor, n_modes: int) -> tuple[Tensor, ...]:
     """Locations, logarithms of scales (but for the floor) and logits, each of shape (..., n_modes, p)."""
-    return outputs.unflatten(-1, (3, n_modes, -1)).unbind(-3)
+    modes: Tensor = outputs.unflatten(-1, (3, n_modes, -1))
+    return modes.unbind(-3)
 
 
 def _softmax(logit: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,11 +96,13 @@ def _softmax(logit: Tensor) -> tuple[Tensor, Tensor]:
 class ModeMixture(Likelihood):
     """Several modes per cell, each with a weight, a location and a scale from the decoder.
 
+    The mean of a cell is that of all its modes, and may lie where no mode is; draws fall into one of them.
+
     Parameters
     ----------
     n_columns : int
         Columns of the block.
-    n_modes : int, default=3
+    n_modes : int, default=5
         Modes of each cell.
     min_scale : float, optional
         The least that a mode's scale can be, in units of the columns' standard deviations, as for `LocationScale`.
@@ -111,16 +113,18 @@ class ModeMixture(Likelihood):
     """
 
     kind = "continuous"
-    needs_quantiles = True
     family: type[LocationScale]
 
-    def __init__(self, n_columns: int, *, n_modes: int = 3, min_scale: float | None = None) -> None:
+    def __init__(self, n_columns: int, *, n_modes: int = 5, min_scale: float | None = None) -> None:
         super().__init__()
-        if not (isinstance(n_modes, Integral) and n_modes >= 1):
-            raise ValueError(f"n_modes of {type(self).__name__} must be a positive integer. Got {n_modes!r} instead.")
-        self.n_columns, self.n_modes = n_columns, int(n_modes)
+        self.n_columns, self.n_modes = n_columns, self._counted(n_modes)
         self.n_outputs = 3 * self.n_modes * n_columns
         self.mode = self.family(n_columns, min_scale=min_scale)
+
+    def _counted(self, n_modes: Any) -> int:
+        if not (isinstance(n_modes, Integral) and int(n_modes) >= 1):
+            raise ValueError(f"n_modes of {type(self).__name__} must be a positive integer. Got {n_modes!r} instead.")
+        return int(n_modes)
 
     def modes(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location, log scale and logit of each mode, each of shape (..., n_modes, p)."""
@@ -135,33 +139,40 @@ class ModeMixture(Likelihood):
 
     def mean(self, outputs: Tensor) -> Tensor:
         location, _, logit = self.modes(outputs)
-        return (torch.softmax(logit, -2) * location).sum(-2)
+        return _softmax(logit)[0].mul(location).sum(-2)
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """E[back(x)|z]: the weighted sum of the modes' expectations."""
         location, log_scale, logit = self.modes(outputs)
-        return (torch.softmax(logit, -2) * self.mode.expected_back(location, log_scale, back)).sum(-2)
+        return _softmax(logit)[0].mul(self.mode.expected_back(location, log_scale, back)).sum(-2)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale, logit = self.modes(outputs)
-        below = torch.softmax(logit, -2).cumsum(-2)
+        below = _softmax(logit)[0].cumsum(-2)
         u = uniform((*location.shape[:-2], 1, self.n_columns), location, generator)
         mode = (u >= below[..., :-1, :]).sum(-2, keepdim=True)
-        chosen = (part.gather(-2, mode).squeeze(-2) for part in (location, log_scale))
-        return self.mode.draw(*chosen, generator)
+        location, log_scale = (part.gather(-2, mode).squeeze(-2) for part in (location, log_scale))
+        return self.mode.draw(location, log_scale, generator)
 
-    def start(self, mean: Tensor, quantiles: Tensor | None = None) -> Tensor:
+    def start(self, mean: Tensor) -> Tensor:
+        return self._equal_modes(mean + torch.special.ndtri(self._middles(mean)))
+
+    def start_at(self, mean: Tensor, quantiles: Tensor) -> Tensor:
         """Equal modes in the middles of as many equal shares of each column, as wide as such a share of a normal one.
 
-        Without quantiles, (n_quantiles, p) at evenly spaced probabilities from 0 to 1, the columns count as normal.
+        Without quantiles the columns count as normal.
         """
-        share = (torch.arange(self.n_modes, dtype=mean.dtype) + 0.5) / self.n_modes
-        if quantiles is None:
-            location = mean + torch.special.ndtri(share).unsqueeze(1)
-        else:
-            place = (share * (len(quantiles) - 1)).unsqueeze(1)
-            below = place.long()
-            location = torch.lerp(*(quantiles.take_along_dim(knot, 0) for knot in (below, below + 1)), place - below)
+        place = self._middles(mean) * (len(quantiles) - 1)
+        below = place.long()
+        low, high = (quantiles.take_along_dim(knot, 0) for knot in (below, below + 1))
+        return self._equal_modes(torch.lerp(low, high, place - below))
+
+    def _middles(self, like: Tensor) -> Tensor:
+        """The middles of equal shares, (n_modes, 1)."""
+        return ((torch.arange(self.n_modes, dtype=like.dtype) + 0.5) / self.n_modes).unsqueeze(1)
+
+    def _equal_modes(self, location: Tensor) -> Tensor:
+        """The outputs of modes at these locations, (n_modes, p)."""
         width = torch.full_like(location, -math.log(self.n_modes))
         return torch.cat([part.flatten() for part in (location, width, torch.zeros_like(location))])
 
