@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import norm
 
 from benchmarks import imputation, modes, outliers, quality, records, report, run, speed, tables
 from benchmarks.measure import measure_density
-from benchmarks.methods import density
+from benchmarks.methods import density, flows, heads
 from benchmarks.methods import imputation as imputers
 from benchmarks.methods import outliers as outlier_methods
 from benchmarks.methods import tables as generators
@@ -904,3 +905,43 @@ def test_modes_report_leaves_out_tables_without_every_number_of_modes():
     assert "| t1 | 50 | 10 | +0.10 | -1.00 | -2.00 |" in each
     assert "| t0 |" not in each
     assert "chosen, of 25" in rules
+
+
+# -- densities of other packages ---------------------------------------------------------------------------------------
+
+
+def mass_on_a_grid(method):
+    """What the density of two columns sums to over the plane."""
+    rows = np.random.default_rng(0).normal([10.0, -2.0], [3.0, 0.5], size=(300, 2))
+    first, second = np.linspace(-15.0, 35.0, 201), np.linspace(-6.5, 2.5, 201)
+    log_density = method(rows, 0)
+    grid = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
+    return np.exp(log_density(grid)).sum() * (first[1] - first[0]) * (second[1] - second[0]), log_density(rows).mean()
+
+
+@pytest.mark.parametrize("name", ["NSF", "MAF"])
+def test_a_flow_is_a_density_that_has_learned_something(name, monkeypatch):
+    pytest.importorskip("zuko")
+    monkeypatch.setattr(flows, "SECONDS", 3.0)
+    mass, mean = mass_on_a_grid(flows.FLOW_RIVALS[name])
+    assert mass == pytest.approx(1.0, abs=0.02)
+    assert mean > -3.6  # normal columns have -3.24
+
+
+def test_the_forest_is_a_density_that_has_learned_something():
+    pytest.importorskip("arfpy")
+    mass, mean = mass_on_a_grid(flows.FLOW_RIVALS["ARF"])
+    assert mass == pytest.approx(1.0, abs=0.02)
+    assert mean > -3.6
+
+
+@pytest.mark.parametrize("head", [heads.SplineHead, heads.AutoregressiveHead])
+def test_a_head_that_was_tried_is_a_density(head):
+    if head is heads.SplineHead:
+        pytest.importorskip("zuko")
+    likelihood = head(2).double()
+    outputs = torch.randn(likelihood.n_outputs, generator=torch.Generator().manual_seed(0)).double()
+    axis = torch.linspace(-60.0, 60.0, 1201).double()
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).flatten(0, 1)
+    density = likelihood.log_prob(outputs.expand(len(grid), -1), grid).detach().sum(-1).exp()
+    assert float(density.sum()) * 0.01 == pytest.approx(1.0, abs=0.02)

@@ -83,7 +83,7 @@ def test_holes_are_filled_by_expectations_and_drawn_in_a_mode(branched):
 def test_explanations_add_up_and_name_the_column_between_the_branches():
     detector = VAEOutlierDetector(estimator=light(), random_state=0).fit(two_branches())
     odd = np.array([[0.0, 0.0], [0.0, 3.0]])
-    shares, latent = detector.explain(odd)
+    shares, latent, _ = detector.explain(odd)
     np.testing.assert_allclose(np.sum(shares, axis=1) + latent, detector.score_samples(odd))
     assert detector.score_samples(odd)[0] < detector.score_samples(odd)[1] - 1.0
 

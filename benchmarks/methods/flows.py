@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -102,7 +103,8 @@ def forest(train: np.ndarray, seed: int, **options: Any) -> LogDensity:
 
     np.random.seed(seed)  # noqa: NPY002 (what it draws from)
     names = [f"x{j}" for j in range(train.shape[1])]
-    with contextlib.redirect_stdout(io.StringIO()), _as_numpy_1():
+    with contextlib.redirect_stdout(io.StringIO()), _as_numpy_1(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas, about how it is called
         model = arf.arf(pd.DataFrame(train, columns=names), random_state=seed, **options)
         leaves = model.forde()["cnt"]
     shares = model.bnds.drop_duplicates(["tree", "nodeid"]).set_index(["tree", "nodeid"])["cvg"]
