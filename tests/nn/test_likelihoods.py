@@ -853,6 +853,19 @@ def test_a_number_of_modes_that_is_none_is_an_error(n_modes):
         StudentTMixture(P, n_modes=n_modes)
 
 
+@pytest.mark.parametrize("family", [GaussianMixture, StudentTMixture])
+@pytest.mark.parametrize("raw", [100.0, 1e4])
+def test_a_mode_of_no_weight_and_any_width_changes_nothing(family, raw):
+    likelihood = family(P, n_modes=2)
+    location, width, logit = torch.zeros(2, P), torch.zeros(2, P), torch.zeros(2, P)
+    width[1], logit[1] = raw, -1e4
+    outputs = torch.cat([location.flatten(), width.flatten(), logit.flatten()])
+    back = WayBack(torch.zeros(P), torch.ones(P), torch.full((P,), -1.0), torch.ones(P), (None,) * P)
+    with torch.no_grad():
+        torch.testing.assert_close(likelihood.expectation(outputs, back), torch.zeros(P), atol=1e-5, rtol=0.0)
+        assert torch.isfinite(likelihood.sample(outputs.expand(100, -1), stream())).all()
+
+
 def test_a_mode_of_no_weight_is_never_drawn():
     likelihood = GaussianMixture(1, n_modes=3)
     outputs = torch.tensor([-9.0, 0.0, 9.0, -3.0, -3.0, -3.0, 0.0, -1e3, 1.0])

@@ -129,7 +129,7 @@ class ModeMixture(Likelihood):
     def modes(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location, log scale and logit of each mode, each of shape (..., n_modes, p)."""
         location, raw, logit = _by_mode(outputs, self.n_modes)
-        return location, bounded_below(raw, self.mode.floor), logit
+        return location, bounded_below(raw.clamp_max(MAX_RAW), self.mode.floor), logit
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         df, floor = getattr(self.mode, "df", None), math.exp(self.mode.floor)
