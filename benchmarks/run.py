@@ -24,7 +24,7 @@ from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS
-from benchmarks.methods.vae import DEFAULT, MODES, VAES, VAEMethod
+from benchmarks.methods.vae import DEFAULT, MODES, VAES, Averaged, VAEMethod
 from benchmarks.problems import (
     PROTOCOLS,
     Split,
@@ -265,7 +265,7 @@ def _jobs(
     """What the file lacks, seed by seed; tables too small or too wide for the benchmark are passed over."""
     problems = [problem for problem in problems if _split(problem, 0) is not None]
     for seed, problem, (name, method) in product(seeds, problems, methods.items()):
-        settings = {"settings": method.settings} if isinstance(method, VAEMethod) else {}
+        settings = {"settings": method.settings} if isinstance(method, VAEMethod | Averaged) else {}
         blank = {"problem": problem, "method": name, "seed": seed, **settings}
         if not writer.has(blank):
             yield blank, method

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from benchmarks.methods.vae import VAEMethod, constant
+from benchmarks.methods.heads import AutoregressiveHead, FlowPrior, SplineHead
+from benchmarks.methods.vae import Averaged, VAEMethod, constant
 from skvae import VAETransformer
 from skvae.nn.likelihoods import Gaussian, StudentT
 from skvae.nn.priors import Mixture
@@ -36,7 +38,16 @@ def _constant(name: str, *values: float) -> dict[str, VAEMethod]:
     return {str(value): VAEMethod(constants={name: value}) for value in sorted({constant(name), *values})}
 
 
-FACTORS: dict[str, dict[str, VAEMethod]] = {
+# Other ways to the density of a cell than modes; two of them need zuko.
+HEADS: dict[str, VAEMethod | Averaged] = {
+    "default": VAEMethod(),
+    "monotone spline per cell": VAEMethod({"likelihood": SplineHead}),
+    "modes, autoregressive in groups of 4 columns": VAEMethod({"likelihood": partial(AutoregressiveHead, n_modes=5)}),
+    "modes, a spline flow as the prior": VAEMethod({"prior": FlowPrior}),
+    "mean density of 4 models": Averaged(VAEMethod(), 4),
+}
+
+FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     "likelihood": {
         "Gaussian, shared": VAEMethod({"likelihood": partial(Gaussian, scale="shared")}),
         "Gaussian, per column": VAEMethod({"likelihood": partial(Gaussian, scale="column")}),
@@ -74,4 +85,5 @@ FACTORS: dict[str, dict[str, VAEMethod]] = {
     "weight averaging": _constant("skvae._engine.training.AVERAGING", 0.0, 0.99, 0.998),
     "floor of log std": _constant("skvae.nn.likelihoods.continuous.MIN_LOG_STD", -3.0, -4.5, -6.0, -8.0),
     "input squashing": _constant("skvae.nn.networks.CLIP", 1.5, 3.0, 6.0, float("inf")),
+    "heads": HEADS,
 }

@@ -29,6 +29,8 @@ CHOSEN = {
         "Likelihood",
         "Gaussian",
         "StudentT",
+        "StudentTMixture",
+        "GaussianMixture",
         "LogNormal",
         "Bernoulli",
         "Categorical",
@@ -117,9 +119,9 @@ def prose(lines: list[str]) -> str:
     text = re.sub(r"^\.\. math:: (.+)$", r"$$\1$$", text, flags=re.MULTILINE)
     text = re.sub(r":math:`([^`]+)`", r"$\1$", text)
     text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
-    text = re.sub(r"^\.\. \[(\d)\] ", r"- \\[\1\\] ", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. \[(\d+)\] ", r"- \\[\1\\] ", text, flags=re.MULTILINE)
     text = re.sub(r"^   (?=\S)", "  ", text, flags=re.MULTILINE)
-    text = re.sub(r"\[(\d)\]_", r"\\[\1\\]", text)
+    text = re.sub(r"\[(\d+)\]_", r"\\[\1\\]", text)
     return text.replace("``", "`")
 
 

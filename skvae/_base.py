@@ -338,9 +338,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Take one pass over a chunk of rows.
 
-        The first chunk fixes the number of components and each column's location, scale, levels, atoms, bounds and
-        whether it is constant; make it large and representative. The learning rate is constant, there is no early
-        stopping, and the optimiser goes on where the last chunk left it, also after the estimator was saved and loaded.
+        The first chunk fixes the number of components, by its rows whether cells have several modes, and each column's
+        location, scale, levels, atoms, bounds and whether it is constant; make it large and representative. The
+        learning rate is constant, there is no early stopping, and the optimiser goes on where the last chunk left it,
+        also after the estimator was saved and loaded.
         Curves grow by one epoch per call; `kl_per_component_` and `lower_bound_` are those of the last chunk, by which
         the components are also ordered anew.
 

@@ -196,7 +196,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
 
     def _fit(self, X: Any) -> None:
         table, defaults = self._training_table(X), DETECTOR_MODELS[self.novelty]
-        n, of_columns = len(table), (len(table.names), any(dtype.is_category for dtype in table.dtypes))
+        n, of_columns = len(table), (len(table.names), table.has_levels())
         random_state = check_random_state(self.random_state)
         order = random_state.permutation(n)
         seeds = model_seeds(random_state)

@@ -69,9 +69,9 @@ class VAETransformer(BaseAutoencoder):
     likelihood : str, callable or dict, default="auto"
         What p(x|z) is for a cell.
 
-        - "auto" reads the dtype only: boolean columns are "bernoulli", categorical dtypes "categorical", ordered ones
-          "ordinal", other numbers "student_t_mixture" in a table of at least 20 rows per column and "student_t" in
-          a smaller one. Text is an error that says what to do.
+        - "auto" reads dtypes and counts rows: boolean columns are "bernoulli", categorical dtypes "categorical",
+          ordered ones "ordinal", other numbers "student_t_mixture" in a table of at least 20 rows per column and
+          "student_t" in a smaller one. Text is an error that says what to do.
         - "gaussian" and "student_t" are for real numbers, "log_normal" for positive ones; the decoder gives each cell a
           location and a scale.
         - "gaussian_mixture" and "student_t_mixture" are for real numbers, too; the decoder gives each cell five modes

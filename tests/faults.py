@@ -376,7 +376,7 @@ FAULTS = (
     Fault(
         "least scale ignored",
         CONTINUOUS,
-        'MIN_LOG_STD if min_scale is None else self._log_of("min_scale", "a positive number", min_scale)',
+        'MIN_LOG_STD if min_scale is None else log_of(self, "min_scale", "a positive number", min_scale)',
         "MIN_LOG_STD",
         (f"{LIKELIHOODS}::test_learned_scale_stays_above_the_least_asked_for",),
     ),

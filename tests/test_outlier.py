@@ -879,3 +879,13 @@ def test_explaining_tells_of_a_constant_column_that_differs(X):
     model.estimators_[0].set_params(handle_unknown="missing")
     later = words.head(60).assign(flat=pd.Categorical(["b"] * 20 + ["a"] * 40))
     assert (model.explain(later).shares["flat"] == 0.0).all()  # and no warning: it costs nothing
+
+
+def test_the_default_code_is_half_as_wide_as_the_row_whatever_constant_columns_stand_beside_it():
+    rng = np.random.RandomState(0)
+    numbers = pd.DataFrame(rng.normal(size=(60, 8))).add_prefix("x")
+    with_one_level = numbers.assign(c=pd.Categorical(["a"] * 60))
+    with_levels = numbers.assign(c=pd.Categorical(rng.choice(list("abc"), 60)))
+    for X, expected in ((numbers, 4), (with_one_level, 4), (with_levels, (9 + 3) // 2)):
+        detector = VAEOutlierDetector(random_state=0).fit(X)
+        assert [model.n_components_ for model in detector.estimators_] == [expected]

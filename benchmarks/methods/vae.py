@@ -34,6 +34,8 @@ CONSTANTS = (
     "skvae._model.auto.BATCH_SIZES",
     "skvae._model.auto.EARLY_STOPPING_ROWS",
     "skvae._model.auto.PATIENCE",
+    "skvae.nn.likelihoods.mixtures.N_MODES",
+    "skvae._model.auto.COMPONENTS",
     "skvae._model.auto.NUMBERS",
     "skvae._model.auto.ROWS_PER_COLUMN",
 )
@@ -113,6 +115,11 @@ class Averaged:
     def __call__(self, train: np.ndarray, seed: int) -> LogDensity:
         members = [self.member(train, self.n_members * seed + i) for i in range(self.n_members)]
         return lambda rows: logsumexp([member(rows) for member in members], axis=0) - np.log(self.n_members)
+
+    @property
+    def settings(self) -> str:
+        """A digest of those of the members, and their number."""
+        return f"{self.member.settings} x {self.n_members}"
 
     def smaller(self, max_iter: int) -> Averaged:
         """The same with another number of epochs."""

@@ -22,6 +22,7 @@ from skvae.nn.networks import MLP, SEEN, InputEncoding, NetworkFactory, TableEnc
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
 
 Block = tuple[str | LikelihoodFactory, int]
+Quantiles = NDArray[np.floating] | None  # of the encoded columns, (n_quantiles, p), at even probabilities from 0 to 1
 
 LOSSES: dict[str, LikelihoodFactory] = {"squared_error": SquaredError, "cross_entropy": Bernoulli}
 
@@ -49,8 +50,6 @@ class ModelSpec:
         Columns of values that count only where the code in the other column is 0: the value is no atom.
     seen : tuple of int, optional
         The columns in the order in which the encoder sees them.
-    quantiles : ndarray of shape (n_quantiles, p), optional
-        Of the encoded values, at evenly spaced probabilities from 0 to 1.
     """
 
     centre: NDArray[np.floating]
@@ -68,7 +67,6 @@ class ModelSpec:
     frequencies: tuple[tuple[float, ...] | None, ...] | None = None
     gates: tuple[tuple[int, int], ...] = ()
     seen: tuple[int, ...] | None = None
-    quantiles: NDArray[np.floating] | None = None
 
     @property
     def n_columns(self) -> int:
@@ -134,16 +132,22 @@ class Kinds:
         return kind
 
 
-def build_vae(spec: ModelSpec) -> VAE:
+def starts_by_quantiles(likelihood: Any) -> bool:
+    """Whether a likelihood (a name or a factory) may read quantiles to start, as far as its class tells."""
+    made = class_of(_known("loss").get(likelihood) if isinstance(likelihood, str) else likelihood)
+    return made is None or getattr(made, "start_at", None) is not Likelihood.start_at
+
+
+def build_vae(spec: ModelSpec, quantiles: Quantiles = None) -> VAE:
     """A VAE at its start values."""
     with lent_streams(spec.seed) if spec.has_foreign_modules else nullcontext():
-        return VAE(prior=_prior(spec), **_modules(spec, 2 * spec.n_components))
+        return VAE(prior=_prior(spec), **_modules(spec, 2 * spec.n_components, quantiles))
 
 
-def build_autoencoder(spec: ModelSpec) -> Autoencoder:
+def build_autoencoder(spec: ModelSpec, quantiles: Quantiles = None) -> Autoencoder:
     """A plain autoencoder at its start values."""
     with lent_streams(spec.seed) if spec.has_foreign_modules else nullcontext():
-        return Autoencoder(**_modules(spec, spec.n_components))
+        return Autoencoder(**_modules(spec, spec.n_components, quantiles))
 
 
 def _prior(spec: ModelSpec) -> Prior:
@@ -167,7 +171,7 @@ def _called(factory: Callable[..., Any], n: int, subject: str, **options: Any) -
         ) from error
 
 
-def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
+def _modules(spec: ModelSpec, n_code: int, quantiles: Quantiles) -> dict[str, Any]:
     option = "loss" if spec.prior is None else "likelihood"
     shares = iter(spec.shares)
     likelihoods = [_likelihood(name, n, option, list(itertools.islice(shares, n))) for name, n in spec.blocks]
@@ -177,7 +181,7 @@ def _modules(spec: ModelSpec, n_code: int) -> dict[str, Any]:
     sizes = spec.hidden_layer_sizes
     encoder = _network(spec.encoder, encoding.n_out, n_code, spec, sizes, stream, rows=(2,))
     decoder = _network(spec.decoder, spec.n_components, columns.n_outputs, spec, sizes[::-1], stream, rows=(3, 2))
-    start = columns.start(_float32(spec.mean), None if spec.quantiles is None else _float32(spec.quantiles))
+    start = columns.start(_float32(spec.mean), None if quantiles is None else _float32(quantiles))
     return {"encoding": encoding, "encoder": encoder, "decoder": decoder, "columns": columns, "start": start}
 
 

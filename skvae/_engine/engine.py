@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows, SparseRows
-from skvae._engine.build import ModelSpec, build_autoencoder
+from skvae._engine.build import ModelSpec, Quantiles, build_autoencoder
 from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
 from skvae._engine.training import EpochRecord, Optimiser, Plan, RowBound, copied, epochs, mean_bound
 from skvae._table.cells import Units
@@ -70,18 +70,22 @@ class Engine(Generic[ModelT]):
     spec : ModelSpec
     device : str
         As resolved by `resolve_device`.
+    n_cells : int
+        Of the training table: a GPU is for large ones.
+    quantiles : ndarray of shape (n_quantiles, p), optional
+        Of the encoded columns, which modes start at.
     """
 
-    _build: Callable[[ModelSpec], ModelT]  # a static method
+    _build: Callable[[ModelSpec, Quantiles], ModelT]  # a static method
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         doors(cls)
 
-    def __init__(self, spec: ModelSpec, device: str, n_cells: int = 0) -> None:
+    def __init__(self, spec: ModelSpec, device: str, n_cells: int = 0, quantiles: Quantiles = None) -> None:
         self.spec = spec
         self.device = resolve_device(device, n_cells)
-        self.model = self._build(spec).to(self.device).eval()
+        self.model = self._build(spec, quantiles).to(self.device).eval()
         self.order = np.arange(spec.n_components)
         self.sign = np.ones(spec.n_components)
         self._optimiser: Optimiser | None = None

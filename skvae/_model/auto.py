@@ -22,6 +22,8 @@ BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
+COMPONENTS = (2, 10, 16)  # least, most, and most where there are levels
+
 LIKELIHOODS = {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"}  # by the family of the dtype
 NUMBERS = ("student_t", "student_t_mixture")  # of all others (text and what cannot be read are refused later) ...
 ROWS_PER_COLUMN = 20  # ... the second from so many rows per column on
@@ -35,9 +37,10 @@ def components(n_components: str | int, n_features: int, n_levels: int = 0, *, i
     """
     if n_components != "auto":
         return int(n_components)
+    least, most, most_with_levels = COMPONENTS
     if n_levels:
-        return max(2, min(16, (n_features + n_levels) // 2))
-    return max(2, min(10, n_features if is_density else n_features // 2))
+        return max(least, min(most_with_levels, (n_features + n_levels) // 2))
+    return max(least, min(most, n_features if is_density else n_features // 2))
 
 
 def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, has_levels: bool) -> tuple[int, int]:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from skvae._engine.build import Kinds, ModelSpec
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._engine.build import Kinds, ModelSpec, starts_by_quantiles
 from skvae._engine.engine import Engine
 from skvae._model.auto import NUMBERS, blocks_of, column_likelihoods, components, layer_sizes, of_numbers
 from skvae._model.reading import Weighted
@@ -14,9 +17,12 @@ from skvae._model.settings import Settings
 from skvae._model.table_model import TableModel
 from skvae._table import frames
 from skvae._table.inference import infer_schema
-from skvae._table.kinds import KINDS, keeps_zeros
+from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+
+PROBABILITIES = tuple(np.linspace(0.0, 1.0, 65).tolist())  # of the quantiles that modes may start at ...
+QUANTILE_ROWS = 10_000  # ... which are those of so many rows at most
 
 Blocks = tuple[tuple[Any, tuple[int, ...]], ...]  # likelihoods, and the cells that each serves
 
@@ -76,8 +82,25 @@ def start(
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
-    built = engine(spec, settings.device, n_cells=len(table) * len(table.names))
+    spreads = not table.is_sparse and any(starts_by_quantiles(likelihood) for likelihood, _ in blocks)
+    quantiles = _quantiles(rows, schema) if spreads else None
+    built = engine(spec, settings.device, n_cells=len(table) * len(table.names), quantiles=quantiles)
     return TableModel(schema, built, settings.handle_unknown)
+
+
+def _quantiles(rows: Weighted, schema: TableSchema) -> NDArray[np.float64]:
+    """Quantiles of the encoded numbers that are no atoms, at PROBABILITIES, (n_quantiles, n_cells); 0 of codes."""
+    few = slice(None, None, -(-len(rows.table) // QUANTILE_ROWS))
+    encoded = schema.encode(rows.table.take(few))
+    weight = np.ones(len(encoded)) if rows.weight is None else rows.weight[few]
+    for value, atom in schema.cells.gates:
+        encoded[encoded[:, atom] > 0, value] = np.nan
+    out = np.zeros((len(PROBABILITIES), len(schema.cells)))
+    for i, cell in enumerate(schema.cells):
+        seen = ~np.isnan(encoded[:, i])
+        if not cell.n_codes and seen.any():
+            out[:, i] = weighted_quantiles(encoded[seen, i], weight[seen], PROBABILITIES)
+    return out
 
 
 def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
@@ -87,7 +110,6 @@ def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int,
         centre=schema.cells.of("centre"),
         width=schema.cells.of("width"),
         mean=schema.cells.of("mean"),
-        quantiles=schema.cells.quantiles,
         blocks=tuple((likelihood, len(cells)) for likelihood, cells in blocks),
         n_components=components(
             settings.n_components, len(schema.columns), schema.cells.n_levels, is_density=settings.is_density

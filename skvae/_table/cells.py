@@ -16,9 +16,8 @@ Bend = Callable[[FloatArray], FloatArray]
 class Cell(NamedTuple):
     """One cell: its column, its kind, the shares of its codes in training where it holds any, and its units.
 
-    `centre` and `width` are its robust location and scale, for the encoder's eyes only, and `mean` is its mean; where
-    it holds a number, `quantiles` stand at evenly spaced probabilities from 0 to 1. In data units it is
-    location + scale * x with x kept from `low` to `high`, or what `bend` makes of x.
+    `centre` and `width` are its robust location and scale, for the encoder's eyes only, and `mean` is its mean. In data
+    units it is location + scale * x with x kept from `low` to `high`, or what `bend` makes of x.
     """
 
     column: int
@@ -34,7 +33,6 @@ class Cell(NamedTuple):
     low: float = -np.inf
     high: float = np.inf
     bend: Bend | None = None
-    quantiles: tuple[float, ...] = ()
 
     @property
     def n_codes(self) -> int:
@@ -58,12 +56,6 @@ class Cells(tuple[Cell, ...]):
     def of(self, attribute: str) -> FloatArray:
         """One number of each cell."""
         return np.array([getattr(cell, attribute) for cell in self], dtype=np.float64)
-
-    @property
-    def quantiles(self) -> FloatArray:
-        """Quantiles of the cells that hold numbers, 0 elsewhere, (n_quantiles, n_cells)."""
-        rows = max((len(cell.quantiles) for cell in self), default=0)
-        return np.array([cell.quantiles or (0.0,) * rows for cell in self], dtype=np.float64).T
 
     @property
     def frequencies(self) -> tuple[tuple[float, ...] | None, ...]:

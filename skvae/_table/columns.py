@@ -42,7 +42,6 @@ class Facts:
     centre: float = 0.0  # robust location and scale in encoded units, for the encoder's eyes only
     width: float = 1.0
     mean: float = 0.0  # in encoded units
-    quantiles: tuple[float, ...] = ()  # at evenly spaced probabilities, in encoded units
     low: float = -np.inf  # decoded numbers are kept within these (integers beyond 2**53 as such, exactly)
     high: float = np.inf
     step: float | None = None  # draws are multiples of it
@@ -174,7 +173,6 @@ class Number(Column):
     centre: float
     width: float
     mean: float
-    quantiles: tuple[float, ...] = ()
     normal_scores: NormalScores | None = None
     low: float = -np.inf
     high: float = np.inf
@@ -202,9 +200,7 @@ class Number(Column):
         robust, units = (self.centre, self.width, self.mean), (self.location, self.scale)
         low, high = ((bound - self.location) / self.scale for bound in (self.low, self.high))
         way_back = (-np.inf, np.inf, self.back) if self.is_bent else (low, high, None)
-        return (
-            Cell(j, self.name, self.kind, False, (), *robust, *units, *way_back)._replace(quantiles=self.quantiles),
-        )
+        return (Cell(j, self.name, self.kind, False, (), *robust, *units, *way_back),)
 
     def check(self, table: ReadableRows, j: int) -> None:
         kind = KINDS[self.kind]

@@ -21,7 +21,6 @@ from skvae._table.tables import Table
 
 STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
 FIRST = 64  # values that rule most steps out
-SPREAD = tuple(np.linspace(0.0, 1.0, 65).tolist())  # probabilities of the quantiles that a schema keeps
 WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
 EXACT = 2.0**53  # integers beyond are not all floats
 
@@ -165,20 +164,14 @@ def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], margin
     if marginals == "normal" and kind.is_scaled and kind.bend is None:
         quantiles = weighted_quantiles(thinned(encoded_dense), thinned(of_dense), tuple(PROBABILITIES))
         scores = normal_scores(quantiles)
-        encoded, encoded_dense = scores.encode(encoded), scores.encode(encoded_dense)
+        if codec is Number:  # the scores are standard normal
+            return Number(**told, normal_scores=scores, centre=0.0, width=1.0, mean=0.0)
         told |= {"normal_scores": scores}
-    told |= {"quantiles": _quantiles(encoded_dense, of_dense)}
-    if "normal_scores" in told and codec is Number:  # the scores are standard normal
-        return Number(**told, centre=0.0, width=1.0, mean=0.0)
+        encoded = scores.encode(encoded)
     seen = kind.seen(encoded)
     spread = scaling.spread if seen is encoded and codec is Number else float(seen.std())
     centre, width = robust_scaling(seen, weight, spread)
     return codec(**told, centre=centre, width=width, mean=scaling.mean)
-
-
-def _quantiles(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
-    """Quantiles at evenly spaced probabilities from 0 to 1."""
-    return tuple(weighted_quantiles(thinned(values), thinned(weight), SPREAD).tolist())
 
 
 def _varies(values: FloatArray) -> bool:

@@ -143,6 +143,11 @@ class Table:
         codes[np.isnan(column)] = -1
         return codes, levels.tolist(), False
 
+    def has_levels(self) -> bool:
+        """Whether a column is a category with more than one level in these rows."""
+        categories = (j for j, dtype in enumerate(self.dtypes) if dtype.is_category)
+        return any(len(np.unique(codes[codes >= 0])) > 1 for codes in (self.labels(j)[0] for j in categories))
+
     def has_missing(self) -> bool:
         """Whether any cell is missing."""
         if self.is_sparse:

@@ -1,6 +1,8 @@
 """How a model begins: cells in the order of the blocks, seen by the encoder in the order of the columns."""
 
+import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 from skvae import VAETransformer
 from skvae._table import frames
 from skvae._table.tables import Table
+from skvae.nn.likelihoods import StudentTMixture
 
 LIKELIHOOD = {"b": "log_normal", "e": "poisson", "g": "log_normal"}
 
@@ -92,3 +95,53 @@ def test_numbers_of_several_blocks_are_seen_in_the_order_of_the_columns(X):
     assert [cell.column for cell in schema.cells] == [0, 2, 1, 3]
     np.testing.assert_allclose(encoding.centre, [column.centre for column in schema.columns], rtol=1e-6)
     assert encoding.cells.tolist() == [0, 2, 1, 3]
+
+
+# -- quantiles that modes start at -------------------------------------------------------------------------------------
+
+
+def started(X, sample_weight=None, **options):
+    """The locations at which the modes of the columns of numbers start, (n_modes, n_columns), in data units."""
+    n_modes = options.pop("n_modes", 4)
+    likelihood = {"spent": partial(StudentTMixture, n_modes=n_modes)}
+    model = VAETransformer(2, likelihood=likelihood, max_iter=1, early_stopping=False, random_state=0, **options)
+    model.fit(X, sample_weight=sample_weight)
+    column, module = model.schema_.columns[0], model._model.engine.model
+    blocks = module.columns.by_block(module.start.double())
+    (outputs,) = (own for likelihood, own in blocks if isinstance(likelihood, StudentTMixture))
+    return column, column.back(outputs[:n_modes].numpy())
+
+
+def spending(n=2000):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"spent": rng.gamma(2.0, size=n), "other": pd.Categorical(rng.choice(list("xy"), n))})
+
+
+@pytest.mark.parametrize("marginals", ["linear", "normal"])
+def test_modes_start_in_the_middles_of_equal_shares_of_the_column(marginals):
+    X = spending()
+    _, at = started(X, marginals=marginals)
+    np.testing.assert_allclose(at, X["spent"].quantile([0.125, 0.375, 0.625, 0.875]), rtol=0.02)
+
+
+def test_atoms_missing_cells_and_rows_of_little_weight_have_no_say_in_where_modes_start():
+    X = spending()
+    dense = X["spent"].to_numpy(copy=True)
+    X.loc[::2, "spent"] = 0.0
+    X.loc[1::4, "spent"] = np.nan
+    weight = np.where(np.arange(2000) % 8 == 3, 1.0, 1e-12)
+    column, at = started(X, sample_weight=np.where(X["spent"] == 0.0, 1.0, weight))
+    assert column.atoms == (0.0,)
+    np.testing.assert_allclose(at, np.quantile(dense[3::8], [0.125, 0.375, 0.625, 0.875]), rtol=0.05)
+
+
+def test_a_schema_and_a_pickle_hold_no_quantiles():
+    """They serve the start alone."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 200))
+    options = {"n_components": 2, "hidden_layer_sizes": (), "max_iter": 1, "early_stopping": False, "random_state": 0}
+    one, same = (
+        len(pickle.dumps(VAETransformer(likelihood=likelihood, **options).fit(X)))
+        for likelihood in ("student_t", partial(StudentTMixture, n_modes=1))
+    )
+    assert same - one < 20_000  # one logit more per column; 65 quantiles of each are 104,000 bytes

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skvae._table import frames, inference
+from skvae._table import frames
 from skvae._table.inference import Rules, infer_schema
 from skvae._table.levels import MOST_LEVELS
 from skvae._table.tables import Table
@@ -171,36 +171,3 @@ def test_rows_are_counted_without_those_of_no_weight():
     frame = pd.DataFrame({"c": np.arange(10.0)})
     assert infer(frame, ["continuous"], np.r_[np.ones(7), np.zeros(3)]).n_rows == 7
     assert infer(frame, ["continuous"]).n_rows == 10
-
-
-# -- quantiles -------------------------------------------------------------------------------------------------------
-
-
-def quantiles_of(cell, *probabilities):
-    return np.interp(probabilities, np.linspace(0.0, 1.0, len(cell.quantiles)), cell.quantiles)
-
-
-@pytest.mark.parametrize("marginals", ["linear", "normal"])
-def test_quantiles_are_those_of_the_encoded_values_that_are_no_atoms(marginals):
-    column = one(gains(2000), marginals=marginals)
-    (value,) = (cell for cell in column.cells(0) if not cell.is_atom)
-    encoded = column.into(np.sort(gains(2000)[1000:]))
-    np.testing.assert_allclose(quantiles_of(value, 0.25, 0.5, 0.75), np.quantile(encoded, [0.25, 0.5, 0.75]), atol=0.05)
-    assert (value.quantiles[0], value.quantiles[-1]) == (encoded[0], encoded[-1])
-
-
-def test_quantiles_count_weights_and_no_missing_cells():
-    values = np.r_[np.zeros(100), np.ones(100), np.full(100, np.nan)]
-    column = one(values, weight=np.r_[np.ones(100), np.full(100, 3.0), np.ones(100)], atoms=False)
-    (cell,) = column.cells(0)
-    at = np.array(cell.quantiles) * column.scale + column.location
-    np.testing.assert_allclose((at < 0.5).mean(), 0.25, atol=0.02)
-
-
-def test_cells_without_numbers_have_zeros_for_quantiles():
-    frame = pd.DataFrame({"a": np.arange(N) % 3, "b": np.linspace(0.0, 1.0, N)})
-    quantiles = infer(frame, ["categorical", "continuous"]).cells.quantiles
-    assert quantiles.shape == (len(inference.SPREAD), 2)
-    assert (quantiles[:, 0] == 0.0).all()
-    assert (np.diff(quantiles[:, 1]) > 0.0).all()
-    assert infer(frame[["a"]], ["categorical"]).cells.quantiles.shape == (0, 1)

@@ -27,6 +27,13 @@ def bounded_below(raw: Tensor, floor: float) -> Tensor:
     return floor + F.softplus(raw - floor)
 
 
+def log_of(likelihood: Likelihood, option: str, expected: str, value: Any) -> float:
+    """The logarithm of a scale that was asked for; an error names the option."""
+    if not (isinstance(value, Real) and 0.0 < float(value) < math.inf):
+        raise ValueError(f"{option} of {type(likelihood).__name__} must be {expected}. Got {value!r} instead.")
+    return math.log(value)
+
+
 class LocationScale(Likelihood):
     """A location per cell, and a scale per cell, per column, shared by all columns, or fixed.
 
@@ -49,20 +56,15 @@ class LocationScale(Likelihood):
         super().__init__()
         self.n_columns = n_columns
         self.scale = scale
-        self.floor = MIN_LOG_STD if min_scale is None else self._log_of("min_scale", "a positive number", min_scale)
+        self.floor = MIN_LOG_STD if min_scale is None else log_of(self, "min_scale", "a positive number", min_scale)
         self.n_outputs = 2 * n_columns if scale == "cell" else n_columns
         if scale == "cell":
             self.log_scale = None
         elif scale in ("column", "shared"):
             self.log_scale = nn.Parameter(torch.zeros(n_columns if scale == "column" else 1))
         else:
-            log_scale = self._log_of("scale", "'cell', 'column', 'shared' or a positive number", scale)
+            log_scale = log_of(self, "scale", "'cell', 'column', 'shared' or a positive number", scale)
             self.register_buffer("log_scale", torch.full((1,), log_scale))
-
-    def _log_of(self, option: str, expected: str, value: Any) -> float:
-        if not (isinstance(value, Real) and 0.0 < float(value) < math.inf):
-            raise ValueError(f"{option} of {type(self).__name__} must be {expected}. Got {value!r} instead.")
-        return math.log(value)
 
     def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Split the decoder's outputs; both broadcast to (..., p)."""

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack
-from skvae.nn.likelihoods.continuous import Gaussian, LocationScale, StudentT, bounded_below
+from skvae.nn.likelihoods.continuous import Gaussian, StudentT, bounded_below, log_of
 from skvae.nn.noise import uniform
 
+N_MODES = 5  # by default
 MAX_RAW = 60.0  # of the logarithm of a scale: its exponential stays far within float32
 
 
@@ -87,9 +88,10 @@ def _by_mode(outputs: Tensor, n_modes: int) -> tuple[Tensor, ...]:
 
 def _softmax(logit: Tensor) -> tuple[Tensor, Tensor]:
     """Shares over the modes, (..., K, p), and the logarithm of the sum that they are taken of, (..., p)."""
-    top = logit.amax(-2, keepdim=True)
+    limits = torch.finfo(logit.dtype)
+    top = logit.amax(-2, keepdim=True).clamp_min_(limits.min)  # all may be minus infinity
     share = (logit - top).exp_()
-    total = share.sum(-2, keepdim=True)
+    total = share.sum(-2, keepdim=True).clamp_min_(limits.tiny)
     return share.div_(total), total.log_().add_(top).squeeze(-2)
 
 
@@ -113,12 +115,14 @@ class ModeMixture(Likelihood):
     """
 
     kind = "continuous"
-    family: type[LocationScale]
+    family: type[Gaussian] | type[StudentT]  # of a mode
 
-    def __init__(self, n_columns: int, *, n_modes: int = 5, min_scale: float | None = None) -> None:
+    def __init__(self, n_columns: int, *, n_modes: int = N_MODES, min_scale: float | None = None) -> None:
         super().__init__()
         self.n_columns, self.n_modes = n_columns, self._counted(n_modes)
         self.n_outputs = 3 * self.n_modes * n_columns
+        if min_scale is not None:
+            log_of(self, "min_scale", "a positive number", min_scale)
         self.mode = self.family(n_columns, min_scale=min_scale)
 
     def _counted(self, n_modes: Any) -> int:
@@ -149,6 +153,7 @@ class ModeMixture(Likelihood):
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale, logit = self.modes(outputs)
         below = _softmax(logit)[0].cumsum(-2)
+        below = below / below[..., -1:, :]  # rounding must not give the last mode what it does not have
         u = uniform((*location.shape[:-2], 1, self.n_columns), location, generator)
         mode = (u >= below[..., :-1, :]).sum(-2, keepdim=True)
         location, log_scale = (part.gather(-2, mode).squeeze(-2) for part in (location, log_scale))
