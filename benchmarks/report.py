@@ -351,6 +351,7 @@ def modes_report(found: list[Record]) -> list[str]:
 REPORTS = {
     "density": density_report,
     "modes": modes_report,
+    "heads": defaults_report,
     "defaults": defaults_report,
     "outliers": outliers_report,
     "tables": tables_report,
