@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from skvae._base import BaseAutoencoder
-from skvae._engine.bounds import reconstruction_bound
+from skvae._engine.bounds import ReconstructionBound
 from skvae._engine.engine import AutoencoderEngine
 from skvae._model.settings import Settings
 from skvae._sklearn import Interval, StrOptions
@@ -261,7 +261,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return self._settings_with(
             likelihood="bernoulli" if self.loss == "cross_entropy" else self.loss,
             option="loss",
-            bound=reconstruction_bound(self.corruption, self.corruption_level),
+            bound=ReconstructionBound(self.corruption, self.corruption_level),
         )
 
     def __sklearn_tags__(self) -> Any:

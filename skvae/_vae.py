@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._base import BaseAutoencoder
-from skvae._engine.bounds import variational_bound
+from skvae._engine.bounds import VariationalBound
 from skvae._engine.vae import VAEEngine
 from skvae._model.conditioning import Condition, conditioned, warn_if_idle
 from skvae._model.fitting import Prepared, informative
@@ -648,7 +648,7 @@ class VAETransformer(BaseAutoencoder):
     # -- what the base class asks ----------------------------------------------------------------------------------
 
     def _settings(self) -> Settings:
-        return self._settings_with(bound=variational_bound(self.objective, self.n_train_samples, self.free_bits))
+        return self._settings_with(bound=VariationalBound(self.objective, self.n_train_samples, self.free_bits))
 
     def _of_new_rows(self) -> dict[str, Any]:
         check_parameters(self, "handle_unknown", "n_importance_samples")

@@ -27,6 +27,7 @@ class Fault(NamedTuple):
 
 
 OBJECTIVES = "nn/test_objectives.py"
+PULLBACKS = "nn/test_pullbacks.py"
 MODELS = "nn/test_models.py"
 LIKELIHOODS = "nn/test_likelihoods.py"
 TRAINING = "engine/test_training.py"
@@ -52,6 +53,51 @@ MEAN = (
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
 
 FAULTS = (
+    *(
+        Fault(f"closed form: {name}", file, old, new, (PULLBACKS,))
+        for name, file, old, new in (
+            ("bias left out of the products", "nn/networks.py", "joined = x.new_ones(", "joined = x.new_zeros("),
+            (
+                "shortcut's gradient dropped",
+                "nn/networks.py",
+                "return at.add_(back[width:])",
+                "return at + 0.0 * back[width:]",
+            ),
+            ("slope of the wrong layer", "nn/networks.py", "before[i], seen[i + 1]", "before[0], seen[i + 1]"),
+            ("second moment of the prior's modes", "nn/priors.py", "self.means, first + below", "self.means, first"),
+            ("prior's shares", "nn/priors.py", "torch.softmax(self.logits, 0) * n.sum()", "n.sum()"),
+            ("KL's gradient to the scale", "nn/priors.py", "torch.expm1(2.0 * log_std)", "torch.expm1(log_std)"),
+            (
+                "weights of draws",
+                "nn/objectives.py",
+                "weight = share * grad\n        return Slopes(weight, to_z(beta * weight), (",
+                "weight = share.square() * grad\n        return Slopes(weight, to_z(beta * weight), (",
+            ),
+            ("q held fixed", "nn/objectives.py", ".addcmul_(away, beta * weight)", ""),
+            (
+                "entropy of the posterior",
+                "nn/objectives.py",
+                "Slopes(each, to_z(beta * each), (None, beta * grad))",
+                "Slopes(each, to_z(beta * each))",
+            ),
+            (
+                "clamped scales",
+                "nn/passes.py",
+                "pull(torch.cat([to_mean, to_std * within]))",
+                "pull(torch.cat([to_mean, to_std]))",
+            ),
+            ("rows that say nothing", "nn/passes.py", "to_std * (within & ~empty)", "to_std * within"),
+            ("gates", "nn/passes.py", "to_z(to_outputs(grad * counts))", "to_z(to_outputs(grad.expand_as(cells)))"),
+            ("scale of the noise", "_engine/bounds.py", "(at_z * eps).sum(1).mul_(std)", "(at_z * eps).sum(1)"),
+            (
+                "tails of a mode's constant",
+                CONTINUOUS,
+                "to_df = to_df.flatten() + ",
+                "to_df = to_df.flatten() + 0.0 * ",
+            ),
+            ("floor of a scale", CONTINUOUS, "to_scale.mul_(torch.sigmoid(raw - self.floor))", "to_scale"),
+        )
+    ),
     Fault("KL dropped", "nn/objectives.py", ELBO, "value = reconstruction", (OBJECTIVES,)),
     Fault("KL sign turned", "nn/objectives.py", ELBO, ELBO.replace("- beta", "+ beta"), (OBJECTIVES,)),
     Fault("KL averaged over components", "nn/models.py", "else closed.sum(-1)", "else closed.mean(-1)", (OBJECTIVES,)),
@@ -198,9 +244,7 @@ FAULTS = (
         (LIKELIHOODS,),
     ),
     Fault("modes not normalised", MIXTURES, "return total.sub_(norm)", "return total", (LIKELIHOODS,)),
-    Fault(
-        "modes' scales left out", MIXTURES, "joint = logit - torch.log(scale)", "joint = logit + 0.0", (LIKELIHOODS,)
-    ),
+    Fault("modes' scales left out", MIXTURES, "share.mul_(factor)", "share", (LIKELIHOODS,)),
     Fault("modes' constant left out", MIXTURES, " + self.mode.log_constant()", "", (LIKELIHOODS,)),
     Fault(
         "gradient of modes' weights", MIXTURES, "grad, weight, value=-1.0", "grad, weight, value=-0.9", (LIKELIHOODS,)
@@ -208,26 +252,32 @@ FAULTS = (
     Fault(
         "gradient of modes' locations",
         MIXTURES,
-        "torch.div(pull, scale, out",
+        "torch.mul(pull, inverse, out",
         "torch.mul(pull, 1.0, out",
         (LIKELIHOODS,),
     ),
-    Fault("gradient of modes' scales", MIXTURES, "to_raw.mul_(grown).div_(scale)", "to_raw.mul_(1.0)", (LIKELIHOODS,)),
     Fault(
-        "gradient of modes' tails", MIXTURES, "each.mul_(own).mul_(-0.5)", "each.mul_(own).mul_(-0.6)", (LIKELIHOODS,)
+        "gradient of modes' scales", MIXTURES, "to_raw.mul_(grown).mul_(inverse)", "to_raw.mul_(1.0)", (LIKELIHOODS,)
+    ),
+    Fault(
+        "gradient of modes' tails",
+        MIXTURES,
+        "sum_to_size(df.shape).mul_(-0.5)",
+        "sum_to_size(df.shape).mul_(-0.6)",
+        (LIKELIHOODS,),
     ),
     Fault(
         "modes drawn alike",
         MIXTURES,
-        "below = _softmax(logit)[0]",
-        "below = _softmax(0.0 * logit)[0]",
+        "below = torch.softmax(logit, -2)",
+        "below = torch.softmax(0.0 * logit, -2)",
         (LIKELIHOODS,),
     ),
     Fault(
         "modes averaged alike",
         MIXTURES,
-        "return _softmax(logit)[0].mul(location)",
-        "return _softmax(0.0 * logit)[0].mul(location)",
+        "return torch.softmax(logit, -2).mul(location)",
+        "return torch.softmax(0.0 * logit, -2).mul(location)",
         (LIKELIHOODS,),
     ),
     Fault(
@@ -348,15 +398,15 @@ FAULTS = (
     Fault(
         "trim ignored",
         "_engine/training.py",
-        "loss = -trimmed_mean(batch, terms.value, plan.trim)",
-        "loss = -batch.mean(terms.value)",
+        "share = shares(batch, terms.value, plan.trim)",
+        "share = shares(batch, terms.value, 0.0)",
         (f"{TRAINING}::test_training_with_trimming_overlooks_rows_that_do_not_fit",),
     ),
     Fault(
         "highest rows trimmed, not the lowest",
         "_engine/training.py",
-        "best = torch.topk(values,",
-        "best = -torch.topk(-values,",
+        "order = values.argsort(descending=True)",
+        "order = values.argsort()",
         (f"{TRAINING}::test_trimmed_mean_leaves_out_the_lowest_share",),
     ),
     Fault(

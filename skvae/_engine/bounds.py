@@ -3,60 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from skvae._engine.batches import Rows
-from skvae._engine.training import RowBound
+from skvae._engine.training import bound_by_autograd
+from skvae.nn import passes
 from skvae.nn.models import VAE, Autoencoder
 from skvae.nn.noise import normal, uniform
-from skvae.nn.objectives import OBJECTIVES, Bound
-
-Corruption = Callable[[Rows, torch.Generator, Tensor], Rows]
-
-
-def variational_bound(objective: str, n_draws: int, free_bits: float) -> RowBound:
-    """The bound on log p(x) of that name, from `n_draws` reparameterised draws of z."""
-    return partial(_variational, of=OBJECTIVES[objective], n_draws=n_draws, free_bits=free_bits)
+from skvae.nn.objectives import OBJECTIVES, SLOPES, Bound, Passed
+from skvae.nn.pullbacks import Pullback
 
 
-def reconstruction_bound(corruption: str | None, level: float) -> RowBound:
-    """Minus the error of the clean row as it is reconstructed from the corrupted one."""
-    return partial(
-        _reconstruction, corrupt=_none if corruption is None else partial(CORRUPTIONS[corruption], level=level)
-    )
+@dataclass(frozen=True)
+class VariationalBound:
+    """A bound on log p(x), from `n_draws` reparameterised draws of z.
+
+    Parameters
+    ----------
+    objective : {"elbo", "iwae", "dreg"}
+    n_draws : int
+    free_bits : float
+        Nats of each component's KL that cost nothing.
+    """
+
+    objective: str
+    n_draws: int
+    free_bits: float
+
+    def __call__(self, model: VAE, rows: Rows, noise: torch.Generator, beta: float) -> Bound:
+        """The bound of each row, by its formula."""
+        observed = _observed(rows)
+        mean, log_std = model.posterior(rows.x, observed)
+        draws = model.draw_from(mean, log_std, rows.x, observed, self._eps(mean, noise))
+        return OBJECTIVES[self.objective](model, draws, beta=beta, free_bits=self.free_bits)
+
+    def with_pullback(self, model: VAE, rows: Rows, noise: torch.Generator, beta: float) -> tuple[Bound, Pullback]:
+        """The same, and its pullback, which takes the gradient to each row's value to all parameters."""
+        if self.free_bits > 0.0:
+            return bound_by_autograd(self, model, rows, noise, beta)
+        observed = _observed(rows)
+        mean, log_std, to_posterior = passes.posterior(model, rows.x, observed)
+        eps, std = self._eps(mean.T, noise).movedim(-1, 0).contiguous(), torch.exp(log_std)
+        z = torch.addcmul(mean.unsqueeze(1), std.unsqueeze(1), eps)
+        log_likelihood, to_z = passes.likelihood(model, z, rows.x, observed)
+        bound, slopes_at = SLOPES[self.objective](model.prior, Passed(mean, log_std, eps, z, log_likelihood), beta)
+
+        def pull(grad: Tensor) -> None:
+            slopes = slopes_at(grad)
+            at_z = to_z(slopes.log_likelihood)
+            at_z = at_z if slopes.z is None else at_z.add_(slopes.z)
+            at_z = at_z if slopes.factor is None else at_z.mul_(slopes.factor)
+            through_z = at_z.sum(1), (at_z * eps).sum(1).mul_(std)
+            each = zip(through_z, slopes.posterior, strict=True)
+            to_posterior(*(through if beside is None else through.add_(beside) for through, beside in each))
+
+        return bound, pull
+
+    def _eps(self, mean: Tensor, noise: torch.Generator) -> Tensor:
+        """Standard normal noise for codes (b, k), (S, b, k)."""
+        return normal((self.n_draws, *mean.shape), mean, noise)
 
 
-def _variational(
-    model: VAE,
-    rows: Rows,
-    noise: torch.Generator,
-    beta: float,
-    *,
-    of: Callable[..., Bound],
-    n_draws: int,
-    free_bits: float,
-) -> Bound:
-    observed = None if rows.observed is None else rows.observed.to(rows.x.dtype)  # once, not in each product with it
-    mean, log_std = model.posterior(rows.x, observed)
-    eps = normal((n_draws, *mean.shape), rows.x, noise)
-    draws = model.draw_from(mean, log_std, rows.x, observed, eps)
-    return of(model, draws, beta=beta, free_bits=free_bits)
+def _observed(rows: Rows) -> Tensor | None:
+    """0 or 1 for each cell, once and not in each product with it."""
+    return None if rows.observed is None else rows.observed.to(rows.x.dtype)
 
 
-def _reconstruction(
-    model: Autoencoder, rows: Rows, noise: torch.Generator, beta: float, *, corrupt: Corruption
-) -> Bound:
-    damaged = corrupt(rows, noise, model.columns.is_code)
-    value = model.log_likelihood(rows.x, rows.observed, model.encode(damaged.x, damaged.observed))
+@dataclass(frozen=True)
+class ReconstructionBound:
+    """Minus the error of the clean row as it is reconstructed from the corrupted one.
+
+    Parameters
+    ----------
+    corruption : {"masking", "gaussian"} or None
+    level : float
+    """
+
+    corruption: str | None
+    level: float
+
+    def __call__(self, model: Autoencoder, rows: Rows, noise: torch.Generator, beta: float) -> Bound:
+        """The bound of each row, by its formula."""
+        damaged = self._damaged(model, rows, noise)
+        return _as_bound(model.log_likelihood(rows.x, rows.observed, model.encode(damaged.x, damaged.observed)))
+
+    def with_pullback(
+        self, model: Autoencoder, rows: Rows, noise: torch.Generator, beta: float
+    ) -> tuple[Bound, Pullback]:
+        """The same, and its pullback, which takes the gradient to each row's value to all parameters."""
+        damaged = self._damaged(model, rows, noise)
+        code, to_encoder = passes.autoencode(model, damaged.x, damaged.observed)
+        value, to_code = passes.likelihood(model, code.unsqueeze(1), rows.x, rows.observed)
+        return _as_bound(value[0]), lambda grad: to_encoder(to_code(grad.unsqueeze(0)).squeeze(1))
+
+    def _damaged(self, model: Autoencoder, rows: Rows, noise: torch.Generator) -> Rows:
+        if self.corruption is None:
+            return rows
+        return CORRUPTIONS[self.corruption](rows, noise, model.columns.is_code, level=self.level)
+
+
+def _as_bound(value: Tensor) -> Bound:
     return Bound(value, value, torch.zeros_like(value))
-
-
-def _none(rows: Rows, noise: torch.Generator, is_code: Tensor) -> Rows:
-    return rows
 
 
 def masked(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:

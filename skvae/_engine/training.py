@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from skvae._engine.batches import Rows, SparseRows, chunks, minibatches
+from skvae.nn.networks import MLP
 from skvae.nn.objectives import Bound
+from skvae.nn.pullbacks import Pullback
 
 RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -104,21 +107,59 @@ def copied(module: ModuleT) -> ModuleT:
 class FlatParameters:
     """All parameters of a module as views into one tensor, their gradients as views into another.
 
-    One fused optimiser call, one norm, one average then serve the whole network.
+    One fused optimiser call, one norm, one average then serve the whole network. What a multilayer perceptron packs
+    into one matrix lies so.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        self.value = torch.cat([p.detach().reshape(-1) for p in parameters])
-        self.grad = torch.zeros_like(self.value)
+        networks = [part for part in (module, *module.children()) if type(part) is MLP]
+        packs = [pack for network in networks for pack in network.packs()]
+        packed = {id(p) for pack in packs for p in pack}
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        self._groups = packs + [[p] for p in self._parameters if id(p) not in packed]
+        self.value = torch.cat([p.detach().new_zeros(p.numel()) for p in self._parameters])
+        self.grad, self.decayed = torch.zeros_like(self.value), torch.zeros_like(self.value)
         self.value.grad = self.grad
-        self.decayed = torch.cat([torch.full((p.numel(),), float(p.ndim > 1), device=p.device) for p in parameters])
-        start = 0
-        for p in parameters:
-            stop = start + p.numel()
-            p.data = self.value[start:stop].view_as(p)
-            p.grad = self.grad[start:stop].view_as(p)
-            start = stop
+        values, grads = self._matrices(self.value), self._matrices(self.grad)
+        homes = zip(
+            self._parameters, self._views(self.value), self._views(self.grad), self._views(self.decayed), strict=True
+        )
+        for p, value, grad, decayed in homes:
+            value.copy_(p.detach())
+            decayed.fill_(float(p.ndim > 1))
+            p.data, p.grad = value, grad
+        pairs = iter(zip(values, grads, strict=True))
+        for network in networks:
+            network.packed = [next(pairs) for _ in network.packs()]
+
+    def _matrices(self, flat: Tensor) -> list[Tensor]:
+        """The matrix of each group: that of one parameter has its rows."""
+        parts = flat.split([sum(p.numel() for p in group) for group in self._groups])
+        return [
+            part.view(len(group[0]), -1) if group[0].ndim else part
+            for part, group in zip(parts, self._groups, strict=True)
+        ]
+
+    def _views(self, flat: Tensor) -> list[Tensor]:
+        """The part of such a tensor that belongs to each parameter."""
+        views: dict[int, Tensor] = {}
+        for matrix, group in zip(self._matrices(flat), self._groups, strict=True):
+            columns = matrix.split([p.numel() // len(matrix) for p in group], -1)
+            views |= {
+                id(p): part[:, 0] if p.ndim == 1 and len(group) > 1 else part.view(p.shape)
+                for p, part in zip(group, columns, strict=True)
+            }
+        return [views[id(p)] for p in self._parameters]
+
+    def in_order(self, flat: Tensor) -> Tensor:
+        """A copy of such a tensor, parameter after parameter."""
+        return torch.cat([view.reshape(-1) for view in self._views(flat)])
+
+    def fill(self, flat: Tensor, ordered: Tensor) -> None:
+        """Inverse of `in_order`, into memory that is there."""
+        views = self._views(flat)
+        for view, part in zip(views, ordered.split([view.numel() for view in views]), strict=True):
+            view.copy_(part.view(view.shape))
 
 
 @dataclass
@@ -145,10 +186,10 @@ class Optimiser:
         twin.load({name: value.clone() for name, value in self.state().items()})
         return twin
 
-    def step(self, loss: Tensor, learning_rate: float, alpha: float) -> None:
-        """One step down the loss; a gradient that is not finite moves nothing."""
+    def step(self, pull: Callable[[], object], learning_rate: float, alpha: float) -> None:
+        """One step down the gradient that `pull` adds to that of all parameters; one not finite moves nothing."""
         self.flat.grad.zero_()
-        loss.backward()
+        pull()
         scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
@@ -179,17 +220,22 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Weights in training and Adam's moments: what continuing exactly needs."""
-        own = {"value": self.flat.value, "mean": self._mean.value, "steps": torch.tensor(self.steps)}
-        return own | self._moments
+        flat = {"value": self.flat.value, "mean": self._mean.value, **self._moments}
+        ordered = {name: self.flat.in_order(each) if each.ndim else each for name, each in flat.items()}
+        return ordered | {"steps": torch.tensor(self.steps)}
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Inverse of `state`."""
         state = dict(state)
-        self.flat.value.copy_(state.pop("value"))
-        self._mean.value.copy_(state.pop("mean"))
-        self.commit()
         self.steps = int(state.pop("steps"))
-        self._moments = {name: moment.clone().to(self._home(name)) for name, moment in state.items()}
+        self.flat.fill(self.flat.value, state.pop("value"))
+        self.flat.fill(self._mean.value, state.pop("mean"))
+        self.commit()
+        self._moments = {}
+        for name, moment in state.items():
+            home = torch.zeros_like(self.flat.value) if moment.ndim else torch.zeros((), device=self._home(name))
+            self._moments[name] = home
+            self.flat.fill(home, moment) if moment.ndim else home.copy_(moment)
 
     @property
     def _fused(self) -> bool:
@@ -258,17 +304,19 @@ def epochs(
     validation : callable, optional
         From the averaged module to a number, called after each epoch.
     """
+    forward = getattr(bound, "with_pullback", partial(bound_by_autograd, bound))
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
     for epoch in range(plan.max_iter):
         sums = torch.zeros(3, device=rows.device)
-        for batch in minibatches(rows, plan.batch_size, order):
-            terms = bound(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
-            loss = -trimmed_mean(batch, terms.value, plan.trim)
-            learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
-            optimiser.step(loss, learning_rate, plan.alpha)
-            sums += batch.mean(torch.stack(terms).detach()) * len(batch)
+        with torch.no_grad():  # pullbacks do what autograd else does
+            for batch in minibatches(rows, plan.batch_size, order):
+                terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
+                learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
+                share = shares(batch, terms.value, plan.trim)
+                optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha)
+                sums += batch.mean(torch.stack(terms)) * len(batch)
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)
         if record.finite:
@@ -279,22 +327,37 @@ def epochs(
         yield record if validation is None else replace(record, validation=validation(optimiser.average))
 
 
-def trimmed_mean(rows: Rows, values: Tensor, trim: float) -> Tensor:
-    """Weighted mean of one value per row without the share `trim` of the weight where it is lowest.
+def shares(rows: Rows, values: Tensor, trim: float) -> Tensor:
+    """What each of the rows' values counts for in the weighted mean without the lowest values, (b,).
 
-    The row at the border counts with the part of its weight that is kept, so that one row of weight 5 is five rows.
+    These have the share `trim` of the weight. The row at the border counts with the part of its weight that is kept,
+    so that one row of weight 5 is five rows.
     """
     if trim == 0.0:
-        return rows.mean(values)
-    share = (1.0 - trim) * len(values)  # of weights whose mean over all rows is 1
-    if rows.weight is None:
-        best = torch.topk(values, math.ceil(share)).values
-        return (best.sum() - (len(best) - share) * best[-1]) / share
-    best, order = values.sort(descending=True)
-    weight = rows.weight[order]
-    before = weight.cumsum(0) - weight
-    kept = ((1.0 - trim) * weight.sum() - before).clamp_min(0.0).minimum(weight)
-    return (kept * best.where(kept > 0.0, 0.0)).sum() / share
+        return values.new_full(values.shape, 1.0 / len(values)) if rows.weight is None else rows.weight / len(values)
+    weight = torch.ones_like(values) if rows.weight is None else rows.weight
+    order = values.argsort(descending=True)
+    sorted_weight = weight[order]
+    before = sorted_weight.cumsum(0) - sorted_weight
+    kept = ((1.0 - trim) * weight.sum() - before).clamp_min(0.0).minimum(sorted_weight)
+    total = (1.0 - trim) * len(values)  # of weights whose mean over all rows is 1
+    return torch.empty_like(weight).index_copy_(0, order, kept / total)
+
+
+def bound_by_autograd(
+    bound: Callable[..., Bound], module: nn.Module, rows: Rows, noise: torch.Generator, beta: float
+) -> tuple[Bound, Pullback]:
+    """A bound by its formula, and its pullback, which takes the gradient to each row's value to all parameters."""
+    with torch.enable_grad():
+        terms = bound(module, rows, noise, beta)
+
+    def pull(grad: Tensor) -> None:
+        learned = [p for p in module.parameters() if p.requires_grad]
+        for p, slope in zip(learned, torch.autograd.grad(terms.value, learned, grad, allow_unused=True), strict=True):
+            if slope is not None:
+                p.grad = slope if p.grad is None else p.grad.add_(slope)
+
+    return Bound(*(part.detach() for part in terms)), pull
 
 
 def mean_bound(module: nn.Module, rows: Rows | SparseRows, bound: RowBound, seed: int) -> float:

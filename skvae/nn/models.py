@@ -15,6 +15,7 @@ from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import Described, InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
+from skvae.nn.pullbacks import Pullback, closed_form
 
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
@@ -81,6 +82,22 @@ class ColumnBlocks(Described):
         each = zip(self.by_block(outputs), x.split(self.counts, dim=-1), strict=True)
         cells = _joined([likelihood.log_prob(out, x) for (likelihood, out), x in each])
         return cells * self.counted(x) if len(self.values) else cells
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """That of each cell, (p, S, b), and its pullback to outputs (n_outputs, S, b), features first; x is (p, b).
+
+        Values that do not count are among the cells.
+        """
+        each = zip(self._each(), outputs.split(self.sizes), x.split(self.counts), strict=True)
+        cells, pulls = zip(
+            *(closed_form(own, "with_pullback", Likelihood)(out, x) for own, out, x in each), strict=True
+        )
+
+        def pull(grad: Tensor) -> Tensor:
+            parts = zip(pulls, grad.split(self.counts), strict=True)
+            return _stacked([pull(part) for pull, part in parts])
+
+        return _stacked(cells), pull
 
     def counted(self, x: Tensor) -> Tensor:
         """1 for the cells that count, 0 for values that are atoms; shape (b, p)."""
@@ -165,6 +182,11 @@ class ColumnBlocks(Described):
             return torch.cat([own.start(m) for own, m in zip(self._each(), means, strict=True)])
         each = zip(self._each(), means, quantiles.split(self.counts, dim=-1), strict=True)
         return torch.cat([own.start_at(m, q) for own, m, q in each])
+
+
+def _stacked(blocks: Sequence[Tensor]) -> Tensor:
+    """Those of all blocks, features first."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(list(blocks))
 
 
 def _joined(blocks: list[Tensor]) -> Tensor:

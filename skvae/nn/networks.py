@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skvae.nn.pullbacks import Pullback, by_autograd
+
 NetworkFactory = Callable[[int, int], nn.Module]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -19,6 +21,26 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "softplus": nn.Softplus,
     "logistic": nn.Sigmoid,
+}
+
+_aten = torch.ops.aten
+INTO: dict[str, Callable[..., Tensor]] = {  # the same into memory that is there, `out`
+    "relu": lambda x, out: torch.clamp(x, 0.0, out=out),
+    "tanh": torch.tanh,
+    "silu": _aten.silu.out,
+    "gelu": _aten.gelu.out,
+    "elu": _aten.elu.out,
+    "softplus": _aten.softplus.out,
+    "logistic": torch.sigmoid,
+}
+SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (gradient, before, after) -> gradient before
+    "relu": lambda grad, _, after: _aten.threshold_backward(grad, after, 0.0),
+    "tanh": lambda grad, _, after: _aten.tanh_backward(grad, after),
+    "silu": lambda grad, before, _: _aten.silu_backward(grad, before),
+    "gelu": lambda grad, before, _: _aten.gelu_backward(grad, before),
+    "elu": lambda grad, _, after: _aten.elu_backward(grad, 1.0, 1.0, 1.0, True, after),
+    "softplus": lambda grad, before, _: _aten.softplus_backward(grad, before, 1.0, 20.0),
+    "logistic": lambda grad, _, after: _aten.sigmoid_backward(grad, after),
 }
 
 CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs bends
@@ -214,16 +236,81 @@ class MLP(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        self.activation = activation
         self.shortcut = linear(n_in, n_out, generator)
         sizes = [n_in, *hidden_layer_sizes]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise(sizes):
-            layers += [linear(fan_in, fan_out, generator), ACTIVATIONS[activation]()]
-        if layers:
-            layers.append(linear(sizes[-1], n_out, generator))
-        self.hidden = nn.Sequential(*layers) if layers else None
+        ends = [*itertools.pairwise(sizes), (sizes[-1], n_out)] if hidden_layer_sizes else []
+        self._layers = tuple(linear(fan_in, fan_out, generator) for fan_in, fan_out in ends)  # without the activations
+        parts = [part for layer in self._layers for part in (layer, ACTIVATIONS[activation]())][:-1]
+        self.hidden = nn.Sequential(*parts) if parts else None
+        self.packed: list[tuple[Tensor, Tensor]] | None = None  # the matrices of `packs` and of their gradients
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
         out: Tensor = self.shortcut(x)
         return out if self.hidden is None else out + self.hidden(x)
+
+    def packs(self) -> list[list[nn.Parameter]]:
+        """The parameters that one product serves, side by side in a matrix each: a layer's weights and its bias.
+
+        The last layer and the shortcut, whose outputs are added, are one.
+        """
+        final = [*self._layers[-1:], self.shortcut]
+        packs: list[list[nn.Parameter]] = [[layer.weight, layer.bias] for layer in self._layers[:-1]]
+        return [*packs, [layer.weight for layer in final] + [layer.bias for layer in final]]
+
+    def with_pullback(
+        self, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
+    ) -> tuple[Tensor, Pullback]:
+        """The outputs (n_out, r) for r rows x (n_in, r), with `start` (n_out,) added, and their pullback.
+
+        It overwrites the gradients of all parameters and returns that to x, or None where that is not asked for. The
+        parameters must be `packed`; rows of ones meet the biases.
+        """
+        assert self.packed is not None, "packed by FlatParameters"
+        *inner, (final, to_final) = self.packed
+        width = final.shape[1] - len(x) - (2 if inner else 1)
+        joined = x.new_ones(final.shape[1], x.shape[1])  # what the last layer sees, then x, then ones
+        joined[width : width + len(x)] = x
+        before, seen = [], [joined[width : width + len(x) + 1]]
+        for i, (weight, _) in enumerate(inner, start=1):
+            before.append(torch.mm(weight, seen[-1]))
+            seen.append(joined if i == len(inner) else x.new_ones(len(weight) + 1, x.shape[1]))
+            INTO[self.activation](before[-1], out=seen[-1][: len(weight)])
+        out = torch.mm(final, joined)
+
+        def pull(grad: Tensor) -> Tensor | None:
+            torch.mm(grad, joined.T, out=to_final)
+            at = back = torch.mm(final[:, : width + len(x) if to_input else width].T, grad)
+            for i in reversed(range(len(inner))):
+                weight, to_weight = inner[i]
+                at = SLOPES[self.activation](at[: len(weight)], before[i], seen[i + 1][: len(weight)])
+                torch.mm(at, seen[i].T, out=to_weight)
+                at = torch.mm(weight[:, :-1].T, at) if i or to_input else at
+            if not to_input:
+                return None
+            return at.add_(back[width:]) if inner else back
+
+        return out if start is None else out.add_(start.unsqueeze(1)), pull
+
+
+def pass_through(
+    network: nn.Module, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
+) -> tuple[Tensor, Pullback]:
+    """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added, and its pullback."""
+    if type(network) is MLP and network.packed is not None:
+        rows = x.shape[1:]
+        out, pull = network.with_pullback(x.flatten(1), start, to_input=to_input)
+
+        def pull_rows(grad: Tensor) -> Tensor | None:
+            back = pull(grad.flatten(1))
+            return None if back is None else back.unflatten(1, rows)
+
+        return out.unflatten(1, rows), pull_rows
+
+    def call(x: Tensor) -> Tensor:
+        out: Tensor = network(x.movedim(0, -1).contiguous())
+        return (out if start is None else out + start).movedim(-1, 0)
+
+    out, pull_all = by_autograd(call, x)
+    return out.contiguous(), lambda grad: pull_all(grad)[0]

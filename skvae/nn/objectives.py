@@ -5,20 +5,23 @@ With z = mu + sigma * eps and log w = log p(x|z) + log p(z) - log q(z|x):
 - the evidence lower bound (Kingma & Welling 2013, eq. 2-3) is the mean of log w over q;
 - the importance-weighted bound (Burda et al. 2015, eq. 8) is log mean w over S draws.
 
-The second has two estimators of its gradient: the plain one, and that of Tucker et al. (2018).
+The second has two estimators of its gradient: the plain one, and that of Tucker et al. (2018). Each bound stands here
+twice: as its formula, and with its gradient in closed form (`SLOPES`), features first, as a training step takes it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from skvae.nn.models import VAE, Draws
-from skvae.nn.noise import log_normal
+from skvae.nn.noise import LOG_2PI, log_normal
+from skvae.nn.priors import Prior
+from skvae.nn.pullbacks import closed_form, softmax
 
 
 class Bound(NamedTuple):
@@ -80,4 +83,87 @@ OBJECTIVES: dict[str, Callable[..., Bound]] = {
     "elbo": elbo,
     "iwae": importance_weighted_bound,
     "dreg": doubly_reparameterised_bound,
+}
+
+
+class Passed(NamedTuple):
+    """Draws for b rows, features first."""
+
+    mean: Tensor  # (k, b)
+    log_std: Tensor  # (k, b)
+    eps: Tensor  # (k, S, b)
+    z: Tensor  # (k, S, b)
+    log_likelihood: Tensor  # (S, b)
+
+    def log_q(self) -> Tensor:
+        """Log q(z|x), (S, b)."""
+        return -0.5 * self.eps.square().sum(0) - (self.log_std + 0.5 * LOG_2PI).sum(0)
+
+
+class Slopes(NamedTuple):
+    """The gradient of a bound to what it was computed from."""
+
+    log_likelihood: Tensor  # (S, b)
+    z: Tensor | None = None  # (k, S, b), but for the way through the likelihood
+    posterior: Sequence[Tensor | None] = (None, None)  # to mean and log standard deviation, but for the way through z
+    factor: Tensor | None = None  # of all that comes to z, (S, b)
+
+
+def elbo_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
+    """`elbo`, and its slopes given the gradient to each row's value, (b,)."""
+    reconstruction, n = draws.log_likelihood.mean(0), len(draws.log_likelihood)
+    closed = closed_form(prior, "kl_with_pullback", Prior)(draws.mean, draws.log_std)
+    if closed is not None:
+        kl, to_posterior = closed
+
+        def pull(grad: Tensor) -> Slopes:
+            return Slopes((grad / n).expand(n, -1), posterior=to_posterior(-beta * grad))
+
+        return Bound(reconstruction - beta * kl, reconstruction, kl), pull
+    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
+    kl = (draws.log_q() - log_p).mean(0)
+
+    def pull_draws(grad: Tensor) -> Slopes:
+        each = (grad / n).expand(n, -1)
+        return Slopes(each, to_z(beta * each), (None, beta * grad))
+
+    return Bound(reconstruction - beta * kl, reconstruction, kl), pull_draws
+
+
+def importance_weighted_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
+    """`importance_weighted_bound`, and its slopes given the gradient to each row's value, (b,)."""
+    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
+    log_ratio = log_p - draws.log_q()
+    log_w = torch.add(draws.log_likelihood, log_ratio, alpha=beta)
+
+    share, total = softmax(log_w)
+
+    def pull(grad: Tensor) -> Slopes:
+        weight = share * grad
+        return Slopes(weight, to_z(beta * weight), (None, beta * grad))
+
+    return Bound(total - math.log(len(log_w)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), pull
+
+
+def doubly_reparameterised_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
+    """`doubly_reparameterised_bound`, and its slopes given the gradient to each row's value, (b,)."""
+    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
+    log_ratio = log_p - draws.log_q()
+    log_w = torch.add(draws.log_likelihood, log_ratio, alpha=beta)
+
+    share, total = softmax(log_w)
+
+    def pull(grad: Tensor) -> Slopes:
+        weight = share * grad
+        away = draws.eps * torch.exp(-draws.log_std).unsqueeze(1)  # minus the gradient of log q to z
+        return Slopes(weight, to_z(beta * weight).addcmul_(away, beta * weight), factor=1.0 - beta + beta * share)
+
+    return Bound(total - math.log(len(log_w)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), pull
+
+
+Sloped = tuple[Bound, Callable[[Tensor], Slopes]]
+SLOPES: dict[str, Callable[[Prior, Passed, float], Sloped]] = {
+    "elbo": elbo_slopes,
+    "iwae": importance_weighted_slopes,
+    "dreg": doubly_reparameterised_slopes,
 }

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skvae.nn.noise import LOG_2PI, normal
+from skvae.nn.pullbacks import Pullback, add_grad, by_autograd, softmax
+
+KL = tuple[Tensor, Callable[[Tensor], list[Tensor]]]  # (b,), and its pullback to the posteriors' two tensors (k, b)
 
 SAME = 1e-3  # distance, as a share of a posterior mean's norm (and 1), within which it is the same row's
 
@@ -39,6 +42,21 @@ class Prior(nn.Module):
         """KL(q || p) per component in nats, shape (..., k), where it is closed; else None."""
         return None
 
+    def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
+        """Log-density (S, b) of z (k, S, b), features first, and its pullback to z.
+
+        Inherited, it is that of `log_prob` by autograd. A closed form adds the gradients of parameters to their `grad`.
+        """
+        value, pull = by_autograd(lambda z: self.log_prob(z.movedim(0, -1)), z)
+        return value, lambda grad: pull(grad)[0]
+
+    def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL | None:
+        """KL(q || p) in nats, (b,), for posteriors (k, b), and its pullback to both, where it is closed; else None."""
+        with torch.no_grad():
+            if self.kl(mean.T, log_std.T) is None:
+                return None
+        return by_autograd(lambda m, s: self.kl(m.T, s.T).sum(-1), mean, log_std)  # type: ignore[union-attr]
+
     def settle(self, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> None:
         """Training is over: take the posteriors of some training rows, two tensors of shape (m, k), weighted (m,).
 
@@ -66,6 +84,11 @@ def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * (mean.square() + torch.exp(2.0 * log_std) - 1.0) - log_std
 
 
+def _kl_to_standard_normal_with_pullback(mean: Tensor, log_std: Tensor) -> KL:
+    value = kl_to_standard_normal(mean, log_std).sum(0)
+    return value, lambda grad: [grad * mean, grad * torch.expm1(2.0 * log_std)]
+
+
 PriorFactory = Callable[[int], Prior]
 
 
@@ -90,8 +113,14 @@ class StandardNormal(Prior):
     def moments(self) -> tuple[Tensor, Tensor]:
         return self.origin, torch.ones_like(self.origin)
 
+    def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
+        return -0.5 * (z.square() + LOG_2PI).sum(0), lambda grad: -grad * z
+
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor:
         return kl_to_standard_normal(mean, log_std)
+
+    def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL:
+        return _kl_to_standard_normal_with_pullback(mean, log_std)
 
 
 class Mixture(Prior):
@@ -130,6 +159,32 @@ class Mixture(Prior):
         constant = (self.means * scaled).sum(-1) + 2.0 * self.log_stds.sum(-1) + z.shape[-1] * LOG_2PI
         at_origin = torch.log_softmax(self.logits, 0) - 0.5 * constant
         return F.linear(z, scaled, at_origin) + F.linear(z.square(), -0.5 * precision)
+
+    def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
+        # As in `log_modes`; z, its square and a 1 stand one above the other, so that one product serves all three.
+        k = len(z)
+        powers = z.new_ones(2 * k + 1, z[0].numel())
+        powers[:k] = z.flatten(1)
+        torch.square(powers[:k], out=powers[k:-1])
+        precision = torch.exp(-2.0 * self.log_stds)
+        scaled = self.means * precision
+        constant = torch.addcmul(self.log_stds, self.means, scaled, value=0.5).sum(1).add_(0.5 * k * LOG_2PI)
+        at_origin = torch.log_softmax(self.logits, 0).sub_(constant).unsqueeze(1)
+        weight = torch.cat([scaled, -0.5 * precision, at_origin], 1)
+        share, value = softmax(torch.mm(weight, powers))  # (C, S * b)
+
+        def pull(grad: Tensor) -> Tensor:
+            each = share * grad.reshape(-1)
+            first, second, n = torch.mm(each, powers.T).split([k, k, 1], 1)
+            to_z, to_square = torch.mm(weight[:, :-1].T, each).view(2, *z.shape)
+            below = torch.addcmul(first, self.means, n, value=-1.0)
+            distance = torch.addcmul(second, self.means, first + below, value=-1.0)
+            add_grad(self.means, precision * below)
+            add_grad(self.log_stds, torch.addcmul(-n, precision, distance))
+            add_grad(self.logits, n.squeeze(1) - torch.softmax(self.logits, 0) * n.sum())
+            return torch.addcmul(to_z, to_square, z, value=2.0)
+
+        return value.view(z.shape[1:]), pull
 
     def marginal_log_prob(self, z: Tensor) -> Tensor:
         u = (z.unsqueeze(-2) - self.means) * torch.exp(-self.log_stds)  # (..., C, k)
@@ -183,6 +238,9 @@ class AggregatedPosterior(Mixture):
 
     def kl(self, mean: Tensor, log_std: Tensor) -> Tensor | None:
         return None if self.settled else kl_to_standard_normal(mean, log_std)
+
+    def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL | None:
+        return None if self.settled else _kl_to_standard_normal_with_pullback(mean, log_std)
 
     def log_prob_of_others(self, z: Tensor, mean: Tensor) -> Tensor:
         # A row's own mode lies where its posterior does, up to the precision of the two passes through the encoder.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skvae._engine.batches import Rows
-from skvae._engine.bounds import CORRUPTIONS, reconstruction_bound, variational_bound
+from skvae._engine.bounds import CORRUPTIONS, ReconstructionBound, VariationalBound
 from skvae._engine.build import Kinds, ModelSpec, build_autoencoder, build_vae
 from skvae._engine.engine import AutoencoderEngine
 from skvae._engine.pareto import pareto_k, trusted_below
@@ -57,7 +57,7 @@ def table(n=40, seed=0):
 
 def train(one, x, n_epochs=2, weight=None, **options):
     plan = Plan(batch_size=16, max_iter=n_epochs, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
-    records = list(one.train(x, weight, variational_bound("elbo", 2, 0.0), plan, **options))
+    records = list(one.train(x, weight, VariationalBound("elbo", 2, 0.0), plan, **options))
     one.keep()
     return records
 
@@ -132,7 +132,7 @@ def test_score_is_the_importance_weighted_bound():
     train(one, x, 30)
     many, more = (one.log_likelihood(x, n).mean() for n in (64, 4096))
     assert many == pytest.approx(more, abs=0.1)
-    elbo = one.mean_bound(x, None, variational_bound("elbo", 256, 0.0))
+    elbo = one.mean_bound(x, None, VariationalBound("elbo", 256, 0.0))
     assert elbo < more
 
 
@@ -170,9 +170,9 @@ def test_marginals_are_independent_standard_normals_at_the_start():
 def test_training_raises_the_bound_and_keep_takes_the_average():
     one, x = engine(), table()
     before = one.encode(x)
-    start = one.mean_bound(x, None, variational_bound("elbo", 8, 0.0))
+    start = one.mean_bound(x, None, VariationalBound("elbo", 8, 0.0))
     train(one, x, 30)
-    assert one.mean_bound(x, None, variational_bound("elbo", 8, 0.0)) > start + 0.5
+    assert one.mean_bound(x, None, VariationalBound("elbo", 8, 0.0)) > start + 0.5
     assert not np.allclose(one.encode(x), before)
     kept, average = one.model.state_dict(), one._optimiser.average.state_dict()
     assert all(torch.equal(kept[name], average[name]) for name in kept)
@@ -182,7 +182,7 @@ def test_until_keep_the_model_is_as_it_was():
     one, x = engine(), table()
     before = one.encode(x)
     plan = Plan(batch_size=16, max_iter=2, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
-    records = list(one.train(x, None, variational_bound("iwae", 2, 0.0), plan))
+    records = list(one.train(x, None, VariationalBound("iwae", 2, 0.0), plan))
     assert len(records) == 2
     np.testing.assert_array_equal(one.encode(x), before)
 
@@ -263,7 +263,7 @@ def test_column_at_fault_is_the_one_that_fits_worst(column):
     one, x = engine(), table()
     plan = Plan(batch_size=16, max_iter=1, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
     x[:, column] *= 1e6
-    list(one.train(x, None, variational_bound("elbo", 1, 0.0), plan))
+    list(one.train(x, None, VariationalBound("elbo", 1, 0.0), plan))
     assert one.column_at_fault(x) == column
 
 
@@ -272,7 +272,7 @@ def test_denoising_differs_from_plain_training_and_scores_the_clean_row():
     plain, denoising = (AutoencoderEngine(spec(prior=None, blocks=(("squared_error", P),)), "cpu") for _ in "ab")
     plan = Plan(batch_size=16, max_iter=2, learning_rate_init=0.01, learning_rate="constant", alpha=0.0)
     for one, corruption in ((plain, None), (denoising, "masking")):
-        list(one.train(x, None, reconstruction_bound(corruption, 0.5), plan))
+        list(one.train(x, None, ReconstructionBound(corruption, 0.5), plan))
         one.keep()
         errors = ((x - one.decode(one.encode(x), FREE)) ** 2).sum(1)
         np.testing.assert_allclose(one.score(x), -errors, rtol=1e-10)

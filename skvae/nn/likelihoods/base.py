@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from skvae.nn.pullbacks import Pullback, by_autograd
+
 
 class WayBack(NamedTuple):
     """From encoded cells of p columns to data units: location + scale * x with x kept within bounds, or bent.
@@ -65,6 +67,18 @@ class Likelihood(nn.Module):
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Log-density of each cell in nats, shape (..., p)."""
         raise NotImplementedError("a likelihood defines log_prob(outputs, x)")
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """Log-density of each cell, (p, S, b), and its pullback to outputs (n_outputs, S, b), features first; x (p, b).
+
+        Inherited, it is that of `log_prob` by autograd. A closed form adds the gradients of parameters to their `grad`.
+        """
+
+        def cells(outputs: Tensor) -> Tensor:
+            return self.log_prob(outputs.movedim(0, -1), x.T).movedim(-1, 0)
+
+        value, pull = by_autograd(cells, outputs)
+        return value, lambda grad: pull(grad)[0]
 
     def mean(self, outputs: Tensor) -> Tensor:
         """E[x|z], shape (..., p); where x holds codes of levels, the most probable one."""

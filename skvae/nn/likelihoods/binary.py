@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack
+from skvae.nn.pullbacks import Pullback
 
 
 class Bernoulli(Likelihood):
@@ -20,6 +21,10 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         return x * outputs - F.softplus(outputs)
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        x = x.unsqueeze(1)
+        return x * outputs - F.softplus(outputs), lambda grad: (x - torch.sigmoid(outputs)).mul_(grad)
 
     def mean(self, outputs: Tensor) -> Tensor:
         return torch.sigmoid(outputs)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack, bounded
 from skvae.nn.noise import uniform
+from skvae.nn.pullbacks import Pullback, run
 
 MAX_LOGIT = 30.0  # within a column, no probability is below exp(-60) times the greatest
 LOG_SCALE = (-8.0, 8.0)  # of the logistic variable behind an ordinal cell
@@ -130,6 +131,11 @@ class Categorical(LevelLikelihood):
         place = (x.long() + self.offset).expand(*rows, -1)
         log_prob: Tensor = CategoricalLogProb.apply(outputs.expand(*rows, -1), place, self.segments)
         return log_prob
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        place = (x.T.long() + self.offset).expand(*outputs.shape[1:], -1)
+        cells, back = run(CategoricalLogProb, outputs.movedim(0, -1), place, self.segments)
+        return cells.movedim(-1, 0), lambda grad: back(grad.movedim(0, -1))[0].movedim(-1, 0)
 
     def expected(self, outputs: Tensor) -> Tensor:
         weights = torch.exp(bounded(outputs, (-MAX_LOGIT, MAX_LOGIT)))

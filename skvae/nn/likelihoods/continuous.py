@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack
 from skvae.nn.noise import LOG_2PI, normal, uniform
+from skvae.nn.pullbacks import Pullback, add_grad, run
 
 N_NODES = 96  # of a sum over the noise of a cell
 REACH = 7.0  # of that sum for normal noise, in standard deviations
@@ -25,6 +27,11 @@ MIN_LOG_STD = -8.0  # the floor of a standard deviation: exp(-8) = 0.034 % of th
 def bounded_below(raw: Tensor, floor: float) -> Tensor:
     """A log standard deviation that approaches `floor` smoothly and equals `raw` well above it."""
     return floor + F.softplus(raw - floor)
+
+
+def column(values: Tensor, n_axes: int) -> Tensor:
+    """One number per column, (p,), in the shape (p, 1, ...) of features that come first."""
+    return values.view(-1, *[1] * (n_axes - 1))
 
 
 def log_of(likelihood: Likelihood, option: str, expected: str, value: Any) -> float:
@@ -75,6 +82,25 @@ class LocationScale(Likelihood):
             return outputs, bounded_below(self.log_scale, self.floor)
         return outputs, self.log_scale
 
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """Location and log scale of outputs with features first, and the pullback of both to the outputs."""
+        if self.log_scale is None:
+            location, raw = outputs.chunk(2)
+            return (
+                location,
+                bounded_below(raw, self.floor),
+                lambda to_location, to_scale: torch.cat([to_location, to_scale.mul_(torch.sigmoid(raw - self.floor))]),
+            )
+        raw = column(self.log_scale, outputs.ndim)
+        if not isinstance(self.log_scale, nn.Parameter):
+            return outputs, raw, lambda to_location, to_scale: to_location
+
+        def pull(to_location: Tensor, to_scale: Tensor) -> Tensor:
+            add_grad(self.log_scale, to_scale * torch.sigmoid(raw - self.floor))
+            return to_location
+
+        return outputs, bounded_below(raw, self.floor), pull
+
     def mean(self, outputs: Tensor) -> Tensor:
         return outputs[..., : self.n_columns]
 
@@ -110,6 +136,12 @@ class LocationScale(Likelihood):
     def log_constant(self) -> Tensor | float:
         """What the log-density has beside -log scale at its location, shape (p,) or (): it is the greatest there."""
         raise NotImplementedError("a LocationScale defines log_constant()")
+
+    def pull_constant(self, grad: Tensor, to_df: Tensor | None) -> None:
+        """Take a gradient (p, ...) at cells to which the constant was added, and the rest of that to the shape.
+
+        Inherited, there is nothing to learn from it.
+        """
 
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] of the noise u for edges >= 0, (..., p); inherited, the noise counts as 0."""
@@ -155,6 +187,11 @@ class Gaussian(LocationScale):
         log_density: Tensor = GaussianLogProb.apply(x, *self.location_and_log_scale(outputs))
         return log_density
 
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        location, log_scale, pull = self.split(outputs)
+        cells, back = run(GaussianLogProb, x.unsqueeze(1), location, log_scale)
+        return cells, lambda grad: pull(*back(grad)[1:])
+
     def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
@@ -197,6 +234,10 @@ class SmoothGaussian(Gaussian):
         location, log_scale = super().location_and_log_scale(outputs)
         return location, log_scale - self.fall
 
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        location, log_scale, pull = super().split(outputs)
+        return location, log_scale - column(self.fall, outputs.ndim), pull
+
     @property
     def held(self) -> Tensor:
         """Which scales the floor held in training, shape (p,)."""
@@ -229,6 +270,11 @@ def _student_t_constant(df: Tensor) -> Tensor:
     return torch.lgamma(0.5 * (df + 1.0)) - torch.lgamma(0.5 * df) - 0.5 * torch.log(math.pi * df)
 
 
+def _constant_slope(df: Tensor) -> Tensor:
+    """Its derivative."""
+    return 0.5 * (torch.digamma(0.5 * (df + 1.0)) - torch.digamma(0.5 * df) - 1.0 / df)
+
+
 class StudentTLogProb(torch.autograd.Function):
     """Log-density of Student's t with its gradient in closed form: a third of the operations that autograd records.
 
@@ -255,8 +301,7 @@ class StudentTLogProb(torch.autograd.Function):
         location_shape, scale_shape = ctx.shapes
         w = ((df + 1.0) / df) / (1.0 + q)
         pull = grad * w * u
-        to_constant = 0.5 * (torch.digamma(0.5 * (df + 1.0)) - torch.digamma(0.5 * df) - 1.0 / df)
-        to_df = grad * torch.addcmul(to_constant - 0.5 * log_q, w, q, value=0.5)
+        to_df = grad * torch.addcmul(_constant_slope(df) - 0.5 * log_q, w, q, value=0.5)
         return (
             None,
             (pull * inverse_scale).sum_to_size(location_shape),
@@ -284,8 +329,25 @@ class StudentT(LocationScale):
         log_density: Tensor = StudentTLogProb.apply(x, location, log_scale, self.df)
         return log_density
 
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        location, log_scale, pull_parts = self.split(outputs)
+        cells, back = run(StudentTLogProb, x.unsqueeze(1), location, log_scale, column(self.df, 3))
+
+        def pull(grad: Tensor) -> Tensor:
+            _, to_location, to_scale, to_df = back(grad)
+            add_grad(self.raw_df, to_df * column(torch.sigmoid(self.raw_df), 3))
+            return pull_parts(to_location, to_scale)
+
+        return cells, pull
+
     def log_constant(self) -> Tensor | float:
         return _student_t_constant(self.df)
+
+    def pull_constant(self, grad: Tensor, to_df: Tensor | None) -> None:
+        assert to_df is not None, "modes with tails"
+        df = self.df
+        to_df = to_df.flatten() + grad.expand(self.n_columns, *grad.shape[1:]).flatten(1).sum(1) * _constant_slope(df)
+        add_grad(self.raw_df, to_df * torch.sigmoid(self.raw_df))
 
     def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         # torch has no chi-square draw that takes a generator: Bailey's (1994) polar method needs uniforms only.
@@ -341,6 +403,10 @@ class SquaredError(Likelihood):
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         return -(x - outputs).square()
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        distance = x.unsqueeze(1) - outputs
+        return -distance.square(), lambda grad: (2.0 * distance).mul_(grad)
 
     def mean(self, outputs: Tensor) -> Tensor:
         return outputs

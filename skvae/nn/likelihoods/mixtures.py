@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack
-from skvae.nn.likelihoods.continuous import Gaussian, StudentT, bounded_below, log_of
+from skvae.nn.likelihoods.continuous import Gaussian, StudentT, bounded_below, column, log_of
 from skvae.nn.noise import uniform
+from skvae.nn.pullbacks import Pullback, exp_, run
 
 N_MODES = 5  # by default
 MAX_RAW = 60.0  # of the logarithm of a scale: its exponential stays far within float32
 
 
 class ModeMixtureLogProb(torch.autograd.Function):
-    """Log-density of a mixture of modes with its gradient in closed form, in few passes over memory.
+    """Log-density of a mixture of modes with its gradient in closed form, in few passes over memory; features first.
 
     log p = log sum_k exp(l_k + c_k) - log sum_k exp(l_k) with the logits l_k and the modes' log-densities c_k, where
     c_k = -log s_k + g(u_k) with u_k = (x - location_k) / s_k and s_k = exp(raw_k) + floor. With the responsibilities
@@ -28,71 +29,73 @@ class ModeMixtureLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, x: Tensor, n_modes: int, floor: float, df: Tensor | None) -> Tensor:
-        """Log-density of each cell, (..., p), but for the constant that all modes share.
+        """Log-density of each cell, (p, ...), but for the constant that all modes share.
 
         Parameters
         ----------
-        outputs : tensor of shape (..., 3 * n_modes * p)
+        outputs : tensor of shape (3 * n_modes * p, ...)
             Locations, logarithms of scales and logits, mode by mode.
-        x : tensor of shape (..., p)
+        x : tensor of shape (p, ...)
         n_modes : int
         floor : float
             Of the scales.
-        df : tensor of shape (p,) or None
+        df : tensor of shape (p, 1, ...) or None
             Degrees of freedom of Student's t; None for normal modes.
         """
-        location, raw, logit = _by_mode(outputs, n_modes)
-        grown = raw.clamp_max(MAX_RAW).exp_()
-        scale = grown + floor
-        u = (x.unsqueeze(-2) - location).div_(scale)
-        joint = logit - torch.log(scale)
-        log_q = w = None
+        location, raw, logit = outputs.unflatten(0, (3, n_modes, -1)).unbind(0)
+        grown = exp_(raw.clamp_max(MAX_RAW))
+        inverse = torch.add(grown, floor).reciprocal_()  # of the scale
+        u = torch.sub(x, location).mul_(inverse)
+        power = pulled = None
         if df is None:
-            joint.addcmul_(u, u, value=-0.5)
+            joint = torch.addcmul(logit, u, u, value=-0.5)
         else:
             q = u.square().div_(df)
-            log_q = torch.log1p(q)
-            joint.addcmul_(0.5 * (df + 1.0), log_q, value=-1.0)
-            w = q.add_(1.0).reciprocal_().mul_((df + 1.0) / df)
-        share, total = _softmax(joint)
-        weight, norm = _softmax(logit)
-        ctx.save_for_backward(u, scale, grown, share, weight, log_q, w, df)
+            power = torch.log1p(q)
+            joint = torch.addcmul(logit, power, 0.5 * (df + 1.0), value=-1.0)
+            pulled = q.add_(1.0).reciprocal_().mul_((df + 1.0) / df)
+        share, total = _softmax(joint, 0, inverse)
+        weight, norm = _softmax(logit, 0)
+        ctx.save_for_backward(u, inverse, grown, share, weight, power, pulled, df)
         return total.sub_(norm)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None]:
         """Gradients to outputs and df."""
-        u, scale, grown, share, weight, log_q, w, df = ctx.saved_tensors
-        grad = grad.unsqueeze(-2)
+        u, inverse, grown, share, weight, power, pulled, df = ctx.saved_tensors
         own = grad * share
-        out = own.new_empty(*own.shape[:-2], 3, *own.shape[-2:])
-        to_location, to_raw, to_logit = out.unbind(-3)
+        out = own.new_empty(3, *own.shape)
+        to_location, to_raw, to_logit = out.unbind(0)
         torch.addcmul(own, grad, weight, value=-1.0, out=to_logit)
         pull, to_df = own * u, None
         if df is not None:
-            # d/d df of -(df + 1) / 2 log(1 + u^2 / df) is -1/2 (log(1 + u^2 / df) - w u^2 / df)
-            each = torch.addcmul(log_q, w, u.square().div_(df), value=-1.0)
-            to_df = each.mul_(own).mul_(-0.5).sum_to_size(df.shape)
-            pull *= w
-        torch.div(pull, scale, out=to_location)
+            pull *= pulled
+            # d/d df of -(df + 1) / 2 log(1 + u^2 / df) is -1/2 (log(1 + u^2 / df) - (df + 1) / df q / (1 + q))
+            each = torch.addcmul(own * power, pull, u / df, value=-1.0)
+            to_df = each.sum_to_size(df.shape).mul_(-0.5)
+        torch.mul(pull, inverse, out=to_location)
         torch.addcmul(own.neg_(), pull, u, out=to_raw)
-        to_raw.mul_(grown).div_(scale)
-        return out.flatten(-3), None, None, None, to_df
+        to_raw.mul_(grown).mul_(inverse)
+        return out.flatten(0, 2), None, None, None, to_df
+
+
+def _softmax(logit: Tensor, axis: int, factor: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Shares along an axis, and the logarithm of the sum that they are taken of.
+
+    A term of the sum is exp(logit), times the `factor` where there is one.
+    """
+    limits = torch.finfo(logit.dtype)
+    top = logit.amax(axis, keepdim=True).clamp_min_(limits.min)  # all may be minus infinity
+    share = exp_(logit - top)
+    share = share if factor is None else share.mul_(factor)
+    total = share.sum(axis, keepdim=True).clamp_min_(limits.tiny)
+    return share.div_(total), total.log_().add_(top).squeeze(axis)
 
 
 def _by_mode(outputs: Tensor, n_modes: int) -> tuple[Tensor, ...]:
     """Locations, logarithms of scales (but for the floor) and logits, each of shape (..., n_modes, p)."""
     modes: Tensor = outputs.unflatten(-1, (3, n_modes, -1))
     return modes.unbind(-3)
-
-
-def _softmax(logit: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares over the modes, (..., K, p), and the logarithm of the sum that they are taken of, (..., p)."""
-    limits = torch.finfo(logit.dtype)
-    top = logit.amax(-2, keepdim=True).clamp_min_(limits.min)  # all may be minus infinity
-    share = (logit - top).exp_()
-    total = share.sum(-2, keepdim=True).clamp_min_(limits.tiny)
-    return share.div_(total), total.log_().add_(top).squeeze(-2)
 
 
 class ModeMixture(Likelihood):
@@ -136,23 +139,40 @@ class ModeMixture(Likelihood):
         return location, bounded_below(raw.clamp_max(MAX_RAW), self.mode.floor), logit
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
-        df, floor = getattr(self.mode, "df", None), math.exp(self.mode.floor)
-        outputs = outputs.expand(*torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1]), -1)
-        log_density: Tensor = ModeMixtureLogProb.apply(outputs, x, self.n_modes, floor, df)
-        return log_density + self.mode.log_constant()
+        rows = torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1])
+        outputs, x = (part.expand(*rows, -1).movedim(-1, 0).contiguous() for part in (outputs, x))
+        log_density: Tensor = ModeMixtureLogProb.apply(outputs, x, *self._shape(len(rows)))
+        return log_density.movedim(0, -1) + self.mode.log_constant()
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        log_density, back = run(ModeMixtureLogProb, outputs, x.unsqueeze(1), *self._shape(2))
+
+        def pull(grad: Tensor) -> Tensor:
+            to_outputs: Tensor
+            to_outputs, *_, to_df = back(grad)
+            self.mode.pull_constant(grad, to_df)
+            return to_outputs
+
+        constant = self.mode.log_constant()
+        return log_density.add_(column(constant, 3) if isinstance(constant, Tensor) else constant), pull
+
+    def _shape(self, n_axes: int) -> tuple[int, float, Tensor | None]:
+        """Number of modes, the least scale, and degrees of freedom (p, 1, ...) for so many axes of rows."""
+        df = getattr(self.mode, "df", None)
+        return self.n_modes, math.exp(self.mode.floor), None if df is None else column(df, 1 + n_axes)
 
     def mean(self, outputs: Tensor) -> Tensor:
         location, _, logit = self.modes(outputs)
-        return _softmax(logit)[0].mul(location).sum(-2)
+        return torch.softmax(logit, -2).mul(location).sum(-2)
 
     def expectation(self, outputs: Tensor, back: WayBack) -> Tensor:
         """E[back(x)|z]: the weighted sum of the modes' expectations."""
         location, log_scale, logit = self.modes(outputs)
-        return _softmax(logit)[0].mul(self.mode.expected_back(location, log_scale, back)).sum(-2)
+        return torch.softmax(logit, -2).mul(self.mode.expected_back(location, log_scale, back)).sum(-2)
 
     def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
         location, log_scale, logit = self.modes(outputs)
-        below = _softmax(logit)[0].cumsum(-2)
+        below = torch.softmax(logit, -2).cumsum(-2)
         below = below / below[..., -1:, :]  # rounding must not give the last mode what it does not have
         u = uniform((*location.shape[:-2], 1, self.n_columns), location, generator)
         mode = (u >= below[..., :-1, :]).sum(-2, keepdim=True)

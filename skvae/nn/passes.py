@@ -1,0 +1,69 @@
+"""The way through a model and back: codes, draws and likelihoods of a batch, each with its pullback.
+
+Features come first and rows last, as in `skvae.nn.pullbacks`; rows x come as everywhere else, (b, p).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder
+from skvae.nn.networks import pass_through
+from skvae.nn.pullbacks import Pullback, by_autograd
+
+
+def encode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
+    """What the encoder says of each row, (n_code, b), before a row without an observed cell is seen to."""
+    learns = any(parameter.requires_grad for parameter in model.encoding.parameters())
+    if not learns:
+        return pass_through(model.encoder, model.encoding(x, observed).T, to_input=False)
+    seen, to_encoding = by_autograd(lambda _: model.encoding(x, observed).T, x.new_zeros(()))
+    code, to_seen = pass_through(model.encoder, seen)
+    return code, lambda grad: to_encoding(to_seen(grad))
+
+
+def autoencode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
+    """The code of each row, (k, b)."""
+    code, pull = encode(model, x, observed)
+    if observed is None:
+        return code, pull
+    full = observed.any(-1)
+    return code * full, lambda grad: pull(grad * full)
+
+
+def posterior(
+    model: VAE, x: Tensor, observed: Tensor | None
+) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], object]]:
+    """Mean and log standard deviation of q(z|x), each (k, b), and the pullback of both."""
+    code, pull = encode(model, x, observed)
+    mean, raw = code.chunk(2)
+    within = (raw >= MIN_LOG_STD) & (raw <= MAX_LOG_STD)
+    log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
+    if observed is not None:
+        empty = ~observed.any(-1)
+        prior_mean, prior_std = model.prior.moments()
+        mean = torch.where(empty, prior_mean.unsqueeze(1), mean)
+        log_std = torch.where(empty, prior_std.log().unsqueeze(1), log_std)
+        return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean * ~empty, to_std * (within & ~empty)]))
+    return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean, to_std * within]))
+
+
+def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
+    """Log p(x_observed | z), (S, b), of draws z (k, S, b), and its pullback to z."""
+    outputs, to_z = pass_through(model.decoder, z, model.start)
+    cells, to_outputs = model.columns.with_pullback(outputs, x.T)
+    counts = _counts(model, x, observed)
+    if counts is None:
+        return cells.sum(0), lambda grad: to_z(to_outputs(grad.expand_as(cells)))
+    return (cells * counts).sum(0), lambda grad: to_z(to_outputs(grad * counts))
+
+
+def _counts(model: Autoencoder, x: Tensor, observed: Tensor | None) -> Tensor | None:
+    """1 for each cell that counts, else 0, (p, 1, b); None where all do."""
+    counted = model.columns.counted(x) if len(model.columns.values) else None
+    if observed is not None:
+        counted = observed if counted is None else counted * observed
+    return None if counted is None else counted.T.unsqueeze(1).to(x.dtype)

@@ -1,0 +1,318 @@
+"""Every closed form against autograd, in float64: values, and gradients to inputs and parameters."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skvae._engine.batches import Rows
+from skvae._engine.bounds import ReconstructionBound, VariationalBound
+from skvae._engine.training import FlatParameters, bound_by_autograd
+from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT
+from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
+from skvae.nn.networks import ACTIVATIONS, INTO, MLP, SLOPES, InputEncoding, pass_through
+from skvae.nn.objectives import OBJECTIVES, Passed
+from skvae.nn.objectives import SLOPES as OF_OBJECTIVES
+from skvae.nn.priors import AggregatedPosterior, Mixture, Prior, StandardNormal
+from skvae.nn.pullbacks import closed_form, softmax
+from tests.nn.test_likelihoods import EVERY, P, build, cells
+
+S, B, K = 4, 5, 3
+PRIORS = {"standard normal": StandardNormal, "mixture": Mixture, "aggregated": AggregatedPosterior}
+
+
+def stream(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=stream(seed), dtype=torch.float64)
+
+
+def gradients(module):
+    return [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in module.parameters()]
+
+
+def clear(module):
+    for parameter in module.parameters():
+        parameter.grad = None
+
+
+def assert_same(module, closed, by_autograd, *inputs, grad=None):
+    """Two ways to a value and its pullback agree, in the value, in what comes back, and in parameters' gradients."""
+    with torch.no_grad():
+        clear(module)
+        value, pull = closed(*inputs)
+        grad = noise(*value.shape, seed=9) if grad is None else grad
+        back, own = pull(grad), gradients(module)
+        clear(module)
+        expected, pull = by_autograd(*inputs)
+        expected_back, theirs = pull(grad), gradients(module)
+    for one, other in ((value, expected), *zip(own, theirs, strict=True)):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+    if isinstance(back, torch.Tensor):
+        torch.testing.assert_close(back, expected_back, rtol=1e-9, atol=1e-10)
+    else:
+        for one, other in zip(back, expected_back, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+# -- likelihoods -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_likelihood(name):
+    likelihood, _ = build(name)
+    outputs, x = noise(likelihood.n_outputs, S, B), cells(likelihood, B).T.contiguous()
+    assert_same(likelihood, likelihood.with_pullback, lambda *of: Likelihood.with_pullback(likelihood, *of), outputs, x)
+
+
+@pytest.mark.parametrize("name", ["StudentTMixture-5", "GaussianMixture-2", "StudentT-cell", "Gaussian-cell"])
+@pytest.mark.parametrize("distance", [1e3, 1e8])
+def test_far_cells(name, distance):
+    likelihood, _ = build(name)
+    outputs, x = noise(likelihood.n_outputs, S, B), distance * noise(P, B)
+    with torch.no_grad():
+        value, pull = likelihood.with_pullback(outputs, x)
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(pull(torch.ones_like(value))).all()
+
+
+def test_closed_forms_are_those_of_the_values_that_log_prob_gives():
+    for name in EVERY:
+        likelihood, _ = build(name)
+        outputs, x = noise(likelihood.n_outputs, S, B), cells(likelihood, B)
+        expected = likelihood.log_prob(outputs.movedim(0, -1), x).detach()
+        with torch.no_grad():
+            torch.testing.assert_close(likelihood.with_pullback(outputs, x.T)[0].movedim(0, -1), expected)
+
+
+class Doubled(Gaussian):
+    """A user's likelihood on top of one of ours, whose closed form is no longer its gradient."""
+
+    def log_prob(self, outputs, x):
+        return 2.0 * super().log_prob(outputs, x)
+
+
+class DoubledInClosedForm(Doubled):
+    def with_pullback(self, outputs, x):
+        value, pull = super().with_pullback(outputs, x)
+        return 2.0 * value, lambda grad: 2.0 * pull(grad)
+
+
+@pytest.mark.parametrize("family", [Doubled, DoubledInClosedForm])
+def test_a_users_likelihood_is_not_taken_for_ours(family):
+    columns, outputs, x = ColumnBlocks([family(P)]).double(), noise(2 * P, S, B), noise(P, B)
+    with torch.no_grad():
+        value, pull = columns.with_pullback(outputs, x)
+        ours, pull_ours = Gaussian(P).double().with_pullback(outputs, x)
+        torch.testing.assert_close(value, 2.0 * ours)
+        torch.testing.assert_close(pull(torch.ones_like(value)), pull_ours(torch.full_like(ours, 2.0)))
+
+
+# -- priors ----------------------------------------------------------------------------------------------------------
+
+
+def prior(name, seed=0):
+    built = PRIORS[name](K).double()
+    with torch.no_grad():
+        for i, parameter in enumerate(built.parameters()):
+            parameter.add_(0.4 * noise(*parameter.shape, seed=seed + i))
+    if name == "aggregated":
+        built.settle(noise(6, K, seed=1), 0.3 * noise(6, K, seed=2), torch.log_softmax(noise(6, seed=3), 0))
+    return built
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_prior(name):
+    own = prior(name)
+    assert_same(own, own.with_pullback, lambda z: Prior.with_pullback(own, z), noise(K, S, B))
+
+
+@pytest.mark.parametrize("built", [StandardNormal(K), AggregatedPosterior(K)], ids=["standard normal", "aggregated"])
+def test_kl(built):
+    own = built.double()
+    assert_same(own, own.kl_with_pullback, lambda *of: Prior.kl_with_pullback(own, *of), noise(K, B), 0.5 * noise(K, B))
+
+
+@pytest.mark.parametrize("name", ["mixture", "aggregated"])
+def test_no_closed_kl(name):
+    assert prior(name).kl_with_pullback(noise(K, B), noise(K, B)) is None
+
+
+def test_a_users_prior_goes_through_autograd():
+    class Wide(StandardNormal):
+        def log_prob(self, z):
+            return super().log_prob(z / 2.0)
+
+    z = noise(K, S, B)
+    with torch.no_grad():
+        value, pull = closed_form(Wide(K).double(), "with_pullback", Prior)(z)
+    torch.testing.assert_close(value, StandardNormal(K).double().log_prob(z.movedim(0, -1) / 2.0))
+    torch.testing.assert_close(pull(torch.ones(S, B).double()), -z / 4.0)
+
+
+# -- networks --------------------------------------------------------------------------------------------------------
+
+
+def network(sizes=(6, 7), activation="silu", n_in=K, n_out=4):
+    built = MLP(n_in, n_out, hidden_layer_sizes=sizes, activation=activation, generator=stream()).double()
+    with torch.no_grad():
+        for i, parameter in enumerate(built.parameters()):
+            parameter.add_(0.3 * noise(*parameter.shape, seed=i))
+    return built
+
+
+class Plain(nn.Module):
+    """The same network as another module, which only autograd can go back through."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("sizes", [(), (6,), (6, 7), (4, 5, 6)], ids=str)
+def test_network(sizes, activation):
+    assert set(ACTIVATIONS) == set(INTO) == set(SLOPES)
+    one, x, start, grad = network(sizes, activation), noise(K, S, B), noise(4, seed=5), noise(4, S, B, seed=6)
+    other = copy.deepcopy(one)
+    FlatParameters(one)
+    with torch.no_grad():
+        (value, pull), (expected, pull_plain) = pass_through(one, x, start), pass_through(Plain(other), x, start)
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close(pull(grad), pull_plain(grad))
+        for p, q in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad)
+        _, pull = pass_through(one, x, to_input=False)
+        for p in one.parameters():
+            p.grad.fill_(torch.nan)  # what is there is overwritten
+        assert pull(grad) is None
+        for p, q in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_packing_leaves_a_network_as_it_was():
+    one = network()
+    other = copy.deepcopy(one)
+    flat = FlatParameters(one)
+    torch.testing.assert_close(one(noise(B, K)), other(noise(B, K)))
+    ordered = flat.in_order(flat.value)
+    torch.testing.assert_close(ordered, torch.cat([p.detach().flatten() for p in other.parameters()]))
+    flat.value.zero_()
+    flat.fill(flat.value, ordered)
+    torch.testing.assert_close(flat.in_order(flat.value), ordered)
+
+
+# -- objectives and whole models -------------------------------------------------------------------------------------
+
+
+def model(likelihoods=("StudentTMixture-5", "Categorical"), prior_name="mixture", gates=(), sizes=(6, 7), mask=True):
+    built = [EVERY[name](P).double() for name in likelihoods]
+    columns = ColumnBlocks(built, gates)
+    n = sum(columns.counts)
+    encoding = InputEncoding(torch.zeros(n).double(), torch.ones(n).double(), clip=True, with_mask=mask)
+    parts = {
+        "encoding": encoding,
+        "encoder": network(sizes, n_in=encoding.n_out, n_out=2 * K),
+        "decoder": network(sizes, n_in=K, n_out=columns.n_outputs),
+        "columns": columns,
+        "start": noise(columns.n_outputs, seed=4),
+    }
+    return VAE(prior=prior(prior_name), **parts), built
+
+
+def batch(built, missing=True, seed=0):
+    x = torch.cat([cells(own, B, seed=seed + i) for i, own in enumerate(built)], 1)
+    observed = noise(*x.shape, seed=8) < 0.5
+    observed[0] = False  # a row that says nothing
+    return Rows(torch.where(observed, x, 0.0), observed) if missing else Rows(x)
+
+
+def both(module, bound, rows, beta=0.7):
+    """Values and gradients of a bound in closed form and by autograd."""
+    found, grad = [], torch.linspace(0.5, 1.5, B).double()
+    for way in (bound.with_pullback, lambda *of: bound_by_autograd(bound, *of)):
+        flat = FlatParameters(module)
+        with torch.no_grad():
+            terms, pull = way(module, rows, stream(3), beta)
+            pull(grad)
+        found.append((*terms, flat.in_order(flat.grad)))
+    return zip(*found, strict=True)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+@pytest.mark.parametrize("prior_name", ["standard normal", "mixture"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_bound(objective, prior_name, missing):
+    assert set(OBJECTIVES) == set(OF_OBJECTIVES)
+    module, built = model(prior_name=prior_name)
+    for one, other in both(module, VariationalBound(objective, S, 0.0), batch(built, missing)):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("likelihoods", [("StudentT-column", "Ordinal"), ("NegativeBinomial", "Bernoulli")], ids=str)
+def test_bound_of_parts_without_a_closed_form(likelihoods):
+    module, built = model(likelihoods)
+    for one, other in both(module, VariationalBound("iwae", S, 0.0), batch(built)):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def test_bound_with_gates_counts_values_that_are_no_atoms():
+    module, built = model(("StudentT-cell", "Categorical"), gates=[(0, P), (2, P + 1)])
+    rows = batch(built, missing=False)
+    assert (rows.x[:, P] == 0).any()
+    assert (rows.x[:, P] != 0).any()
+    for one, other in both(module, VariationalBound("dreg", S, 0.0), rows):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def test_free_bits_count():
+    module, built = model()
+    rows, free = batch(built), VariationalBound("iwae", S, 0.5)
+    (value, _), *_, (grad, expected) = both(module, free, rows)
+    torch.testing.assert_close(grad, expected)
+    (bound, _), *_ = both(module, VariationalBound("iwae", S, 0.0), rows)
+    assert (value < bound).all()
+
+
+@pytest.mark.parametrize("corruption", [None, "masking", "gaussian"])
+def test_reconstruction(corruption):
+    module, built = model(("SquaredError", "Categorical"))
+    parts = {name: getattr(module, name) for name in ("encoding", "decoder", "columns", "start")}
+    plain = Autoencoder(encoder=network(n_in=module.encoding.n_out, n_out=K), **parts)
+    for one, other in both(plain, ReconstructionBound(corruption, 0.3), batch(built)):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def test_slopes_are_those_of_the_bound():
+    own, ll = prior("mixture"), noise(S, B)
+    mean, log_std, eps = noise(K, B, seed=1), 0.3 * noise(K, B, seed=2), noise(K, S, B, seed=3)
+    z = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * eps
+    with torch.no_grad():
+        bound, slopes = OF_OBJECTIVES["iwae"](own, Passed(mean, log_std, eps, z, ll), 1.0)
+        assert slopes(torch.ones(B).double()).log_likelihood.sum(0).numpy() == pytest.approx(np.ones(B))
+    log_q = torch.distributions.Normal(mean, log_std.exp()).log_prob(z.transpose(0, 1)).sum(1)
+    log_w = ll + own.log_prob(z.movedim(0, -1)) - log_q
+    torch.testing.assert_close(bound.value, (torch.logsumexp(log_w, 0) - np.log(S)).detach())
+
+
+def test_softmax_and_its_sum():
+    x = torch.tensor([[0.0, -torch.inf, 1e4], [1.0, 3.0, -1e4], [2.0, -torch.inf, 0.0]], dtype=torch.float64)
+    share, total = softmax(x)
+    torch.testing.assert_close(share, torch.softmax(x, 0))
+    torch.testing.assert_close(total, torch.logsumexp(x, 0))
+
+
+def test_degrees_of_freedom_learn_from_the_constant():
+    likelihood = StudentT(1).double()
+    outputs, x = torch.zeros(2, 1, 200).double(), noise(1, 200)
+    with torch.no_grad():
+        _, pull = likelihood.with_pullback(outputs, x)
+        pull(torch.ones(1, 1, 200).double())
+    assert likelihood.raw_df.grad.item() != 0.0
