@@ -250,13 +250,13 @@ class MLP(nn.Module):
         out: Tensor = self.shortcut(x)
         return out if self.hidden is None else out + self.hidden(x)
 
-    def packs(self) -> list[list[nn.Parameter]]:
+    def packs(self) -> list[list[Tensor]]:
         """The parameters that one product serves, side by side in a matrix each: a layer's weights and its bias.
 
         The last layer and the shortcut, whose outputs are added, are one.
         """
         final = [*self._layers[-1:], self.shortcut]
-        packs: list[list[nn.Parameter]] = [[layer.weight, layer.bias] for layer in self._layers[:-1]]
+        packs: list[list[Tensor]] = [[layer.weight, layer.bias] for layer in self._layers[:-1]]
         return [*packs, [layer.weight for layer in final] + [layer.bias for layer in final]]
 
     def with_pullback(
