@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from itertools import product
 from typing import NamedTuple
@@ -13,7 +14,9 @@ from benchmarks.methods.vae import MODES
 from benchmarks.records import Record
 
 ONE, *SEVERAL = MODES
+FEW = SEVERAL[0]
 ROWS_PER_COLUMN = (0, 10, 20, 40)
+MANY_COLUMNS = (None, 10, 20, 40)
 CAP = 1.0  # nats that one table may speak for a rule or against it
 FOLDS, REPEATS = 5, 5
 
@@ -22,31 +25,40 @@ Rows = list[list[str]]
 
 
 class Rule(NamedTuple):
-    """Several modes from so many training rows per column on, else one."""
+    """Several modes from so many training rows per column on, else one; of more columns than `many` only few modes."""
 
     modes: str
     least: int
+    many: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.modes}, from {self.least} rows per column" if self.least else self.modes
+        rows = f", from {self.least} rows per column" if self.least else ""
+        return f"{self.modes}{rows}" + (f", {FEW} beyond {self.many} columns" if self.many else "")
+
+    def of(self, n_rows: int, n_columns: int) -> str:
+        """How many modes cells of such a table have."""
+        if n_rows < self.least * n_columns:
+            return ONE
+        return FEW if self.many is not None and n_columns > self.many else self.modes
 
 
-RULES = [Rule(modes, least) for modes, least in product(SEVERAL, ROWS_PER_COLUMN)]
+RULES = [Rule(*rule) for rule in product(SEVERAL, ROWS_PER_COLUMN, MANY_COLUMNS) if not (rule[0] == FEW and rule[2])]
+
+DEFAULT = Rule("5 modes", 20, 20)
 
 
 def gains(found: list[Record]) -> tuple[list[str], Gains]:
     """The tables on which every number of modes was measured, and what each rule gains there."""
     scores: dict[tuple[str, str], list[float]] = {}
-    size: dict[str, float] = {}
+    size: dict[str, tuple[int, int]] = {}
     for record in found:
         if "log_likelihood" in record:
             scores.setdefault((record["problem"], record["method"]), []).append(record["log_likelihood"])
-            size[record["problem"]] = record["n_train"] / record["n_features"]
+            size[record["problem"]] = record["n_train"], record["n_features"]
     tables = [table for table in sorted(size) if all((table, option) in scores for option in MODES)]
 
     def gain(rule: Rule, table: str) -> float:
-        option = rule.modes if size[table] >= rule.least else ONE
-        return float(np.mean(scores[table, option]) - np.mean(scores[table, ONE]))
+        return float(np.mean(scores[table, rule.of(*size[table])]) - np.mean(scores[table, ONE]))
 
     return tables, {str(rule): np.array([gain(rule, table) for table in tables]) for rule in RULES}
 
@@ -66,10 +78,13 @@ def crossed(of: Gains) -> tuple[Counter[str], float, float, np.ndarray]:
 
 
 def rules_table(of: Gains) -> tuple[list[str], Rows]:
-    """A row per rule."""
+    """A row per rule that was chosen, or that differs from the default in one thing at most."""
     chosen = crossed(of)[0]
+    near = {str(rule) for rule in RULES if sum(map(operator.ne, rule, DEFAULT)) <= 1}
     rows = []
     for name, gain in of.items():
+        if name not in near and not chosen[name]:
+            continue
         capped = np.clip(gain, -CAP, CAP).mean()
         above, below = int((gain > 0).sum()), int((gain < 0).sum())
         rows.append([name, f"{capped:+.3f}", f"{np.median(gain):+.2f}", f"{gain.min():+.2f}", f"{above}", f"{below}",

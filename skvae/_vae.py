@@ -75,7 +75,8 @@ class VAETransformer(BaseAutoencoder):
         - "gaussian" and "student_t" are for real numbers, "log_normal" for positive ones; the decoder gives each cell a
           location and a scale.
         - "gaussian_mixture" and "student_t_mixture" are for real numbers, too; the decoder gives each cell five modes
-          with a weight, a location and a scale each [10]_. ``functools.partial(StudentTMixture, n_modes=3)`` has three.
+          (three where they serve more than 20 columns) with a weight, a location and a scale each [10]_.
+          ``functools.partial(StudentTMixture, n_modes=8)`` has eight.
         - "bernoulli" is for 0/1 data, and takes fractions in [0, 1] (see Notes).
         - "poisson", "negative_binomial", "zero_inflated_poisson" and "zero_inflated_negative_binomial" are for counts.
         - "categorical" (a probability per level) and "ordinal" (a proportional-odds model [7]_) are for levels: of a

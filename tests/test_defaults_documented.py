@@ -102,8 +102,8 @@ def test_constants_of_the_vae_are_stated():
     )
     assert f"fewer than {auto.ROWS_PER_COLUMN} rows per column" in TABLES
     assert f"fewer than {auto.ROWS_PER_COLUMN} rows per\ncolumn" in USER_GUIDE
-    assert likelihoods.StudentTMixture(2).n_modes == 5
-    assert "each cell five modes" in said["likelihood"]
+    assert [likelihoods.StudentTMixture(p).n_modes for p in (1, 20, 21, 300)] == [5, 5, 3, 3]
+    assert "each cell five modes (three where they serve more than 20 columns)" in " ".join(said["likelihood"].split())
     floor = likelihoods.MIN_LOG_STD
     assert f"exp({floor:g}), {100 * math.exp(floor):.2g} %," in notes
     assert f"cannot fall below {100 * math.exp(floor):.2g} % of its" in USER_GUIDE

@@ -845,7 +845,7 @@ def test_modes_start_in_the_middles_of_equal_shares_of_the_column(family):
 
 @pytest.mark.parametrize("n_modes", [0, -1, 2.5, "three", None])
 def test_a_number_of_modes_that_is_none_is_an_error(n_modes):
-    with pytest.raises(ValueError, match="n_modes of StudentTMixture must be a positive integer"):
+    with pytest.raises(ValueError, match="n_modes of StudentTMixture must be a positive integer or 'auto'"):
         StudentTMixture(P, n_modes=n_modes)
 
 

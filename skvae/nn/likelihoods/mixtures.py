@@ -14,7 +14,8 @@ from skvae.nn.likelihoods.continuous import Gaussian, StudentT, bounded_below, c
 from skvae.nn.noise import uniform
 from skvae.nn.pullbacks import Pullback, exp_, run
 
-N_MODES = 5  # by default
+N_MODES = (5, 3)  # by default, the second of a cell among many columns:
+MANY_COLUMNS = 20  # more than so many
 MAX_RAW = 60.0  # of the logarithm of a scale: its exponential stays far within float32
 
 
@@ -107,8 +108,9 @@ class ModeMixture(Likelihood):
     ----------
     n_columns : int
         Columns of the block.
-    n_modes : int, default=5
-        Modes of each cell.
+    n_modes : int or "auto", default="auto"
+        Modes of each cell. "auto" is 5, or 3 in a block of more than 20 columns: there more modes gain no more, and
+        take longer.
     min_scale : float, optional
         The least that a mode's scale can be, in units of the columns' standard deviations, as for `LocationScale`.
 
@@ -120,17 +122,22 @@ class ModeMixture(Likelihood):
     kind = "continuous"
     family: type[Gaussian] | type[StudentT]  # of a mode
 
-    def __init__(self, n_columns: int, *, n_modes: int = N_MODES, min_scale: float | None = None) -> None:
+    def __init__(self, n_columns: int, *, n_modes: int | str = "auto", min_scale: float | None = None) -> None:
         super().__init__()
-        self.n_columns, self.n_modes = n_columns, self._counted(n_modes)
+        self.n_columns = n_columns
+        self.n_modes = self._counted(n_modes)
         self.n_outputs = 3 * self.n_modes * n_columns
         if min_scale is not None:
             log_of(self, "min_scale", "a positive number", min_scale)
         self.mode = self.family(n_columns, min_scale=min_scale)
 
     def _counted(self, n_modes: Any) -> int:
+        if isinstance(n_modes, str) and n_modes == "auto":
+            return N_MODES[self.n_columns > MANY_COLUMNS]
         if not (isinstance(n_modes, Integral) and int(n_modes) >= 1):
-            raise ValueError(f"n_modes of {type(self).__name__} must be a positive integer. Got {n_modes!r} instead.")
+            raise ValueError(
+                f"n_modes of {type(self).__name__} must be a positive integer or 'auto'. Got {n_modes!r} instead."
+            )
         return int(n_modes)
 
     def modes(self, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
