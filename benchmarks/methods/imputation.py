@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from benchmarks.methods.tables import estimator_settings
 from benchmarks.methods.vae import constant, patched
 from benchmarks.quality import Encoding
 from skvae import VAEImputer, VAETransformer
+from skvae.nn.likelihoods import GaussianMixture, StudentTMixture
 
 Fill = Callable[[pd.DataFrame], pd.DataFrame]
 Method = Callable[[pd.DataFrame, int], Fill]
@@ -317,7 +319,7 @@ class VAEImputation:
     def settings(self) -> str:
         """A digest of all parameters and of the constants behind them."""
         with patched(self.constants):
-            return estimator_settings(self._imputer(), IMPUTER_CONSTANTS)
+            return estimator_settings(self._imputer(), tuple({**dict.fromkeys(IMPUTER_CONSTANTS), **self.constants}))
 
     def smaller(self, max_iter: int) -> VAEImputation:
         """One model with so many epochs in place of the default ones."""
@@ -355,4 +357,8 @@ IMPUTER_SETTINGS: dict[str, Method] = {
     ),
     "one network": _differing("_members.IMPUTER_FEW", 0),
     "two networks": _differing("_members.IMPUTER_FEW", math.inf),
+    "several modes": VAEImputation(constants={"skvae._members.SmoothGaussian": StudentTMixture}),
+    "several wide modes": VAEImputation(
+        constants={"skvae._members.SmoothGaussian": partial(GaussianMixture, n_modes=3, min_scale=0.1)}
+    ),
 }

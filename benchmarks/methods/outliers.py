@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae._members import DETECTOR_MODELS
+from skvae.nn.likelihoods import GaussianMixture
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 Method = Callable[[np.ndarray, int, bool], Scorer]
@@ -169,6 +170,18 @@ def without_trimming(n: int, p: int, novelty: bool) -> list[VAETransformer]:
     return [model.set_params(trim=0.0) for model in default_models(n, p, novelty)]
 
 
+def with_modes(n: int, p: int, novelty: bool, *, n_modes: int) -> list[VAETransformer]:
+    """The default models with several normal modes per cell, each as wide as the default's cells at least."""
+    narrowest = 0.3 if novelty else 0.5
+    likelihood = partial(GaussianMixture, n_modes=n_modes, min_scale=narrowest)
+    return [model.set_params(likelihood=likelihood) for model in default_models(n, p, novelty)]
+
+
+def density(n: int, p: int, novelty: bool) -> list[VAETransformer]:
+    """The transformer with its defaults, several modes per cell among them, but for atoms."""
+    return [VAETransformer(atoms=None)]
+
+
 DETECTORS: dict[str, Method] = {DETECTOR: DetectorMethod()}
 VARIANTS: dict[str, Method] = {
     "the models of the other novelty": DetectorMethod(other_models),
@@ -176,5 +189,7 @@ VARIANTS: dict[str, Method] = {
     "standardised columns only": DetectorMethod(partial(model_of, marginals="linear")),
     "normal scores only": DetectorMethod(partial(model_of, marginals="normal")),
     "without trimming": DetectorMethod(without_trimming),
+    "three modes per cell": DetectorMethod(partial(with_modes, n_modes=3)),
+    "the transformer's density": DetectorMethod(density),
 }
 VARIANT_OF = {"standardised columns only": "clean", "normal scores only": "clean", "without trimming": "contaminated"}
