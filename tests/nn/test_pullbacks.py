@@ -1,16 +1,20 @@
 """Every closed form against autograd, in float64: values, and gradients to inputs and parameters."""
 
 import copy
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae._engine.batches import Rows
 from skvae._engine.bounds import ReconstructionBound, VariationalBound
 from skvae._engine.training import FlatParameters, bound_by_autograd
-from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT
+from skvae.nn import networks, passes, priors
+from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, base
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import ACTIVATIONS, INTO, MLP, SLOPES, InputEncoding, pass_through
 from skvae.nn.objectives import OBJECTIVES, Passed
@@ -316,3 +320,53 @@ def test_degrees_of_freedom_learn_from_the_constant():
         _, pull = likelihood.with_pullback(outputs, x)
         pull(torch.ones(1, 1, 200).double())
     assert likelihood.raw_df.grad.item() != 0.0
+
+
+# -- estimators --------------------------------------------------------------------------------------------------------
+
+
+def refused(*_, **__):
+    raise AssertionError("autograd was asked")
+
+
+@pytest.fixture
+def without_autograd(monkeypatch):
+    for room in (networks, base, priors, passes):
+        monkeypatch.setattr(room, "by_autograd", refused)
+    monkeypatch.setattr(torch.Tensor, "backward", refused)
+    monkeypatch.setattr(torch.autograd, "grad", refused)
+
+
+def table(n=60, levels=False):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(n, 4)) @ rng.normal(size=(4, 4)), columns=list("abcd"))
+    frame.loc[::7, "a"] = np.nan
+    frame.loc[::3, "b"] = 0.0  # an atom
+    return frame.assign(e=pd.Categorical(rng.choice(list("xyz"), n))) if levels else frame
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(VAETransformer, max_iter=2),
+        partial(VAETransformer, max_iter=2, likelihood="student_t", prior="standard_normal", objective="elbo"),
+        partial(AutoencoderTransformer, max_iter=2, corruption="masking"),
+        VAEImputer,
+        partial(VAEOutlierDetector, novelty=True),
+        VAEOutlierDetector,
+    ],
+    ids=["transformer", "textbook", "autoencoder", "imputer", "novelties", "outliers"],
+)
+@pytest.mark.parametrize("levels", [False, True], ids=["numbers", "levels"])
+@pytest.mark.filterwarnings("ignore")
+def test_default_models_train_without_autograd(make, levels, without_autograd):
+    make(random_state=0).fit(table(levels=levels))
+
+
+def test_the_two_roads_lead_to_the_same_model(monkeypatch):
+    X = table(levels=True)
+    fast = VAETransformer(max_iter=5, random_state=0, early_stopping=False).fit(X)
+    monkeypatch.delattr(VariationalBound, "with_pullback")
+    slow = VAETransformer(max_iter=5, random_state=0, early_stopping=False).fit(X)
+    np.testing.assert_allclose(fast.loss_curve_, slow.loss_curve_, rtol=1e-4)
+    np.testing.assert_allclose(fast.score_samples(X), slow.score_samples(X), atol=1e-2)
