@@ -335,6 +335,8 @@ def without_autograd(monkeypatch):
         monkeypatch.setattr(room, "by_autograd", refused)
     monkeypatch.setattr(torch.Tensor, "backward", refused)
     monkeypatch.setattr(torch.autograd, "grad", refused)
+    monkeypatch.setattr("skvae._members.IMPUTER_STEPS", (4, 8))
+    monkeypatch.setattr("skvae._members.DETECTOR_EPOCHS", 4)
 
 
 def table(n=60, levels=False):
