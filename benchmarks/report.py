@@ -15,6 +15,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks import imputation, modes, outliers, records, tables
+from benchmarks.methods.flows import FLOW_RIVALS
 from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
 
@@ -102,11 +103,15 @@ def mean_difference(ours: dict[int, float], theirs: dict[int, float]) -> float:
 
 
 def density_report(found: list[Record]) -> list[str]:
-    """Comparison with each rival, then the table of means, then failures."""
+    """Comparison with each rival, then the means of all but flows and forests, then of these, seconds, and failures."""
     table = scores(found)
     methods = _in_order({record["method"] for record in found})
-    parts = [comparison(table, methods), density_table(table, methods, found), seconds_table(found, methods)]
-    return parts + failures(found)
+    flows = [name for name in methods if name in FLOW_RIVALS]
+    parts = [comparison(table, methods), density_table(table, [m for m in methods if m not in flows], found)]
+    if flows:
+        measured = {problem: by for problem, by in table.items() if by.keys() & set(flows)}
+        parts.append(density_table(measured, [*(name for name in methods if name == OURS), *flows], found))
+    return [*parts, seconds_table(found, methods), *failures(found)]
 
 
 def _in_order(methods: set[str]) -> list[str]:

@@ -812,6 +812,20 @@ def test_comparison_counts_tables():
     assert row == "| Gaussian mixture | 2 of 3 (67%) | 1 | 1 | 1 | +0.67 | -1.00 |"
 
 
+def test_flows_have_a_table_of_their_own_with_the_tables_they_were_measured_on():
+    shape = {"n_train": 8, "n_test": 2, "n_features": 3}
+    found = [
+        *synthetic("a", DEFAULT, [3.0], **shape), *synthetic("a", "factor analysis", [2.0]), *synthetic("a", "NSF", [1.0]),
+        *synthetic("b", DEFAULT, [3.0], **shape), *synthetic("b", "factor analysis", [2.0]),
+    ]  # fmt: skip
+    compared, classic, flows, seconds = report.density_report(found)
+    assert "| NSF | 1 of 1 (100%) |" in compared
+    assert "NSF" not in classic
+    assert "| b | 10 | 3 | 2.00 | **3.00** |" in classic
+    assert flows.splitlines()[-1] == "| a | 10 | 3 | **3.00** | 1.00 |"
+    assert "NSF" in seconds
+
+
 def test_the_later_of_two_measurements_counts():
     found = [*synthetic("a", DEFAULT, [1.0]), *synthetic("a", DEFAULT, [2.0])]
     assert report.scores(found)["a"][DEFAULT] == {0: 2.0}
