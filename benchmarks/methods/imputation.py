@@ -319,7 +319,7 @@ class VAEImputation:
     def settings(self) -> str:
         """A digest of all parameters and of the constants behind them."""
         with patched(self.constants):
-            return estimator_settings(self._imputer(), tuple({**dict.fromkeys(IMPUTER_CONSTANTS), **self.constants}))
+            return estimator_settings(self._imputer(), IMPUTER_CONSTANTS)
 
     def smaller(self, max_iter: int) -> VAEImputation:
         """One model with so many epochs in place of the default ones."""
@@ -334,6 +334,7 @@ _OF_MODELS = ("COMMON", "STEPS", "STEPS_PER_BATCH", "COMPONENTS", "FEW", "LARGE"
 _OF_DRAWS = ("COMPLETED", "MATCHED", "PRIOR_DRAWS")
 _OF_SCALES = ("SETTLING_ROWS", "SETTLING_DRAWS", "SETTLING_ROUNDS")
 IMPUTER_CONSTANTS = (
+    "skvae._members.SmoothGaussian",  # the likelihood of numbers
     *(f"skvae._members.IMPUTER_{name}" for name in _OF_MODELS),
     *(f"skvae._engine.vae.{name}" for name in _OF_SCALES),
     *(f"skvae._engine.importance.{name}" for name in _OF_DRAWS),
