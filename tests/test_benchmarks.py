@@ -815,9 +815,10 @@ def test_comparison_counts_tables():
 def test_flows_have_a_table_of_their_own_with_the_tables_they_were_measured_on():
     shape = {"n_train": 8, "n_test": 2, "n_features": 3}
     found = [
-        *synthetic("a", DEFAULT, [3.0], **shape), *synthetic("a", "factor analysis", [2.0]), *synthetic("a", "NSF", [1.0]),
-        *synthetic("b", DEFAULT, [3.0], **shape), *synthetic("b", "factor analysis", [2.0]),
-    ]  # fmt: skip
+        *(r for table in "ab" for r in synthetic(table, DEFAULT, [3.0], **shape)),
+        *(r for table in "ab" for r in synthetic(table, "factor analysis", [2.0])),
+        *synthetic("a", "NSF", [1.0]),
+    ]
     compared, classic, flows, seconds = report.density_report(found)
     assert "| NSF | 1 of 1 (100%) |" in compared
     assert "NSF" not in classic
