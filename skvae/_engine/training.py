@@ -117,6 +117,7 @@ class FlatParameters:
         packed = {id(p) for pack in packs for p in pack}
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._groups = packs + [[p] for p in self._parameters if id(p) not in packed]
+        self._n_packed = sum(p.numel() for pack in packs for p in pack)
         self.value = torch.cat([p.detach().new_zeros(p.numel()) for p in self._parameters])
         self.grad, self.decayed = torch.zeros_like(self.value), torch.zeros_like(self.value)
         self.value.grad = self.grad
@@ -131,6 +132,10 @@ class FlatParameters:
         pairs = iter(zip(values, grads, strict=True))
         for network in networks:
             network.packed = [next(pairs) for _ in network.packs()]
+
+    def clear(self) -> None:
+        """Make the gradients 0 to which those of a step are added; those of packed parameters it overwrites."""
+        self.grad[self._n_packed :].zero_()
 
     def _matrices(self, flat: Tensor) -> list[Tensor]:
         """The matrix of each group: that of one parameter has its rows."""
@@ -188,7 +193,7 @@ class Optimiser:
 
     def step(self, pull: Callable[[], object], learning_rate: float, alpha: float) -> None:
         """One step down the gradient that `pull` adds to that of all parameters; one not finite moves nothing."""
-        self.flat.grad.zero_()
+        self.flat.clear()
         pull()
         scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
@@ -354,8 +359,8 @@ def bound_by_autograd(
     def pull(grad: Tensor) -> None:
         learned = [p for p in module.parameters() if p.requires_grad]
         for p, slope in zip(learned, torch.autograd.grad(terms.value, learned, grad, allow_unused=True), strict=True):
-            if slope is not None:
-                p.grad = slope if p.grad is None else p.grad.add_(slope)
+            slope = torch.zeros_like(p) if slope is None else slope
+            p.grad = slope if p.grad is None else p.grad.copy_(slope)
 
     return Bound(*(part.detach() for part in terms)), pull
 

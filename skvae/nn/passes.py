@@ -54,7 +54,7 @@ def posterior(
 def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
     """Log p(x_observed | z), (S, b), of draws z (k, S, b), and its pullback to z."""
     outputs, to_z = pass_through(model.decoder, z, model.start)
-    cells, to_outputs = model.columns.with_pullback(outputs, x.T)
+    cells, to_outputs = model.columns.with_pullback(outputs, x.T.contiguous())
     counts = _counts(model, x, observed)
     if counts is None:
         return cells.sum(0), lambda grad: to_z(to_outputs(grad.expand_as(cells)))
@@ -66,4 +66,4 @@ def _counts(model: Autoencoder, x: Tensor, observed: Tensor | None) -> Tensor | 
     counted = model.columns.counted(x) if len(model.columns.values) else None
     if observed is not None:
         counted = observed if counted is None else counted * observed
-    return None if counted is None else counted.T.unsqueeze(1).to(x.dtype)
+    return None if counted is None else counted.T.contiguous().unsqueeze(1).to(x.dtype)
