@@ -47,15 +47,21 @@ class Prior(nn.Module):
 
         Inherited, it is that of `log_prob` by autograd. A closed form adds the gradients of parameters to their `grad`.
         """
-        value, pull = by_autograd(lambda z: self.log_prob(z.movedim(0, -1)), z)
+        value, pull = by_autograd(lambda z: self.log_prob(z.movedim(0, -1).contiguous()), z)
         return value, lambda grad: pull(grad)[0]
 
     def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL | None:
         """KL(q || p) in nats, (b,), for posteriors (k, b), and its pullback to both, where it is closed; else None."""
         with torch.no_grad():
-            if self.kl(mean.T, log_std.T) is None:
+            if self.kl(mean.T.contiguous(), log_std.T.contiguous()) is None:
                 return None
-        return by_autograd(lambda m, s: self.kl(m.T, s.T).sum(-1), mean, log_std)  # type: ignore[union-attr]
+
+        def kl(*posterior: Tensor) -> Tensor:
+            each = self.kl(*(part.T.contiguous() for part in posterior))
+            assert each is not None, "as it was before"
+            return each.sum(-1)
+
+        return by_autograd(kl, mean, log_std)
 
     def settle(self, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> None:
         """Training is over: take the posteriors of some training rows, two tensors of shape (m, k), weighted (m,).

@@ -116,6 +116,30 @@ def test_a_users_likelihood_is_not_taken_for_ours(family):
         torch.testing.assert_close(pull(torch.ones_like(value)), pull_ours(torch.full_like(ours, 2.0)))
 
 
+class Laid(Gaussian):
+    """A user's likelihood that counts on rows first in memory, too."""
+
+    def log_prob(self, outputs, x):
+        location, raw = outputs.view(*outputs.shape[:-1], 2, self.n_columns).unbind(-2)
+        return -0.5 * (x.view(-1, self.n_columns) - location).square() / torch.exp(2.0 * raw) - raw
+
+
+def test_a_users_parts_see_rows_first_in_memory():
+    class Viewing(StandardNormal):
+        def log_prob(self, z):
+            return super().log_prob(z.view(-1, K)).view(z.shape[:-1])
+
+        def kl(self, mean, log_std):
+            return super().kl(mean.view(-1, K), log_std.view(-1, K))
+
+    columns, own = ColumnBlocks([Laid(P)]).double(), Viewing(K).double()
+    with torch.no_grad():
+        value, pull = columns.with_pullback(noise(2 * P, S, B), noise(P, B))
+        assert pull(torch.ones_like(value)).shape == (2 * P, S, B)
+        assert closed_form(own, "with_pullback", Prior)(noise(K, S, B))[0].shape == (S, B)
+        assert closed_form(own, "kl_with_pullback", Prior)(noise(K, B), noise(K, B))[0].shape == (B,)
+
+
 # -- priors ----------------------------------------------------------------------------------------------------------
 
 

@@ -75,7 +75,7 @@ class Likelihood(nn.Module):
         """
 
         def cells(outputs: Tensor) -> Tensor:
-            return self.log_prob(outputs.movedim(0, -1), x.T).movedim(-1, 0)
+            return self.log_prob(outputs.movedim(0, -1).contiguous(), x.T.contiguous()).movedim(-1, 0)
 
         value, pull = by_autograd(cells, outputs)
         return value, lambda grad: pull(grad)[0]
