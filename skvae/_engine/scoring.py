@@ -15,6 +15,7 @@ from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.pareto import pareto_k, trusted_below
+from skvae.nn import passes
 from skvae.nn.models import VAE, Draws
 from skvae.nn.objectives import log_mean_exp
 
@@ -42,7 +43,9 @@ def kl_per_component(model: VAE, rows: Rows, points: Tensor) -> Tensor:
 
 def weighed(model: VAE, rows: Rows, points: Tensor, *, trained_on: bool = False) -> tuple[Draws, Tensor]:
     """Draws of z, and log p(z) - log q(z|x) of each, (S, b)."""
-    draws = model.draw(rows.x, rows.observed, points)
+    mean, log_std = model.posterior(rows.x, rows.observed)
+    z = mean + torch.exp(log_std) * points
+    draws = Draws(mean, log_std, points, z, passes.log_likelihood(model, z, rows.x, rows.observed))
     return draws, model.log_prior_over_posterior(draws, trained_on=trained_on)
 
 

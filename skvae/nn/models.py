@@ -15,7 +15,7 @@ from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import Described, InputEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
-from skvae.nn.pullbacks import Pullback, closed_form
+from skvae.nn.pullbacks import Pullback, closed_form, has_closed_form
 
 MAX_LOG_STD = 3.0
 MIN_LOG_STD = -8.0
@@ -98,6 +98,11 @@ class ColumnBlocks(Described):
             return _stacked([pull(part) for pull, part in parts])
 
         return _stacked(cells), pull
+
+    def features_first(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """The first of the two: in closed form where there is one, which is made for this order, else by `log_prob`."""
+        each = zip(self._each(), outputs.split(self.sizes), x.split(self.counts), strict=True)
+        return _stacked([_cells(own, out, x) for own, out, x in each])
 
     def counted(self, x: Tensor) -> Tensor:
         """1 for the cells that count, 0 for values that are atoms; shape (b, p)."""
@@ -182,6 +187,12 @@ class ColumnBlocks(Described):
             return torch.cat([own.start(m) for own, m in zip(self._each(), means, strict=True)])
         each = zip(self._each(), means, quantiles.split(self.counts, dim=-1), strict=True)
         return torch.cat([own.start_at(m, q) for own, m, q in each])
+
+
+def _cells(likelihood: Likelihood, outputs: Tensor, x: Tensor) -> Tensor:
+    if has_closed_form(likelihood, "with_pullback", Likelihood):
+        return likelihood.with_pullback(outputs, x)[0]
+    return likelihood.log_prob(outputs.movedim(0, -1).contiguous(), x.T.contiguous()).movedim(-1, 0)
 
 
 def _stacked(blocks: Sequence[Tensor]) -> Tensor:

@@ -264,11 +264,10 @@ class MLP(nn.Module):
     ) -> tuple[Tensor, Pullback]:
         """The outputs (n_out, r) for r rows x (n_in, r), with `start` (n_out,) added, and their pullback.
 
-        It overwrites the gradients of all parameters and returns that to x, or None where that is not asked for. The
-        parameters must be `packed`; rows of ones meet the biases.
+        It overwrites the gradients of all parameters and returns that to x, or None where that is not asked for. For
+        the way back the parameters must be `packed`. Rows of ones meet the biases.
         """
-        assert self.packed is not None, "packed by FlatParameters"
-        *inner, (final, to_final) = self.packed
+        *inner, (final, to_final) = self.packed or [(_side_by_side(pack), x.new_empty(0)) for pack in self.packs()]
         width = final.shape[1] - len(x) - (2 if inner else 1)
         joined = x.new_ones(final.shape[1], x.shape[1])  # what the last layer sees, then x, then ones
         joined[width : width + len(x)] = x
@@ -280,6 +279,7 @@ class MLP(nn.Module):
         out = torch.mm(final, joined)
 
         def pull(grad: Tensor) -> Tensor | None:
+            assert self.packed is not None, "packed by FlatParameters"
             torch.mm(grad, joined.T, out=to_final)
             at = back = torch.mm(final[:, : width + len(x) if to_input else width].T, grad)
             for i in reversed(range(len(inner))):
@@ -294,11 +294,25 @@ class MLP(nn.Module):
         return out if start is None else out.add_(start.unsqueeze(1)), pull
 
 
+def _side_by_side(pack: Sequence[Tensor]) -> Tensor:
+    """The matrix of a pack."""
+    return torch.cat([part if part.ndim == 2 else part.unsqueeze(1) for part in pack], 1)
+
+
+def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -> Tensor:
+    """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added."""
+    if type(network) is MLP:
+        value: Tensor = network.with_pullback(x.flatten(1), start)[0].unflatten(1, x.shape[1:])
+        return value
+    out: Tensor = network(x.movedim(0, -1).contiguous())
+    return (out if start is None else out + start).movedim(-1, 0)
+
+
 def pass_through(
     network: nn.Module, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
 ) -> tuple[Tensor, Pullback]:
-    """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added, and its pullback."""
-    if type(network) is MLP and network.packed is not None:
+    """The same, and its pullback."""
+    if type(network) is MLP:
         rows = x.shape[1:]
         out, pull = network.with_pullback(x.flatten(1), start, to_input=to_input)
 
@@ -308,9 +322,5 @@ def pass_through(
 
         return out.unflatten(1, rows), pull_rows
 
-    def call(x: Tensor) -> Tensor:
-        out: Tensor = network(x.movedim(0, -1).contiguous())
-        return (out if start is None else out + start).movedim(-1, 0)
-
-    out, pull_all = by_autograd(call, x)
+    out, pull_all = by_autograd(lambda x: features_first(network, x, start), x)
     return out.contiguous(), lambda grad: pull_all(grad)[0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder
-from skvae.nn.networks import pass_through
+from skvae.nn.networks import features_first, pass_through
 from skvae.nn.pullbacks import Pullback, by_autograd
 
 
@@ -59,6 +59,13 @@ def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None
     if counts is None:
         return cells.sum(0), lambda grad: to_z(to_outputs(grad.expand_as(cells)))
     return (cells * counts).sum(0), lambda grad: to_z(to_outputs(grad * counts))
+
+
+def log_likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> Tensor:
+    """The first of the two, without a way back, of draws with rows first, (S, b, k)."""
+    outputs = features_first(model.decoder, z.movedim(-1, 0), model.start)
+    cells, counts = model.columns.features_first(outputs, x.T.contiguous()), _counts(model, x, observed)
+    return cells.sum(0) if counts is None else (cells * counts).sum(0)
 
 
 def _counts(model: Autoencoder, x: Tensor, observed: Tensor | None) -> Tensor | None:

@@ -57,15 +57,20 @@ def add_grad(parameter: Any, grad: Tensor) -> None:
         parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
 
 
-def closed_form(part: nn.Module, name: str, base: type[nn.Module]) -> Callable[..., Any]:
-    """A part's method of that name where it is its own; else the base's, by autograd.
+def has_closed_form(part: nn.Module, name: str, base: type[nn.Module]) -> bool:
+    """Whether a part has a method of that name that is not the base's.
 
-    What a user's subclass inherits from a class of ours may not be the gradient of what it computes.
+    What a user's subclass inherits from a class of ours does not count: it may not be the gradient of what it computes.
     """
     made = type(part)
     is_own = name in vars(made) or made.__module__.startswith("skvae.nn.")
-    method: Callable[..., Any] = getattr(part if is_own else base, name)
-    return method if is_own else partial(method, part)
+    return is_own and getattr(made, name) is not getattr(base, name)
+
+
+def closed_form(part: nn.Module, name: str, base: type[nn.Module]) -> Callable[..., Any]:
+    """A part's method of that name where it is a closed form; else the base's, by autograd."""
+    method: Callable[..., Any] = getattr(part, name)
+    return method if has_closed_form(part, name, base) else partial(getattr(base, name), part)
 
 
 def exp_(x: Tensor) -> Tensor:
