@@ -21,7 +21,7 @@ from torch import Tensor
 from skvae.nn.models import VAE, Draws
 from skvae.nn.noise import LOG_2PI, log_normal
 from skvae.nn.priors import Prior
-from skvae.nn.pullbacks import closed_form, softmax
+from skvae.nn.pullbacks import Pullback, closed_form, softmax
 
 
 class Bound(NamedTuple):
@@ -132,33 +132,33 @@ def elbo_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
 
 def importance_weighted_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
     """`importance_weighted_bound`, and its slopes given the gradient to each row's value, (b,)."""
-    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
-    log_ratio = log_p - draws.log_q()
-    log_w = torch.add(draws.log_likelihood, log_ratio, alpha=beta)
-
-    share, total = softmax(log_w)
+    bound, share, to_z = _weighed(prior, draws, beta)
 
     def pull(grad: Tensor) -> Slopes:
         weight = share * grad
         return Slopes(weight, to_z(beta * weight), (None, beta * grad))
 
-    return Bound(total - math.log(len(log_w)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), pull
+    return bound, pull
 
 
 def doubly_reparameterised_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
     """`doubly_reparameterised_bound`, and its slopes given the gradient to each row's value, (b,)."""
-    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
-    log_ratio = log_p - draws.log_q()
-    log_w = torch.add(draws.log_likelihood, log_ratio, alpha=beta)
-
-    share, total = softmax(log_w)
+    bound, share, to_z = _weighed(prior, draws, beta)
 
     def pull(grad: Tensor) -> Slopes:
         weight = share * grad
         away = draws.eps * torch.exp(-draws.log_std).unsqueeze(1)  # minus the gradient of log q to z
         return Slopes(weight, to_z(beta * weight).addcmul_(away, beta * weight), factor=1.0 - beta + beta * share)
 
-    return Bound(total - math.log(len(log_w)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), pull
+    return bound, pull
+
+
+def _weighed(prior: Prior, draws: Passed, beta: float) -> tuple[Bound, Tensor, Pullback]:
+    """The importance-weighted bound, the normalised weights (S, b), and the pullback of the prior to z."""
+    log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
+    log_ratio = log_p - draws.log_q()
+    share, total = softmax(torch.add(draws.log_likelihood, log_ratio, alpha=beta))
+    return Bound(total - math.log(len(share)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), share, to_z
 
 
 Sloped = tuple[Bound, Callable[[Tensor], Slopes]]

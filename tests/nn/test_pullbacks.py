@@ -386,7 +386,9 @@ def table(n=60, levels=False):
 @pytest.mark.parametrize("levels", [False, True], ids=["numbers", "levels"])
 @pytest.mark.filterwarnings("ignore")
 def test_default_models_train_without_autograd(make, levels, without_autograd):
-    make(random_state=0).fit(table(levels=levels))
+    X = table(levels=levels)
+    model = make(random_state=0).fit(X)
+    assert all(np.isfinite(one.loss_curve_).all() for one in getattr(model, "estimators_", [model]))
 
 
 def test_the_two_roads_lead_to_the_same_model(monkeypatch):
