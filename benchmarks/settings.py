@@ -82,7 +82,7 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),
     "early stopping": _parameter("early_stopping", True, False),
-    "weight averaging": _constant("skvae._engine.training.AVERAGING", 0.0, 0.99, 0.998),
+    "weight averaging": _constant("skvae._engine.optimiser.AVERAGING", 0.0, 0.99, 0.998),
     "floor of log std": _constant("skvae.nn.likelihoods.continuous.MIN_LOG_STD", -3.0, -4.5, -6.0, -8.0),
     "input squashing": _constant("skvae.nn.networks.CLIP", 1.5, 3.0, 6.0, float("inf")),
     "heads": HEADS,

@@ -50,6 +50,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     corruption_level : float, default=0.2
         Strength of the corruption.
 
+    solver : {"muon", "adam"}, default="adam"
+        How a step follows the gradient. "adam" scales it number by number. "muon" moves the matrices between a
+        network's input and its last hidden layer by their orthogonalised momentum [2]_, so that all directions of a
+        matrix learn at one speed, and the rest, and networks of your own, as "adam" does.
+
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
         `max_iter`, or constant. `partial_fit` is always constant.
@@ -155,6 +160,8 @@ class AutoencoderTransformer(BaseAutoencoder):
     ----------
     .. [1] Vincent, P., Larochelle, H., Bengio, Y. and Manzagol, P.-A. (2008). "Extracting and Composing Robust
        Features with Denoising Autoencoders". Proceedings of the 25th International Conference on Machine Learning.
+    .. [2] Jordan, K. et al. (2024). "Muon: An optimizer for hidden layers in neural networks".
+       https://kellerjordan.github.io/posts/muon.
 
     Examples
     --------
@@ -187,6 +194,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         loss: Literal["squared_error", "cross_entropy"] = "squared_error",
         corruption: Literal["masking", "gaussian"] | None = None,
         corruption_level: float = 0.2,
+        solver: Literal["muon", "adam"] = "adam",
         learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
         learning_rate_init: float = 1e-2,
         batch_size: int | Literal["auto"] = "auto",
@@ -209,6 +217,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         self.loss = loss
         self.corruption = corruption
         self.corruption_level = corruption_level
+        self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size

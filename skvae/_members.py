@@ -44,7 +44,12 @@ IMPUTER_SMALL: dict[str, Any] = {  # it errs in other ways
     "n_train_samples": 10,
     "alpha": 0.05,
 }
-IMPUTER_COMMON: dict[str, Any] = {"objective": "dreg", "batch_size": IMPUTER_BATCH, "early_stopping": False}
+IMPUTER_COMMON: dict[str, Any] = {
+    "objective": "dreg",
+    "solver": "adam",
+    "batch_size": IMPUTER_BATCH,
+    "early_stopping": False,
+}
 
 # -- of the detector
 DETECTOR_BATCH = 128
@@ -53,6 +58,7 @@ DETECTOR_COMMON: dict[str, Any] = {
     "objective": "elbo",
     "n_train_samples": 1,
     "n_importance_samples": 8,
+    "solver": "adam",
     "learning_rate_init": 5e-3,
     "atoms": None,
     "bounds": None,

@@ -58,7 +58,7 @@ class VAETransformer(BaseAutoencoder):
         Size of the code z. "auto" is the number of columns, but at least 2 and at most 10; of a table
         with categories half the number of its columns and levels, but at most 16.
 
-    hidden_layer_sizes : int or array-like of int, default=(128, 64)
+    hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
         Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear
         shortcut from input to output. With an empty tuple only the shortcut is left, and encoder and decoder are
         linear.
@@ -136,11 +136,16 @@ class VAETransformer(BaseAutoencoder):
         Share of the weight of each batch, in the rows of the lowest bound, that a training step leaves out (the trimmed
         likelihood of [6]_). Above 0 it keeps a model from learning the outliers in its training rows.
 
-    n_train_samples : int, default=5
+    n_train_samples : int, default=2
         Draws of z per row and training step.
 
     n_importance_samples : int, default=64
         Draws of z per row in `score_samples` and `score`. It may be changed after fit (with `set_params`).
+
+    solver : {"muon", "adam"}, default="muon"
+        How a step follows the gradient. "adam" scales it number by number. "muon" moves the matrices between a
+        network's input and its last hidden layer by their orthogonalised momentum [11]_, so that all directions of a
+        matrix learn at one speed, and the rest, and networks of your own, as "adam" does.
 
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
@@ -173,7 +178,7 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=1e-2
         Smallest gain that counts, in nats per row.
 
-    alpha : float, default=0.2
+    alpha : float, default=0.1
         Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
 
     warm_start : bool, default=False
@@ -313,6 +318,8 @@ class VAETransformer(BaseAutoencoder):
     .. [9] Tucker, G., Lawson, D., Gu, S. and Maddison, C. J. (2019). "Doubly Reparameterized Gradient Estimators for
        Monte Carlo Objectives". ICLR. arXiv:1810.04152.
     .. [10] Bishop, C. M. (1994). "Mixture density networks". Aston University, NCRG/94/004.
+    .. [11] Jordan, K. et al. (2024). "Muon: An optimizer for hidden layers in neural networks".
+       https://kellerjordan.github.io/posts/muon.
 
     Examples
     --------
@@ -360,7 +367,7 @@ class VAETransformer(BaseAutoencoder):
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes: LayerSizes = (128, 64),
+        hidden_layer_sizes: LayerSizes = (64, 64, 64),
         activation: Activation = "silu",
         likelihood: Likelihoods = "auto",
         prior: Literal["standard_normal", "mixture", "aggregated"] | PriorFactory = "mixture",
@@ -373,8 +380,9 @@ class VAETransformer(BaseAutoencoder):
         kl_warmup: float = 0.0,
         free_bits: float = 0.0,
         trim: float = 0.0,
-        n_train_samples: int = 5,
+        n_train_samples: int = 2,
         n_importance_samples: int = 64,
+        solver: Literal["muon", "adam"] = "muon",
         learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
         learning_rate_init: float = 1e-2,
         batch_size: int | Literal["auto"] = "auto",
@@ -383,7 +391,7 @@ class VAETransformer(BaseAutoencoder):
         validation_fraction: float = 0.1,
         n_iter_no_change: int | Literal["auto"] = "auto",
         tol: float = 1e-2,
-        alpha: float = 0.2,
+        alpha: float = 0.1,
         warm_start: bool = False,
         encoder: NetworkFactory | None = None,
         decoder: NetworkFactory | None = None,
@@ -407,6 +415,7 @@ class VAETransformer(BaseAutoencoder):
         self.trim = trim
         self.n_train_samples = n_train_samples
         self.n_importance_samples = n_importance_samples
+        self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size

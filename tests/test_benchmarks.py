@@ -146,7 +146,7 @@ def test_patched_constants_reach_the_model_and_are_put_back(diabetes):
     ):
         method = VAEMethod(TINY.parameters, {name: value} if name else {})
         scores[name] = method(diabetes.train, 0)(diabetes.test).mean()
-    averaging = VAEMethod({**TINY.parameters, "max_iter": 9}, {"skvae._engine.training.AVERAGING": 0.0})
+    averaging = VAEMethod({**TINY.parameters, "max_iter": 9}, {"skvae._engine.optimiser.AVERAGING": 0.0})
     scores["none"] = averaging(diabetes.train, 0)(diabetes.test).mean()
     scores["averaged"] = VAEMethod(averaging.parameters)(diabetes.train, 0)(diabetes.test).mean()
     assert len(set(scores.values())) == len(scores)

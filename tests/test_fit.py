@@ -16,7 +16,7 @@ from torch import nn
 
 from skvae import VAETransformer
 from skvae._engine.engine import Engine
-from skvae._engine.training import Optimiser
+from skvae._engine.optimiser import Optimiser
 from skvae._model.auto import EARLY_STOPPING_ROWS
 from skvae.nn.likelihoods import Gaussian
 

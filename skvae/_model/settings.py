@@ -36,6 +36,7 @@ class Settings:
     n_components: int | str
     hidden_layer_sizes: Any
     activation: str
+    solver: str
     learning_rate: str
     learning_rate_init: float
     batch_size: int | str
@@ -73,6 +74,7 @@ class Settings:
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
+            solver=self.solver,
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
             alpha=self.alpha,

@@ -12,7 +12,8 @@ from torch import nn
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae._engine.batches import Rows
 from skvae._engine.bounds import ReconstructionBound, VariationalBound
-from skvae._engine.training import FlatParameters, bound_by_autograd
+from skvae._engine.optimiser import FlatParameters
+from skvae._engine.training import bound_by_autograd
 from skvae.nn import networks, passes, priors
 from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, base
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
