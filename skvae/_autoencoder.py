@@ -50,10 +50,11 @@ class AutoencoderTransformer(BaseAutoencoder):
     corruption_level : float, default=0.2
         Strength of the corruption.
 
-    solver : {"muon", "adam"}, default="adam"
+    solver : {"auto", "muon", "adam"}, default="adam"
         How a step follows the gradient. "adam" scales it number by number. "muon" moves the matrices between a
         network's input and its last hidden layer by their orthogonalised momentum [2]_, so that all directions of a
-        matrix learn at one speed, and the rest, and networks of your own, as "adam" does.
+        matrix learn at one speed, and the rest, and networks of your own, as "adam" does. "auto" is "muon" for up to 20
+        columns, and "adam" for more.
 
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
@@ -194,7 +195,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         loss: Literal["squared_error", "cross_entropy"] = "squared_error",
         corruption: Literal["masking", "gaussian"] | None = None,
         corruption_level: float = 0.2,
-        solver: Literal["muon", "adam"] = "adam",
+        solver: Literal["auto", "muon", "adam"] = "adam",
         learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
         learning_rate_init: float = 1e-2,
         batch_size: int | Literal["auto"] = "auto",

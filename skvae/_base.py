@@ -82,7 +82,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         "n_components": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"})],
-        "solver": [StrOptions({"muon", "adam"})],
+        "solver": [StrOptions({"auto", "muon", "adam"})],
         "learning_rate": [StrOptions({"one_cycle", "constant"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -161,7 +161,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             refuse_unreadable(held_out.table, model.schema)
             judged = Prepared.of(held_out, model, settings)
         _check_there_are_rows(taught, judged)
-        plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
+        plan = settings.plan(taught.n_rows, len(columns.kinds), have_levels=columns.have_levels)
         history = fit_epochs(
             model,
             model.engine.train(*taught.rows, settings.bound, plan, validation=judged and judged.rows),
@@ -193,7 +193,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return _warn_of_empty_chunk()
         _check_there_are_rows(taught)
         warn_of_drift(*taught.rows, model.schema)
-        plan = settings.plan(taught.n_rows, have_levels=columns.have_levels)
+        plan = settings.plan(taught.n_rows, len(columns.kinds), have_levels=columns.have_levels)
         plan = replace(plan, max_iter=1, learning_rate="constant")
         history = fit_epochs(
             model,

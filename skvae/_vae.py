@@ -58,7 +58,7 @@ class VAETransformer(BaseAutoencoder):
         Size of the code z. "auto" is the number of columns, but at least 2 and at most 10; of a table
         with categories half the number of its columns and levels, but at most 16.
 
-    hidden_layer_sizes : int or array-like of int, default=(64, 64, 64)
+    hidden_layer_sizes : int or array-like of int, default=(64, 64)
         Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear
         shortcut from input to output. With an empty tuple only the shortcut is left, and encoder and decoder are
         linear.
@@ -142,10 +142,11 @@ class VAETransformer(BaseAutoencoder):
     n_importance_samples : int, default=64
         Draws of z per row in `score_samples` and `score`. It may be changed after fit (with `set_params`).
 
-    solver : {"muon", "adam"}, default="muon"
+    solver : {"auto", "muon", "adam"}, default="auto"
         How a step follows the gradient. "adam" scales it number by number. "muon" moves the matrices between a
         network's input and its last hidden layer by their orthogonalised momentum [11]_, so that all directions of a
-        matrix learn at one speed, and the rest, and networks of your own, as "adam" does.
+        matrix learn at one speed, and the rest, and networks of your own, as "adam" does. "auto" is "muon" for up to 20
+        columns, and "adam" for more, where "muon" also learns what is peculiar to the training rows.
 
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at
@@ -178,7 +179,7 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=1e-2
         Smallest gain that counts, in nats per row.
 
-    alpha : float, default=0.1
+    alpha : float, default=0.2
         Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
 
     warm_start : bool, default=False
@@ -367,7 +368,7 @@ class VAETransformer(BaseAutoencoder):
         self,
         n_components: int | Literal["auto"] = "auto",
         *,
-        hidden_layer_sizes: LayerSizes = (64, 64, 64),
+        hidden_layer_sizes: LayerSizes = (64, 64),
         activation: Activation = "silu",
         likelihood: Likelihoods = "auto",
         prior: Literal["standard_normal", "mixture", "aggregated"] | PriorFactory = "mixture",
@@ -382,7 +383,7 @@ class VAETransformer(BaseAutoencoder):
         trim: float = 0.0,
         n_train_samples: int = 2,
         n_importance_samples: int = 64,
-        solver: Literal["muon", "adam"] = "muon",
+        solver: Literal["auto", "muon", "adam"] = "auto",
         learning_rate: Literal["one_cycle", "constant"] = "one_cycle",
         learning_rate_init: float = 1e-2,
         batch_size: int | Literal["auto"] = "auto",
@@ -391,7 +392,7 @@ class VAETransformer(BaseAutoencoder):
         validation_fraction: float = 0.1,
         n_iter_no_change: int | Literal["auto"] = "auto",
         tol: float = 1e-2,
-        alpha: float = 0.1,
+        alpha: float = 0.2,
         warm_start: bool = False,
         encoder: NetworkFactory | None = None,
         decoder: NetworkFactory | None = None,

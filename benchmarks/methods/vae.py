@@ -39,6 +39,8 @@ CONSTANTS = (
     "skvae._model.auto.PATIENCE",
     "skvae.nn.likelihoods.mixtures.N_MODES",
     "skvae.nn.likelihoods.mixtures.MANY_COLUMNS",
+    "skvae._model.auto.SOLVERS",
+    "skvae._model.auto.MANY_COLUMNS",
     "skvae._model.auto.COMPONENTS",
     "skvae._model.auto.NUMBERS",
     "skvae._model.auto.ROWS_PER_COLUMN",

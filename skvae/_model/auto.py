@@ -22,6 +22,9 @@ BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
+SOLVERS = ("muon", "adam")  # the second of ...
+MANY_COLUMNS = 20  # ... more than so many
+
 COMPONENTS = (2, 10, 16)  # least, most, and most where there are levels
 
 LIKELIHOODS = {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"}  # by the family of the dtype
@@ -54,6 +57,11 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, ha
     if max_iter != "auto":
         return size, int(max_iter)
     return size, max(EPOCHS, min(most_epochs, math.ceil(STEPS / math.ceil(n / size))))
+
+
+def solver(asked: str, n_features: int) -> str:
+    """What follows the gradient: in wide tables "muon" also learns what is peculiar to the training rows."""
+    return SOLVERS[n_features > MANY_COLUMNS] if asked == "auto" else asked
 
 
 def stops_early(early_stopping: str | bool, n: int, *, has_levels: bool) -> bool:

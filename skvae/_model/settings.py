@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skvae._engine.training import Patience, Plan, RowBound
-from skvae._model.auto import batches_and_epochs, columns_with_atoms, patience
+from skvae._model.auto import batches_and_epochs, columns_with_atoms, patience, solver
 from skvae._table.inference import Rules
 from skvae.nn.networks import NetworkFactory
 from skvae.nn.priors import PriorFactory
@@ -68,13 +68,13 @@ class Settings:
         """What is looked for in columns of numbers."""
         return Rules(self.marginals, columns_with_atoms(self.atoms, names), self.bounds == "training")
 
-    def plan(self, n: int, *, have_levels: bool) -> Plan:
+    def plan(self, n: int, n_features: int, *, have_levels: bool) -> Plan:
         """How n rows are trained on."""
         batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter, has_levels=have_levels)
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
-            solver=self.solver,
+            solver=solver(self.solver, n_features),
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
             alpha=self.alpha,
