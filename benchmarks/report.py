@@ -10,11 +10,12 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks import imputation, modes, outliers, records, tables
+from benchmarks import imputation, outliers, records, rules, tables
 from benchmarks.methods.flows import FLOW_RIVALS
 from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
@@ -346,16 +347,17 @@ def imputation_report(found: list[Record]) -> list[str]:
     return parts + failures(studied)
 
 
-def modes_report(found: list[Record]) -> list[str]:
-    """The rules for the number of modes, chosen across tables, and every table."""
-    of = modes.gains(found)[1]
-    each = markdown(*modes.table_of(found))
-    return [markdown(*modes.rules_table(of)), modes.summary(of), each, *failures(found)]
+def rules_report(found: list[Record], choice: rules.Choice) -> list[str]:
+    """The rules that a choice is made by, chosen across tables, and every table."""
+    of = rules.gains(found, choice)
+    each = markdown(*rules.table_of(found, choice))
+    return [markdown(*rules.rules_table(of, choice)), rules.summary(of, choice), each, *failures(found)]
 
 
 REPORTS = {
     "density": density_report,
-    "modes": modes_report,
+    "modes": partial(rules_report, choice=rules.MODES_CHOICE),
+    "solver": partial(rules_report, choice=rules.SOLVER_CHOICE),
     "heads": defaults_report,
     "defaults": defaults_report,
     "outliers": outliers_report,

@@ -59,6 +59,7 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     "objective": {
         "ELBO, 1 draw": VAEMethod({"objective": "elbo", "n_train_samples": 1}),
         "ELBO, 5 draws": VAEMethod({"objective": "elbo", "n_train_samples": 5}),
+        "IWAE, 2 draws": VAEMethod({"objective": "iwae", "n_train_samples": 2}),
         "IWAE, 5 draws": VAEMethod({"objective": "iwae", "n_train_samples": 5}),
         "IWAE, 10 draws": VAEMethod({"objective": "iwae", "n_train_samples": 10}),
     },
@@ -68,7 +69,9 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
         "mixture of 32": VAEMethod({"prior": partial(Mixture, n_components=32)}),
     },
     "components": _parameter("n_components", 2, 5, 20),
-    "hidden layers": _parameter("hidden_layer_sizes", (), (32,), (64, 32), (128, 64), (128, 128), (256, 128)),
+    "hidden layers": _parameter(
+        "hidden_layer_sizes", (), (32,), (64, 32), (64, 64), (128, 64), (64, 64, 64), (64, 64, 64, 64)
+    ),
     "activation": _parameter("activation", "relu", "silu", "tanh"),
     "learning rate": _parameter("learning_rate_init", 1e-3, 3e-3, 1e-2, 3e-2),
     "schedule": {
@@ -78,6 +81,8 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     },
     "batch size": _parameter("batch_size", 32, 128, 512),
     # 4000 steps would miss the 10 s that a median fit may take.
+    "solver": _parameter("solver", "muon", "adam"),
+    "reach of Muon": _constant("skvae._engine.optimiser.REACH", 0.2, 0.6, 1.0),
     "steps": _constant("skvae._model.auto.STEPS", 1000, 2000, 3000),
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),

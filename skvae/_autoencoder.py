@@ -30,10 +30,11 @@ class AutoencoderTransformer(BaseAutoencoder):
         Size of the code. "auto" is half the number of columns, but at least 2 and at most 10; of a table
         with categories half the number of its columns and levels, but at most 16.
 
-    hidden_layer_sizes : int or array-like of int, default=(128, 64)
+    hidden_layer_sizes : int, array-like of int or "auto", default=(128, 64)
         Units of the encoder's hidden layers; the decoder has them in reverse. Both networks also have a linear
         shortcut from input to output. With an empty tuple only the shortcut is left: with the squared error the best
-        codes then span those of PCA of the standardised columns.
+        codes then span those of PCA of the standardised columns. "auto" is (64, 64, 64) for up to 20 columns and
+        (64, 64) for more.
 
     activation : {"relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"}, default="silu"
         Nonlinearity of the hidden layers.
@@ -87,8 +88,9 @@ class AutoencoderTransformer(BaseAutoencoder):
     tol : float, default=1e-2
         Smallest gain that counts, in units of the loss per row.
 
-    alpha : float, default=0.2
-        Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``.
+    alpha : float or "auto", default=0.2
+        Weight decay: each step shrinks the weight matrices by the factor ``1 - learning_rate * alpha``. "auto" is 0.1
+        for up to 20 columns and 0.2 for more.
 
     warm_start : bool, default=False
         Whether `fit` starts from the weights of the last fit. What the first fit learned of the columns and the
@@ -204,7 +206,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         validation_fraction: float = 0.1,
         n_iter_no_change: int | Literal["auto"] = "auto",
         tol: float = 1e-2,
-        alpha: float = 0.2,
+        alpha: float | Literal["auto"] = 0.2,
         warm_start: bool = False,
         encoder: NetworkFactory | None = None,
         decoder: NetworkFactory | None = None,

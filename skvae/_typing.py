@@ -36,7 +36,7 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 Seed = int | np.integer[Any] | np.random.RandomState | None
-LayerSizes = int | Sequence[int] | NDArray[np.integer[Any]]
+LayerSizes = int | Sequence[int] | NDArray[np.integer[Any]] | Literal["auto"]
 Activation = Literal["relu", "tanh", "silu", "gelu", "elu", "softplus", "logistic"]
 Codes = Literal["auto", "aggregated", "prior"]
 LikelihoodName = Literal[

@@ -31,6 +31,7 @@ PULLBACKS = "nn/test_pullbacks.py"
 MODELS = "nn/test_models.py"
 LIKELIHOODS = "nn/test_likelihoods.py"
 TRAINING = "engine/test_training.py"
+OPTIMISER = "engine/test_optimiser.py"
 ENGINE = "engine/test_engine.py"
 SCHEMA = "table/test_schema.py"
 MARGINALS = "table/test_marginals.py"
@@ -394,6 +395,17 @@ FAULTS = (
         "train, held_out = np.sort(order[n_calibration:])",
         "train, held_out = np.sort(order)",
         (f"{OUTLIER}::test_rows_set_aside_are_scored_and_not_trained_on",),
+    ),
+    *(
+        Fault(f"Muon: {name}", "_engine/optimiser.py", right, wrong, (OPTIMISER,))
+        for name, right, wrong in (
+            ("no momentum", "momentum.lerp_(grad, 1.0 - MOMENTUM)", "momentum.copy_(grad)"),
+            ("uphill", "value.sub_(orthogonalised(direction)", "value.add_(orthogonalised(direction)"),
+            ("tall matrices as if wide", "x = matrices.mT if is_tall else matrices", "x = matrices"),
+            ("a wrong polynomial", "beta=cubic, alpha=quintic", "beta=cubic, alpha=-quintic"),
+            ("Adam moves all", "slice(by_muon, None)", "slice(0, None)"),
+            ("one reach for all shapes", "REACH * math.sqrt(max(direction.shape[1:]))", "REACH"),
+        )
     ),
     Fault(
         "trim ignored",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from benchmarks import imputation, modes, outliers, quality, records, report, run, speed, tables
+from benchmarks import imputation, outliers, quality, records, report, rules, run, speed, tables
 from benchmarks.measure import measure_density
 from benchmarks.methods import density, flows, heads
 from benchmarks.methods import imputation as imputers
@@ -890,37 +890,51 @@ def modes_found(n_tables=20):
 
 
 def test_the_number_of_modes_is_chosen_on_some_tables_and_judged_on_others():
-    tables, of = modes.gains(modes_found())
-    assert len(tables) == 20
-    chosen, inside, outside, left_out = modes.crossed(of)
+    of = rules.gains(modes_found(), rules.MODES_CHOICE)
+    assert {len(gain) for gain in of.values()} == {20}
+    chosen, inside, outside, left_out = rules.crossed(of)
     assert all(name.startswith(("5 modes, from 10 rows per", "5 modes, from 20 rows per")) for name in chosen)
     assert not any("beyond" in name for name in chosen if "10 columns" not in name)
-    assert sum(chosen.values()) == modes.FOLDS * modes.REPEATS
+    assert sum(chosen.values()) == rules.FOLDS * rules.REPEATS
     assert inside == pytest.approx(0.5, abs=0.05)
     assert outside == pytest.approx(0.5)
-    assert len(left_out) == 20 * modes.REPEATS
+    assert len(left_out) == 20 * rules.REPEATS
 
 
 def test_one_table_speaks_for_one_nat_at_most():
     found = modes_found()
     found[3]["log_likelihood"] = 1e6  # eight modes on one table
-    assert not any(name.startswith("8") for name in modes.crossed(modes.gains(found)[1])[0])
+    assert not any(name.startswith("8") for name in rules.crossed(rules.gains(found, rules.MODES_CHOICE))[0])
 
 
 def test_a_choice_that_does_not_carry_over_shows_a_gap():
     rng = np.random.default_rng(0)
     noise = {f"rule {i}": rng.normal(size=30) for i in range(40)}
-    _, inside, outside, _ = modes.crossed(noise)
+    _, inside, outside, _ = rules.crossed(noise)
     assert inside > outside + 0.05
 
 
 def test_modes_report_leaves_out_tables_without_every_number_of_modes():
     found = [record for record in modes_found() if (record["problem"], record["method"]) != ("t0", "3 modes")]
-    rules, said, each = report.modes_report(found)
+    chosen, said, each = report.REPORTS["modes"](found)
     assert "a gap of" in said
     assert "| t1 | 50 | 10 | +0.10 | -1.00 | -2.00 |" in each
     assert "| t0 |" not in each
-    assert "chosen, of 25" in rules
+    assert "chosen, of 25" in chosen
+
+
+def test_a_solver_that_serves_narrow_tables_is_chosen_for_them_alone():
+    found = [
+        {"problem": f"t{p}", "method": name, "seed": 0, "n_train": 900, "n_features": p, "log_likelihood": value}
+        for p in (5, 8, 12, 15, 18, 22, 25, 30, 35, 50)
+        for name, value in {"5 draws, Adam": 0.0, "Adam": 0.0, "Muon": 0.5 if p <= 20 else -0.5}.items()
+    ]
+    of = rules.gains(found, rules.SOLVER_CHOICE)
+    assert set(rules.crossed(of)[0]) == {"Muon up to 20 columns"}
+    assert of["Adam"].tolist() == [0.0] * 10
+    assert of["Muon"].sum() == 0.0
+    assert str(rules.SOLVER_CHOICE.default) == "Muon up to 20 columns"
+    assert "| t50 | 900 | 50 | +0.00 | -0.50 |" in report.REPORTS["solver"](found)[2]
 
 
 # -- densities of other packages ---------------------------------------------------------------------------------------

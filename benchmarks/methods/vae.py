@@ -40,6 +40,8 @@ CONSTANTS = (
     "skvae.nn.likelihoods.mixtures.N_MODES",
     "skvae.nn.likelihoods.mixtures.MANY_COLUMNS",
     "skvae._model.auto.SOLVERS",
+    "skvae._model.auto.LAYERS",
+    "skvae._model.auto.ALPHAS",
     "skvae._model.auto.MANY_COLUMNS",
     "skvae._model.auto.COMPONENTS",
     "skvae._model.auto.NUMBERS",
@@ -155,8 +157,16 @@ VAES: dict[str, VAEMethod] = {
     ),
 }
 
-# How many modes a cell has: benchmarks/modes.py chooses by tables, and reports on others.
+# How many modes a cell has: benchmarks/rules.py chooses by tables, and reports on others.
 MODES: dict[str, VAEMethod] = {
     "1 mode": VAEMethod({"likelihood": "student_t"}),
     **{f"{n} modes": VAEMethod({"likelihood": partial(StudentTMixture, n_modes=n)}) for n in (3, 5, 8)},
+}
+
+# How steps follow the gradient, with the networks and the decay that go with it: benchmarks/rules.py chooses by tables,
+# and reports on others.
+SOLVERS: dict[str, VAEMethod] = {
+    "5 draws, Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (128, 64), "alpha": 0.2, "n_train_samples": 5}),
+    "Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (64, 64), "alpha": 0.2}),
+    "Muon": VAEMethod({"solver": "muon", "hidden_layer_sizes": (64, 64, 64), "alpha": 0.1}),
 }

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from skvae._engine.batches import Rows, SparseRows
 from skvae._engine.build import ModelSpec, Quantiles, build_autoencoder
-from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
 from skvae._engine.optimiser import Optimiser, copied
+from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
 from skvae._engine.training import EpochRecord, Plan, RowBound, epochs, mean_bound
 from skvae._table.cells import Units
 from skvae.nn.likelihoods import WayBack

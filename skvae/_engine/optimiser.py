@@ -1,4 +1,4 @@
-"""The optimiser: Muon or Adam, over all parameters of a module as one tensor, and the running average of the weights."""
+"""Muon or Adam, over all parameters of a module as one tensor, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class FlatParameters:
         return [views[id(p)] for p in self._parameters]
 
     def stacks(self, inner: Tensor) -> list[Tensor]:
-        """The inner matrices among the first `n_inner` numbers of such a tensor, those of one shape (n, rows, columns)."""
+        """The matrices that the first `n_inner` numbers of such a tensor are, those of one shape (n, rows, columns)."""
         parts = inner.split([math.prod(shape) for shape in self._stacks])
         return [part.view(shape) for part, shape in zip(parts, self._stacks, strict=True)]
 

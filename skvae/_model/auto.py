@@ -22,8 +22,10 @@ BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
-SOLVERS = ("muon", "adam")  # the second of ...
-MANY_COLUMNS = 20  # ... more than so many
+SOLVERS = ("muon", "adam")  # the second of each ...
+LAYERS = ((64, 64, 64), (64, 64))
+ALPHAS = (0.1, 0.2)
+MANY_COLUMNS = 20  # ... of more columns than so many, where else what is peculiar to the training rows is learned, too
 
 COMPONENTS = (2, 10, 16)  # least, most, and most where there are levels
 
@@ -59,9 +61,9 @@ def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, ha
     return size, max(EPOCHS, min(most_epochs, math.ceil(STEPS / math.ceil(n / size))))
 
 
-def solver(asked: str, n_features: int) -> str:
-    """What follows the gradient: in wide tables "muon" also learns what is peculiar to the training rows."""
-    return SOLVERS[n_features > MANY_COLUMNS] if asked == "auto" else asked
+def by_width(asked: Any, choices: Sequence[Any], n_features: int) -> Any:
+    """What is asked for; of "auto", the first choice or, for a wide table, the second."""
+    return choices[n_features > MANY_COLUMNS] if isinstance(asked, str) and asked == "auto" else asked
 
 
 def stops_early(early_stopping: str | bool, n: int, *, has_levels: bool) -> bool:
@@ -119,8 +121,9 @@ def refuse_unknown_columns(option: str, asked: Iterable[Any], names: Sequence[An
         )
 
 
-def layer_sizes(hidden_layer_sizes: Any) -> tuple[int, ...]:
-    sizes = tuple(np.atleast_1d(hidden_layer_sizes).tolist())
+def layer_sizes(hidden_layer_sizes: Any, n_features: int) -> tuple[int, ...]:
+    """Units of each hidden layer."""
+    sizes = tuple(np.atleast_1d(by_width(hidden_layer_sizes, LAYERS, n_features)).tolist())
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold positive integers. Got {hidden_layer_sizes!r} instead.")
     return sizes

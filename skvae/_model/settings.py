@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skvae._engine.training import Patience, Plan, RowBound
-from skvae._model.auto import batches_and_epochs, columns_with_atoms, patience, solver
+from skvae._model.auto import ALPHAS, SOLVERS, batches_and_epochs, by_width, columns_with_atoms, patience
 from skvae._table.inference import Rules
 from skvae.nn.networks import NetworkFactory
 from skvae.nn.priors import PriorFactory
@@ -45,7 +45,7 @@ class Settings:
     validation_fraction: float
     n_iter_no_change: int | str
     tol: float
-    alpha: float
+    alpha: float | str
     encoder: NetworkFactory | None
     decoder: NetworkFactory | None
     device: str
@@ -74,10 +74,10 @@ class Settings:
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
-            solver=solver(self.solver, n_features),
+            solver=by_width(self.solver, SOLVERS, n_features),
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
-            alpha=self.alpha,
+            alpha=by_width(self.alpha, ALPHAS, n_features),
             beta=self.beta,
             warmup_steps=round(self.kl_warmup * max_iter * math.ceil(n / batch_size)),
             n_draws=self.n_train_samples,

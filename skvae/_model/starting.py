@@ -114,7 +114,7 @@ def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int,
         n_components=components(
             settings.n_components, len(schema.columns), schema.cells.n_levels, is_density=settings.is_density
         ),
-        hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes),
+        hidden_layer_sizes=layer_sizes(settings.hidden_layer_sizes, len(schema.columns)),
         activation=settings.activation,
         with_mask=with_mask,
         seed=seed,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skvae._engine.batches import Rows
-from skvae._engine.optimiser import FlatParameters, Optimiser, copied, orthogonalised
+from skvae._engine.optimiser import FlatParameters, Optimiser, copied
 from skvae._engine.training import EpochRecord, Patience, Plan, epochs, mean_bound, shares
 from skvae.nn.objectives import Bound
 
