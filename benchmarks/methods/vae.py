@@ -139,6 +139,7 @@ TEXTBOOK = {
     "prior": "standard_normal",
     "objective": "elbo",
     "n_train_samples": 1,
+    "solver": "adam",
 }
 
 DEFAULT = "VAE (default)"

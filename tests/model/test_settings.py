@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from skvae import AutoencoderTransformer, VAETransformer
+from skvae._members import contaminated_models, imputer_models, novelty_models
+from skvae._model.auto import layer_sizes
 from skvae._model.settings import Settings
+from skvae._table import frames
+from skvae._table.tables import Table
 
 ABSENT = sorted(set(VAETransformer().get_params()) - set(AutoencoderTransformer().get_params()))
 
@@ -40,3 +44,32 @@ def test_an_attribute_that_is_no_parameter_changes_nothing(light_autoencoder, X)
         setattr(model, name, other.get(name, "standard_normal"))
     np.testing.assert_array_equal(model.fit(X).transform(X), plain.transform(X))
     np.testing.assert_array_equal(model.score_samples(X), plain.score_samples(X))
+
+
+@pytest.mark.parametrize(
+    ("n_features", "solver", "layers", "alpha"), [(20, "muon", (64, 64, 64), 0.1), (21, "adam", (64, 64), 0.2)]
+)
+def test_auto_follows_the_number_of_columns(n_features, solver, layers, alpha):
+    plan = VAETransformer()._settings().plan(500, n_features, have_levels=False)
+    assert (plan.solver, plan.alpha) == (solver, alpha)
+    assert layer_sizes("auto", n_features) == layers
+    asked = VAETransformer(solver="adam", alpha=0.7)._settings().plan(500, n_features, have_levels=False)
+    assert (asked.solver, asked.alpha) == ("adam", 0.7)
+    assert layer_sizes((5,), n_features) == (5,)
+
+
+def test_the_solver_that_is_asked_for_trains():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    curves = [
+        VAETransformer(solver=s, max_iter=3, early_stopping=False, random_state=0).fit(X).loss_curve_
+        for s in ("auto", "muon", "adam")
+    ]
+    assert curves[0] == curves[1]
+    assert curves[0] != curves[2]
+
+
+def test_members_that_were_chosen_with_adam_train_by_it():
+    models = [*contaminated_models(100, 5), *novelty_models(100, 5)]
+    table = Table(np.ones((40, 3)), frames.NUMPY, range(3), [frames.Dtype("float", "float64")] * 3, np.dtype(float))
+    models += imputer_models(table)
+    assert {model.solver for model in models} == {"adam"}

@@ -84,7 +84,7 @@ def test_a_density_in_the_columns_own_units_does_not_know_the_units_of_the_table
 
 
 def test_training_a_copy_leaves_the_model_alone(estimator, model, table):
-    before, twin, plan = model.codes(table), model.copied(), estimator._settings().plan(80, have_levels=True)
+    before, twin, plan = model.codes(table), model.copied(), estimator._settings().plan(80, 3, have_levels=True)
     for _ in twin.engine.train(twin.encode_to_train(table), None, estimator._settings().bound, plan):
         twin.engine.keep()
     assert twin.schema is model.schema
