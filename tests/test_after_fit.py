@@ -156,7 +156,7 @@ def test_estimators_that_hold_such_a_model_say_so(frame):
         warnings.simplefilter("ignore")
         imputer = VAEImputer(VAETransformer(**LIGHT), random_state=0).fit(frame)
         detector = VAEOutlierDetector(estimator=VAETransformer(**LIGHT), random_state=0).fit(frame)
-    imputer.estimators_ = detector.estimators_ = [blown_up(frame, **BLOWN["counts"])]
+    imputer.estimators_ = detector.estimators_ = [blown_up(frame, n_train_samples=5, **BLOWN["counts"])]
     for ask in (imputer.draw, detector.score_samples, detector.predict, detector.explain, detector.p_values):
         with pytest.raises(ValueError, match="The model is not usable"):
             ask(frame)
