@@ -33,7 +33,7 @@ def modes() -> Figure:
     speeds = np.column_stack([hour, np.where(jam, slow + 4.0 * rng.normal(size=4000), free)])
     panels = {"real rows": speeds[3000:]}
     for name in ("student_t", "student_t_mixture"):
-        road = VAETransformer(n_components=1, likelihood=name, random_state=0).fit(speeds[:3000])
+        road = VAETransformer(n_components=1, likelihood=name, max_iter=60, random_state=0).fit(speeds[:3000])
         panels[f'drawn, "{name}"'] = road.sample(1000, random_state=0)
     figure = Figure(figsize=(10.0, 3.0), layout="constrained")
     for axes, (title, rows) in zip(
