@@ -18,7 +18,7 @@ from skvae._engine.build import Kinds, known_kind
 from skvae._engine.engine import Engine
 from skvae._engine.runtime import device_or_cpu, resolve_device
 from skvae._model.auto import stops_early
-from skvae._model.earlier import brought_up
+from skvae._model.earlier import PARAMETERS, brought_up
 from skvae._model.fitting import History, Prepared, fit_epochs, unchanged_on_error
 from skvae._model.reading import (
     Weighted,
@@ -269,6 +269,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = PARAMETERS | state
         if isinstance(state.get("_engine"), dict):
             saved, schema = brought_up(state["_engine"], TableSchema.from_dict(state["schema_"]))
             state = dict(state, schema_=schema)

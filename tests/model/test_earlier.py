@@ -85,3 +85,16 @@ def test_a_schema_pickled_by_itself_is_read(frame):
 
 def test_an_explanation_is_found_where_it_was():
     assert pickle.loads(b"cskvae._explaining\nExplanation\n.") is Explanation
+
+
+@pytest.mark.parametrize("cls", [VAETransformer, AutoencoderTransformer])
+def test_an_estimator_from_before_there_was_a_choice_of_solver_goes_on_by_adam(cls):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = cls(2, max_iter=2, early_stopping=False, random_state=0).fit(X)
+    state = model.__getstate__()
+    del state["solver"]
+    earlier = cls.__new__(cls)
+    earlier.__setstate__(state)
+    assert earlier.get_params()["solver"] == "adam"
+    np.testing.assert_array_equal(earlier.transform(X), model.transform(X))
+    assert np.isfinite(earlier.partial_fit(X).score_samples(X)).all()
