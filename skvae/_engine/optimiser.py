@@ -66,7 +66,7 @@ class FlatParameters:
             p.data, p.grad = value, grad
         places = {id(group[0]): pair for group, pair in zip(self._groups, zip(values, grads, strict=True), strict=True)}
         for network in networks:
-            network.packed = [places[id(pack[0])] for pack in network.packs()]
+            network.pack([places[id(pack[0])] for pack in network.packs()])
 
     def clear(self) -> None:
         """Make the gradients 0 to which those of a step are added; those of packed parameters it overwrites."""

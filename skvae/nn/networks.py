@@ -33,14 +33,16 @@ INTO: dict[str, Callable[..., Tensor]] = {  # the same into memory that is there
     "softplus": _aten.softplus.out,
     "logistic": torch.sigmoid,
 }
-SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (gradient, before, after) -> gradient before
-    "relu": lambda grad, _, after: _aten.threshold_backward(grad, after, 0.0),
-    "tanh": lambda grad, _, after: _aten.tanh_backward(grad, after),
-    "silu": lambda grad, before, _: _aten.silu_backward(grad, before),
-    "gelu": lambda grad, before, _: _aten.gelu_backward(grad, before),
-    "elu": lambda grad, _, after: _aten.elu_backward(grad, 1.0, 1.0, 1.0, True, after),
-    "softplus": lambda grad, before, _: _aten.softplus_backward(grad, before, 1.0, 20.0),
-    "logistic": lambda grad, _, after: _aten.sigmoid_backward(grad, after),
+SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (gradient, before, after): that at, and in, `before`
+    "relu": lambda grad, before, after: _aten.threshold_backward.grad_input(grad, after, 0.0, grad_input=before),
+    "tanh": lambda grad, before, after: _aten.tanh_backward.grad_input(grad, after, grad_input=before),
+    "silu": lambda grad, before, _: _aten.silu_backward.grad_input(grad, before, grad_input=before),
+    "gelu": lambda grad, before, _: _aten.gelu_backward.grad_input(grad, before, grad_input=before),
+    "elu": lambda grad, before, after: _aten.elu_backward.grad_input(
+        grad, 1.0, 1.0, 1.0, True, after, grad_input=before
+    ),
+    "softplus": lambda grad, before, _: _aten.softplus_backward.grad_input(grad, before, 1.0, 20.0, grad_input=before),
+    "logistic": lambda grad, before, after: _aten.sigmoid_backward.grad_input(grad, after, grad_input=before),
 }
 
 CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs bends
@@ -219,6 +221,50 @@ class TableEncoding(Described):
         return torch.cat(parts, dim=-1)
 
 
+class Pass:
+    """A pass of r rows through the matrices of a multilayer perceptron and back, features first, and its memory.
+
+    An inner layer reads what the one before made, and a row of ones that meets the biases. The last reads `joined`:
+    what the last inner layer made, the inputs, and ones.
+    """
+
+    def __init__(self, activation: str, n_in: int, matrices: Sequence[Tensor], r: int) -> None:
+        *self._inner, self._final = matrices
+        self._into, self._slope = INTO[activation], SLOPES[activation]
+        ones, width = self._final.new_ones, len(self._inner[-1]) if self._inner else 0
+        self._joined = ones(self._final.shape[1], r)
+        self._x = self._joined[width : width + n_in]
+        homes = [*(ones(len(weight) + 1, r) for weight in self._inner[:-1]), self._joined][: len(self._inner)]
+        self._seen = [self._joined[width : width + n_in + 1], *homes[:-1]][: len(self._inner)]
+        self._before = [weight.new_empty(len(weight), r) for weight in self._inner]
+        self._after = [home[: len(weight)] for weight, home in zip(self._inner, homes, strict=True)]
+        self._across = [part.T for part in (*self._seen, self._joined)]
+        self._back = [weight[:, :-1].T for weight in self._inner]
+        self._back_to_all, self._back_to_hidden = (self._final[:, :n].T for n in (width + n_in, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs (n_out, r) of inputs x (n_in, r)."""
+        self._x.copy_(x)
+        for weight, seen, before, after in zip(self._inner, self._seen, self._before, self._after, strict=True):
+            torch.mm(weight, seen, out=before)
+            self._into(before, out=after)
+        return torch.mm(self._final, self._joined)
+
+    def pull(self, grad: Tensor, slopes: Sequence[Tensor], *, to_input: bool) -> Tensor | None:
+        """Overwrite the matrices' `slopes`; return the gradient to x if asked. What `forward` left is used up."""
+        *to_inner, to_final = slopes
+        torch.mm(grad, self._across[-1], out=to_final)
+        at = back = torch.mm(self._back_to_all if to_input else self._back_to_hidden, grad)
+        for i in reversed(range(len(to_inner))):
+            before = self._before[i]
+            self._slope(at[: len(before)], before, self._after[i])
+            torch.mm(before, self._across[i], out=to_inner[i])
+            at = torch.mm(self._back[i], before) if i or to_input else at
+        if not to_input:
+            return None
+        return at.add_(back[-len(at) :]) if to_inner else back
+
+
 class MLP(nn.Module):
     """Multilayer perceptron plus a linear shortcut from input to output.
 
@@ -244,6 +290,10 @@ class MLP(nn.Module):
         parts = [part for layer in self._layers for part in (layer, ACTIVATIONS[activation]())][:-1]
         self.hidden = nn.Sequential(*parts) if parts else None
         self.packed: list[tuple[Tensor, Tensor]] | None = None  # the matrices of `packs` and of their gradients
+        self._passes: dict[int, Pass] = {}  # of training, by the number of rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"packed": None, "_passes": {}}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., n_in) to (..., n_out)."""
@@ -259,39 +309,37 @@ class MLP(nn.Module):
         packs: list[list[Tensor]] = [[layer.weight, layer.bias] for layer in self._layers[:-1]]
         return [*packs, [layer.weight for layer in final] + [layer.bias for layer in final]]
 
+    def pack(self, matrices: list[tuple[Tensor, Tensor]]) -> None:
+        """Take the matrices of `packs`, and of their gradients, for its own: the parameters are views of them."""
+        self.packed, self._passes = matrices, {}
+
     def with_pullback(
         self, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
     ) -> tuple[Tensor, Pullback]:
         """The outputs (n_out, r) for r rows x (n_in, r), with `start` (n_out,) added, and their pullback.
 
         It overwrites the gradients of all parameters and returns that to x, or None where that is not asked for. For
-        the way back the parameters must be `packed`. Rows of ones meet the biases.
+        the way back the parameters must be `packed`. In training the next pass of as many rows takes its memory.
         """
-        *inner, (final, to_final) = self.packed or [(_side_by_side(pack), x.new_empty(0)) for pack in self.packs()]
-        width = final.shape[1] - len(x) - (2 if inner else 1)
-        joined = x.new_ones(final.shape[1], x.shape[1])  # what the last layer sees, then x, then ones
-        joined[width : width + len(x)] = x
-        before, seen = [], [joined[width : width + len(x) + 1]]
-        for i, (weight, _) in enumerate(inner, start=1):
-            before.append(torch.mm(weight, seen[-1]))
-            seen.append(joined if i == len(inner) else x.new_ones(len(weight) + 1, x.shape[1]))
-            INTO[self.activation](before[-1], out=seen[-1][: len(weight)])
-        out = torch.mm(final, joined)
+        one = self._pass(x.shape[1])
+        out = one.forward(x)
 
         def pull(grad: Tensor) -> Tensor | None:
             assert self.packed is not None, "packed by FlatParameters"
-            torch.mm(grad, joined.T, out=to_final)
-            at = back = torch.mm(final[:, : width + len(x) if to_input else width].T, grad)
-            for i in reversed(range(len(inner))):
-                weight, to_weight = inner[i]
-                at = SLOPES[self.activation](at[: len(weight)], before[i], seen[i + 1][: len(weight)])
-                torch.mm(at, seen[i].T, out=to_weight)
-                at = torch.mm(weight[:, :-1].T, at) if i or to_input else at
-            if not to_input:
-                return None
-            return at.add_(back[width:]) if inner else back
+            return one.pull(grad, [slope for _, slope in self.packed], to_input=to_input)
 
         return out if start is None else out.add_(start.unsqueeze(1)), pull
+
+    def _pass(self, r: int) -> Pass:
+        n_in = self.shortcut.in_features
+        if self.packed is None:
+            return Pass(self.activation, n_in, [_side_by_side(pack) for pack in self.packs()], r)
+        known = self._passes.get(r) if self.training else None
+        if known is None:
+            known = Pass(self.activation, n_in, [matrix for matrix, _ in self.packed], r)
+            if self.training:
+                self._passes[r] = known
+        return known
 
 
 def _side_by_side(pack: Sequence[Tensor]) -> Tensor:

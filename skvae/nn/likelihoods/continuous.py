@@ -133,15 +133,17 @@ class LocationScale(Likelihood):
         """Draws of cells of given locations."""
         raise NotImplementedError("a LocationScale defines draw(location, log_scale, generator)")
 
-    def log_constant(self) -> Tensor | float:
-        """What the log-density has beside -log scale at its location, shape (p,) or (): it is the greatest there."""
-        raise NotImplementedError("a LocationScale defines log_constant()")
+    def tails(self) -> Tensor | None:
+        """Degrees of freedom per column, shape (p,), where there are any."""
+        return None
 
-    def pull_constant(self, grad: Tensor, to_df: Tensor | None) -> None:
-        """Take a gradient (p, ...) at cells to which the constant was added, and the rest of that to the shape.
+    def log_constant(self, df: Tensor | None) -> Tensor | float:
+        """What the log-density of a mode has beside `ModeMixtureLogProb`'s, shape (p,) or ()."""
+        raise NotImplementedError("a LocationScale defines log_constant(df)")
 
-        Inherited, there is nothing to learn from it.
-        """
+    def pull_tails(self, df: Tensor, grad: Tensor, to_df: Tensor) -> None:
+        """Take a gradient (p, ...) at cells to which the constant was added, and the rest of that to df."""
+        raise NotImplementedError("a LocationScale with tails defines pull_tails(df, grad, to_df)")
 
     def beyond(self, edge: Tensor) -> Tensor:
         """E[(u - edge)+] of the noise u for edges >= 0, (..., p); inherited, the noise counts as 0."""
@@ -195,7 +197,7 @@ class Gaussian(LocationScale):
     def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         return location + torch.exp(log_scale) * normal(location.shape, location, generator)
 
-    def log_constant(self) -> Tensor | float:
+    def log_constant(self, df: Tensor | None) -> Tensor | float:
         return -0.5 * LOG_2PI
 
     def beyond(self, edge: Tensor) -> Tensor:
@@ -340,14 +342,19 @@ class StudentT(LocationScale):
 
         return cells, pull
 
-    def log_constant(self) -> Tensor | float:
-        return _student_t_constant(self.df)
+    def tails(self) -> Tensor | None:
+        return self.df
 
-    def pull_constant(self, grad: Tensor, to_df: Tensor | None) -> None:
-        assert to_df is not None, "modes with tails"
-        df = self.df
-        to_df = to_df.flatten() + grad.expand(self.n_columns, *grad.shape[1:]).flatten(1).sum(1) * _constant_slope(df)
-        add_grad(self.raw_df, to_df * torch.sigmoid(self.raw_df))
+    def log_constant(self, df: Tensor | None) -> Tensor | float:
+        assert df is not None, "a mode with tails"
+        half = 0.5 * df
+        gammas = torch.lgamma(half + 0.5).sub_(torch.lgamma(half))
+        return gammas.addcmul_(half, torch.log(df)).sub_(0.5 * math.log(math.pi))
+
+    def pull_tails(self, df: Tensor, grad: Tensor, to_df: Tensor) -> None:
+        half, each = 0.5 * df, grad.expand(self.n_columns, *grad.shape[1:]).flatten(1).sum(1)
+        slope = torch.digamma(half + 0.5).sub_(torch.digamma(half)).add_(torch.log(df)).add_(1.0)
+        add_grad(self.raw_df, torch.addcmul(to_df.flatten(), each, slope, value=0.5).mul_(torch.sigmoid(self.raw_df)))
 
     def draw(self, location: Tensor, log_scale: Tensor, generator: torch.Generator) -> Tensor:
         # torch has no chi-square draw that takes a generator: Bailey's (1994) polar method needs uniforms only.

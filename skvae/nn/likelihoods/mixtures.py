@@ -23,9 +23,10 @@ class ModeMixtureLogProb(torch.autograd.Function):
     """Log-density of a mixture of modes with its gradient in closed form, in few passes over memory; features first.
 
     log p = log sum_k exp(l_k + c_k) - log sum_k exp(l_k) with the logits l_k and the modes' log-densities c_k, where
-    c_k = -log s_k + g(u_k) with u_k = (x - location_k) / s_k and s_k = exp(raw_k) + floor. With the responsibilities
-    r_k = softmax_k(l_k + c_k) and the weights w_k = softmax_k(l_k) the gradient to l_k is r_k - w_k, and that to a
-    mode's own parameters is r_k times that of c_k. There is no gradient to x.
+    c_k = -log s_k + g(u_k) with u_k = (x - location_k) / s_k and s_k = exp(raw_k) + floor, and g(u) = -u^2 / 2 or
+    -(df + 1) / 2 log(df + u^2). With the responsibilities r_k = softmax_k(l_k + c_k) and the weights
+    w_k = softmax_k(l_k) the gradient to l_k is r_k - w_k, and that to a mode's own parameters is r_k times that of c_k.
+    There is no gradient to x.
     """
 
     @staticmethod
@@ -44,26 +45,33 @@ class ModeMixtureLogProb(torch.autograd.Function):
             Degrees of freedom of Student's t; None for normal modes.
         """
         location, raw, logit = outputs.unflatten(0, (3, n_modes, -1)).unbind(0)
-        grown = exp_(raw.clamp_max(MAX_RAW))
-        inverse = torch.add(grown, floor).reciprocal_()  # of the scale
+        inverse = exp_(raw.clamp_max(MAX_RAW)).add_(floor).reciprocal_()  # of the scale
         u = torch.sub(x, location).mul_(inverse)
+        shares = logit.new_empty(2, *logit.shape)  # those of the row's own modes, and the weights
+        joint, weight = shares.unbind(0)
+        weight.copy_(logit)
         power = pulled = None
         if df is None:
-            joint = torch.addcmul(logit, u, u, value=-0.5)
+            torch.addcmul(logit, u, u, value=-0.5, out=joint)
         else:
-            q = u.square().div_(df)
-            power = torch.log1p(q)
-            joint = torch.addcmul(logit, power, 0.5 * (df + 1.0), value=-1.0)
-            pulled = q.add_(1.0).reciprocal_().mul_((df + 1.0) / df)
-        share, total = _softmax(joint, 0, inverse)
-        weight, norm = _softmax(logit, 0)
-        ctx.save_for_backward(u, inverse, grown, share, weight, power, pulled, df)
-        return total.sub_(norm)
+            q = torch.addcmul(df, u, u)
+            power, pulled = torch.log(q), torch.div(df + 1.0, q, out=q)
+            torch.addcmul(logit, power, 0.5 * (df + 1.0), value=-1.0, out=joint)
+        limits = torch.finfo(logit.dtype)
+        top = shares.amax(1, keepdim=True).clamp_min_(limits.min)  # all may be minus infinity
+        exp_(shares.sub_(top))
+        joint.mul_(inverse)
+        total = shares.sum(1, keepdim=True).clamp_min_(limits.tiny)
+        shares.div_(total)
+        total.log_().add_(top)
+        ctx.floor = floor
+        ctx.save_for_backward(u, inverse, joint, weight, power, pulled, df)
+        return torch.sub(*total.squeeze(1).unbind(0))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, Tensor | None]:
         """Gradients to outputs and df."""
-        u, inverse, grown, share, weight, power, pulled, df = ctx.saved_tensors
+        u, inverse, share, weight, power, pulled, df = ctx.saved_tensors
         own = grad * share
         out = own.new_empty(3, *own.shape)
         to_location, to_raw, to_logit = out.unbind(0)
@@ -71,26 +79,11 @@ class ModeMixtureLogProb(torch.autograd.Function):
         pull, to_df = own * u, None
         if df is not None:
             pull *= pulled
-            # d/d df of -(df + 1) / 2 log(1 + u^2 / df) is -1/2 (log(1 + u^2 / df) - (df + 1) / df q / (1 + q))
-            each = torch.addcmul(own * power, pull, u / df, value=-1.0)
-            to_df = each.sum_to_size(df.shape).mul_(-0.5)
+            to_df = (power + pulled).mul_(own).sum_to_size(df.shape).mul_(-0.5)
         torch.mul(pull, inverse, out=to_location)
-        torch.addcmul(own.neg_(), pull, u, out=to_raw)
-        to_raw.mul_(grown).mul_(inverse)
+        # exp(raw) / s = 1 - floor / s of the slope to log s, which is pull * u - own
+        torch.mul(own.addcmul_(pull, u, value=-1.0), (inverse * ctx.floor).sub_(1.0), out=to_raw)
         return out.flatten(0, 2), None, None, None, to_df
-
-
-def _softmax(logit: Tensor, axis: int, factor: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Shares along an axis, and the logarithm of the sum that they are taken of.
-
-    A term of the sum is exp(logit), times the `factor` where there is one.
-    """
-    limits = torch.finfo(logit.dtype)
-    top = logit.amax(axis, keepdim=True).clamp_min_(limits.min)  # all may be minus infinity
-    share = exp_(logit - top)
-    share = share if factor is None else share.mul_(factor)
-    total = share.sum(axis, keepdim=True).clamp_min_(limits.tiny)
-    return share.div_(total), total.log_().add_(top).squeeze(axis)
 
 
 def _by_mode(outputs: Tensor, n_modes: int) -> tuple[Tensor, ...]:
@@ -148,25 +141,26 @@ class ModeMixture(Likelihood):
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         rows = torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1])
         outputs, x = (part.expand(*rows, -1).movedim(-1, 0).contiguous() for part in (outputs, x))
-        log_density: Tensor = ModeMixtureLogProb.apply(outputs, x, *self._shape(len(rows)))
-        return log_density.movedim(0, -1) + self.mode.log_constant()
+        df = self.mode.tails()
+        across = None if df is None else column(df, 1 + len(rows))
+        log_density: Tensor = ModeMixtureLogProb.apply(outputs, x, self.n_modes, math.exp(self.mode.floor), across)
+        return log_density.movedim(0, -1) + self.mode.log_constant(df)
 
     def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
-        log_density, back = run(ModeMixtureLogProb, outputs, x.unsqueeze(1), *self._shape(2))
+        df = self.mode.tails()
+        across = None if df is None else column(df, 3)
+        floor = math.exp(self.mode.floor)
+        log_density, back = run(ModeMixtureLogProb, outputs, x.unsqueeze(1), self.n_modes, floor, across)
 
         def pull(grad: Tensor) -> Tensor:
             to_outputs: Tensor
             to_outputs, *_, to_df = back(grad)
-            self.mode.pull_constant(grad, to_df)
+            if df is not None:
+                self.mode.pull_tails(df, grad, to_df)
             return to_outputs
 
-        constant = self.mode.log_constant()
+        constant = self.mode.log_constant(df)
         return log_density.add_(column(constant, 3) if isinstance(constant, Tensor) else constant), pull
-
-    def _shape(self, n_axes: int) -> tuple[int, float, Tensor | None]:
-        """Number of modes, the least scale, and degrees of freedom (p, 1, ...) for so many axes of rows."""
-        df = getattr(self.mode, "df", None)
-        return self.n_modes, math.exp(self.mode.floor), None if df is None else column(df, 1 + n_axes)
 
     def mean(self, outputs: Tensor) -> Tensor:
         location, _, logit = self.modes(outputs)
