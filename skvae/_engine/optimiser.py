@@ -120,7 +120,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices
-    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
     for linear, cubic, quintic in NEWTON_SCHULZ:
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic), x, beta=linear)
@@ -146,6 +146,9 @@ class Optimiser:
         self.average = copied(self.module)
         self.flat, self._mean = FlatParameters(self.module), FlatParameters(self.average)
         self._moments: dict[str, Tensor] = {}
+        self._ahead = torch.empty_like(self.flat.value[: self.flat.n_inner])
+        inner = (self.flat.stacks(flat[: self.flat.n_inner]) for flat in (self.flat.value, self._ahead))
+        self._by_muon = list(zip(*inner, strict=True))  # matrices, and the directions that they are to go
         self._safe = self._mean.value.clone()
 
     def __deepcopy__(self, memo: dict[int, object]) -> Optimiser:
@@ -224,9 +227,8 @@ class Optimiser:
         """One step of Muon for the inner matrices; torch's own takes them one by one, and in half precision."""
         grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
         momentum.lerp_(grad, 1.0 - MOMENTUM)
-        ahead = torch.lerp(grad, momentum, MOMENTUM)
-        values = self.flat.stacks(self.flat.value[: self.flat.n_inner])
-        for value, direction in zip(values, self.flat.stacks(ahead), strict=True):
+        torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
+        for value, direction in self._by_muon:
             reach = REACH * math.sqrt(max(direction.shape[1:]))
             value.sub_(orthogonalised(direction), alpha=learning_rate * reach)
 

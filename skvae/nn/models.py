@@ -88,21 +88,25 @@ class ColumnBlocks(Described):
 
         Values that do not count are among the cells.
         """
-        each = zip(self._each(), outputs.split(self.sizes), x.split(self.counts), strict=True)
+        each = zip(self._each(), self._split(outputs, self.sizes), self._split(x, self.counts), strict=True)
         cells, pulls = zip(
             *(closed_form(own, "with_pullback", Likelihood)(out, x) for own, out, x in each), strict=True
         )
 
         def pull(grad: Tensor) -> Tensor:
-            parts = zip(pulls, grad.split(self.counts), strict=True)
+            parts = zip(pulls, self._split(grad, self.counts), strict=True)
             return _stacked([pull(part) for pull, part in parts])
 
         return _stacked(cells), pull
 
     def features_first(self, outputs: Tensor, x: Tensor) -> Tensor:
         """The first of the two: in closed form where there is one, which is made for this order, else by `log_prob`."""
-        each = zip(self._each(), outputs.split(self.sizes), x.split(self.counts), strict=True)
+        each = zip(self._each(), self._split(outputs, self.sizes), self._split(x, self.counts), strict=True)
         return _stacked([_cells(own, out, x) for own, out, x in each])
+
+    def _split(self, features: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+        """Those of each block, features first."""
+        return [features] if len(sizes) == 1 else features.split_with_sizes(sizes)
 
     def counted(self, x: Tensor) -> Tensor:
         """1 for the cells that count, 0 for values that are atoms; shape (b, p)."""

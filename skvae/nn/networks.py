@@ -257,7 +257,7 @@ class Pass:
         at = back = torch.mm(self._back_to_all if to_input else self._back_to_hidden, grad)
         for i in reversed(range(len(to_inner))):
             before = self._before[i]
-            self._slope(at[: len(before)], before, self._after[i])
+            self._slope(at if at.shape == before.shape else at[: before.shape[0]], before, self._after[i])
             torch.mm(before, self._across[i], out=to_inner[i])
             at = torch.mm(self._back[i], before) if i or to_input else at
         if not to_input:
