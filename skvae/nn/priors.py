@@ -168,26 +168,25 @@ class Mixture(Prior):
 
     def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
         # As in `log_modes`; z, its square and a 1 stand one above the other, so that one product serves all three.
-        k = len(z)
-        powers = z.new_ones(2 * k + 1, z[0].numel())
-        powers[:k] = z.flatten(1)
-        torch.square(powers[:k], out=powers[k:-1])
-        precision = torch.exp(-2.0 * self.log_stds)
-        scaled = self.means * precision
-        constant = torch.addcmul(self.log_stds, self.means, scaled, value=0.5).sum(1).add_(0.5 * k * LOG_2PI)
+        k, flat = z.shape[0], z.flatten(1)
+        powers = torch.cat([flat, flat * flat, flat.new_ones(1, flat.shape[1])])
+        means, log_stds = self.means, self.log_stds
+        precision = torch.exp(-2.0 * log_stds)
+        scaled = means * precision
+        constant = torch.addcmul(log_stds, means, scaled, value=0.5).sum(1).add_(0.5 * k * LOG_2PI)
         at_origin = torch.log_softmax(self.logits, 0).sub_(constant).unsqueeze(1)
         weight = torch.cat([scaled, -0.5 * precision, at_origin], 1)
         share, value = softmax(torch.mm(weight, powers))  # (C, S * b)
 
         def pull(grad: Tensor) -> Tensor:
             each = share * grad.reshape(-1)
-            first, second, n = torch.mm(each, powers.T).split([k, k, 1], 1)
-            to_z, to_square = torch.mm(weight[:, :-1].T, each).view(2, *z.shape)
-            below = torch.addcmul(first, self.means, n, value=-1.0)
-            distance = torch.addcmul(second, self.means, first + below, value=-1.0)
-            add_grad(self.means, precision * below)
-            add_grad(self.log_stds, torch.addcmul(-n, precision, distance))
-            add_grad(self.logits, n.squeeze(1) - torch.softmax(self.logits, 0) * n.sum())
+            first, second, n = torch.mm(each, powers.T).split_with_sizes([k, k, 1], 1)
+            to_z, to_square = torch.mm(weight[:, :-1].T, each).view(2, *z.shape).unbind()
+            below = torch.addcmul(first, means, n, value=-1.0)
+            distance = torch.addcmul(second, means, first + below, value=-1.0)
+            add_grad(means, precision * below)
+            add_grad(log_stds, torch.addcmul(-n, precision, distance))
+            add_grad(self.logits, torch.addcmul(n.squeeze(1), torch.softmax(self.logits, 0), n.sum(), value=-1.0))
             return torch.addcmul(to_z, to_square, z, value=2.0)
 
         return value.view(z.shape[1:]), pull

@@ -53,7 +53,7 @@ def by_autograd(function: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tenso
 def add_grad(parameter: Any, grad: Tensor) -> None:
     """Add to the gradient of a parameter, which may be a buffer in another class, what has as many numbers."""
     if parameter.requires_grad:
-        grad = grad.reshape(parameter.shape)
+        grad = grad if grad.shape == parameter.shape else grad.reshape(parameter.shape)
         parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
 
 

@@ -352,7 +352,7 @@ class StudentT(LocationScale):
         return gammas.addcmul_(half, torch.log(df)).sub_(0.5 * math.log(math.pi))
 
     def pull_tails(self, df: Tensor, grad: Tensor, to_df: Tensor) -> None:
-        half, each = 0.5 * df, grad.expand(self.n_columns, *grad.shape[1:]).flatten(1).sum(1)
+        half, each = 0.5 * df, grad.flatten(1).sum(1).expand(self.n_columns)
         slope = torch.digamma(half + 0.5).sub_(torch.digamma(half)).add_(torch.log(df)).add_(1.0)
         add_grad(self.raw_df, torch.addcmul(to_df.flatten(), each, slope, value=0.5).mul_(torch.sigmoid(self.raw_df)))
 
