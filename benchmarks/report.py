@@ -358,6 +358,7 @@ REPORTS = {
     "density": density_report,
     "modes": partial(rules_report, choice=rules.MODES_CHOICE),
     "solver": partial(rules_report, choice=rules.SOLVER_CHOICE),
+    "steps": partial(rules_report, choice=rules.STEPS_CHOICE),
     "heads": defaults_report,
     "defaults": defaults_report,
     "outliers": outliers_report,

@@ -1,6 +1,7 @@
 """Rules of a table's size, chosen on some tables and judged on others.
 
-How many modes a cell has (``run density --methods modes``), and what follows the gradient (``--methods solvers``).
+How many modes a cell has (``run density --methods modes``), and what follows the gradient (``--methods solvers``),
+and for how many steps (``--methods steps``).
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sklearn.model_selection import KFold
 
-from benchmarks.methods.vae import MODES, SOLVERS
+from benchmarks.methods.vae import LONGER, MODES, SHORTER, SOLVERS
 from benchmarks.records import Record
 
 ONE, *SEVERAL = MODES
+BASE_STEPS = next(iter(LONGER))
 FEW = SEVERAL[0]
 ROWS_PER_COLUMN = (0, 10, 20, 40)
 MANY_COLUMNS = (None, 10, 20, 40)
@@ -93,6 +95,21 @@ class SolverRule(NamedTuple):
         return "Muon" if n_columns <= self.many and n_rows >= self.least * n_columns else "Adam"
 
 
+class StepsRule(NamedTuple):
+    """1,000 steps of up to 512 rows from so many training rows on, else 2,000 of up to 256."""
+
+    least: float = 0
+
+    def __str__(self) -> str:
+        if np.isinf(self.least):
+            return BASE_STEPS
+        return SHORTER + (f" from {self.least:,g} rows" if self.least else "")
+
+    def of(self, n_rows: int, n_columns: int) -> str:
+        """The number of steps for such a table."""
+        return SHORTER if n_rows >= self.least else BASE_STEPS
+
+
 _MODES_RULES = [
     ModesRule(*rule) for rule in product(SEVERAL, ROWS_PER_COLUMN, MANY_COLUMNS) if not (rule[0] == FEW and rule[2])
 ]
@@ -102,6 +119,9 @@ _SOLVER_RULES = [SolverRule(0), *(SolverRule(*rule) for rule in product((10, 20,
 
 MODES_CHOICE = Choice(MODES, ONE, _MODES_DEFAULT, _MODES_RULES, _NEAR)
 SOLVER_CHOICE = Choice(SOLVERS, next(iter(SOLVERS)), SolverRule(20), _SOLVER_RULES, _SOLVER_RULES)
+
+_STEPS_RULES = [StepsRule(least) for least in (0, 500, 1000, 2000, np.inf)]
+STEPS_CHOICE = Choice(LONGER, BASE_STEPS, StepsRule(), _STEPS_RULES, _STEPS_RULES)
 
 
 def measured(found: list[Record], choice: Choice) -> dict[str, tuple[tuple[int, int], dict[str, float]]]:

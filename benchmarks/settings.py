@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.methods.heads import AutoregressiveHead, FlowPrior, SplineHead
 from benchmarks.methods.vae import Averaged, VAEMethod, constant
 from skvae import VAETransformer
+from skvae._model.auto import SCHEDULES, Schedule
 from skvae.nn.likelihoods import Gaussian, StudentT
 from skvae.nn.priors import Mixture
 
@@ -36,6 +37,15 @@ def _parameter(name: str, *values: Any) -> dict[str, VAEMethod]:
 def _constant(name: str, *values: float) -> dict[str, VAEMethod]:
     """One option per value of a module constant, the present one among them."""
     return {str(value): VAEMethod(constants={name: value}) for value in sorted({constant(name), *values})}
+
+
+def _steps(share: float) -> dict[str, dict[str, Schedule]]:
+    """The schedules with such a share of their steps."""
+    return {
+        "skvae._model.auto.SCHEDULES": {
+            solver: own._replace(steps=round(share * own.steps)) for solver, own in SCHEDULES.items()
+        }
+    }
 
 
 # Other ways to the density of a cell than modes; two of them need zuko.
@@ -80,10 +90,9 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
         "constant, rate 0.001": VAEMethod({"learning_rate": "constant", "learning_rate_init": 1e-3}),
     },
     "batch size": _parameter("batch_size", 32, 128, 512),
-    # 4000 steps would miss the 10 s that a median fit may take.
     "solver": _parameter("solver", "muon", "adam"),
-    "reach of Muon": _constant("skvae._engine.optimiser.REACH", 0.2, 0.6, 1.0),
-    "steps": _constant("skvae._model.auto.STEPS", 1000, 2000, 3000),
+    "reach of Muon": _constant("skvae._engine.optimiser.REACH", 0.3, 0.6, 0.85, 1.2),
+    "steps": {f"{share:.1f} of them": VAEMethod(constants=_steps(share)) for share in (0.5, 1.0, 1.5, 2.0)},
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),
     "early stopping": _parameter("early_stopping", True, False),

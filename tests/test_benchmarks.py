@@ -38,6 +38,7 @@ from benchmarks.settings import FACTORS, STUDY_TABLES
 from skvae import VAETransformer
 from skvae._engine.importance import n_rounds
 from skvae._members import imputer_models
+from skvae._model.auto import Schedule
 from skvae._model.reading import read
 
 TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
@@ -164,7 +165,7 @@ def test_patched_constants_hold_while_scoring(diabetes):
 
 
 def test_the_steps_constant_sets_the_epochs(diabetes):
-    with patched({"skvae._model.auto.STEPS": 60}):
+    with patched({"skvae._model.auto.SCHEDULES": {"muon": Schedule(60, 16, (32, 256))}}):
         fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
     assert fitted.n_iter_ == math.ceil(60 / math.ceil(80 / 32))
 

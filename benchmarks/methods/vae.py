@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.methods.density import LogDensity
 from skvae import VAETransformer
+from skvae._model.auto import SCHEDULES
 from skvae.nn.likelihoods import Gaussian, StudentTMixture
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
@@ -31,10 +32,8 @@ CONSTANTS = (
     "skvae._engine.optimiser.REACH",
     "skvae._engine.optimiser.NEWTON_SCHULZ",
     "skvae._engine.training.RISE",
-    "skvae._model.auto.STEPS",
+    "skvae._model.auto.SCHEDULES",
     "skvae._model.auto.EPOCHS",
-    "skvae._model.auto.BATCHES",
-    "skvae._model.auto.BATCH_SIZES",
     "skvae._model.auto.EARLY_STOPPING_ROWS",
     "skvae._model.auto.PATIENCE",
     "skvae.nn.likelihoods.mixtures.N_MODES",
@@ -169,5 +168,20 @@ MODES: dict[str, VAEMethod] = {
 SOLVERS: dict[str, VAEMethod] = {
     "5 draws, Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (128, 64), "alpha": 0.2, "n_train_samples": 5}),
     "Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (64, 64), "alpha": 0.2}),
-    "Muon": VAEMethod({"solver": "muon", "hidden_layer_sizes": (64, 64, 64), "alpha": 0.1}),
+    "Muon": VAEMethod(
+        {"solver": "muon", "hidden_layer_sizes": (64, 64, 64), "alpha": 0.1},
+        {"skvae._model.auto.SCHEDULES": {"muon": SCHEDULES["adam"]}, "skvae._engine.optimiser.REACH": 0.6},
+    ),
+}
+
+# How long Muon trains. Wide tables, which Adam trains, are the same.
+SHORTER = "1,000 steps"
+LONGER: dict[str, VAEMethod] = {
+    "2,000 steps": VAEMethod(
+        constants={
+            "skvae._model.auto.SCHEDULES": SCHEDULES | {"muon": SCHEDULES["adam"]},
+            "skvae._engine.optimiser.REACH": 0.6,
+        }
+    ),
+    SHORTER: VAEMethod(),
 }

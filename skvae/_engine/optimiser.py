@@ -21,7 +21,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
 EPSILON = 1e-8  # Adam's
 MOMENTUM = 0.95  # Muon's
-REACH = 0.6  # root mean square of Muon's step from a matrix, in learning rates
+REACH = 0.85  # root mean square of Muon's step from a matrix, in learning rates
 NEWTON_SCHULZ = 3 * ((3.4445, -4.7750, 2.0315),)  # Muon's: coefficients of x, x^3 and x^5, iteration by iteration
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from skvae._model.alike import alike
 from skvae._table.frames import Dtype
 
-STEPS = 2000  # steps of the "auto" max_iter, whatever the size of the table
-EPOCHS = 3  # its least number of epochs
+
+class Schedule(NamedTuple):
+    """What the "auto" batch size and number of epochs aim at."""
+
+    steps: int  # whatever the size of the table
+    batches: int  # per epoch ...
+    sizes: tuple[int, int]  # ... within these sizes
+
+
+SCHEDULES = {"muon": Schedule(1000, 8, (64, 512)), "adam": Schedule(2000, 16, (32, 256))}  # by the solver
+EPOCHS = 3  # at least
 WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
-BATCHES = 16  # batches per epoch that the "auto" batch size aims at ...
-BATCH_SIZES = (32, 256)  # ... within these sizes
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
 
@@ -48,17 +55,21 @@ def components(n_components: str | int, n_features: int, n_levels: int = 0, *, i
     return max(least, min(most, n_features if is_density else n_features // 2))
 
 
-def batches_and_epochs(n: int, batch_size: str | int, max_iter: str | int, *, has_levels: bool) -> tuple[int, int]:
+def batches_and_epochs(
+    n: int, batch_size: str | int, max_iter: str | int, *, solver: str, has_levels: bool
+) -> tuple[int, int]:
     """Rows per batch and epochs.
 
-    The "auto" batch size is the power of two nearest to n / BATCHES; the "auto" epochs make up STEPS steps.
+    The "auto" batch size is the power of two nearest to a batch of the solver's schedule; the "auto" epochs make up its
+    steps.
     """
-    least_size, most_epochs = WITH_LEVELS if has_levels else (0, STEPS)
-    nearest = 2 ** round(math.log2(n / BATCHES)) if batch_size == "auto" else int(batch_size)
-    size = min(n, max(least_size, int(np.clip(nearest, *BATCH_SIZES))) if batch_size == "auto" else nearest)
+    steps, batches, sizes = SCHEDULES[solver]
+    least_size, most_epochs = WITH_LEVELS if has_levels else (0, steps)
+    nearest = 2 ** round(math.log2(n / batches)) if batch_size == "auto" else int(batch_size)
+    size = min(n, max(least_size, int(np.clip(nearest, *sizes))) if batch_size == "auto" else nearest)
     if max_iter != "auto":
         return size, int(max_iter)
-    return size, max(EPOCHS, min(most_epochs, math.ceil(STEPS / math.ceil(n / size))))
+    return size, max(EPOCHS, min(most_epochs, math.ceil(steps / math.ceil(n / size))))
 
 
 def by_width(asked: Any, choices: Sequence[Any], n_features: int) -> Any:

@@ -70,11 +70,14 @@ class Settings:
 
     def plan(self, n: int, n_features: int, *, have_levels: bool) -> Plan:
         """How n rows are trained on."""
-        batch_size, max_iter = batches_and_epochs(n, self.batch_size, self.max_iter, has_levels=have_levels)
+        solver = by_width(self.solver, SOLVERS, n_features)
+        batch_size, max_iter = batches_and_epochs(
+            n, self.batch_size, self.max_iter, solver=solver, has_levels=have_levels
+        )
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
-            solver=by_width(self.solver, SOLVERS, n_features),
+            solver=solver,
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
             alpha=by_width(self.alpha, ALPHAS, n_features),
