@@ -33,9 +33,7 @@ INTO: dict[str, Callable[..., Tensor]] = {  # the same into memory that is there
     "softplus": _aten.softplus.out,
     "logistic": torch.sigmoid,
 }
-SLOPES: dict[
-    str, Callable[[Tensor, Tensor, Tensor], Tensor]
-] = {  # (gradient, before, after): that at, and in, `before`
+SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (gradient, before, after), into `before`
     "relu": lambda grad, before, after: _aten.threshold_backward.grad_input(grad, after, 0.0, grad_input=before),
     "tanh": lambda grad, before, after: _aten.tanh_backward.grad_input(grad, after, grad_input=before),
     "silu": lambda grad, before, _: _aten.silu_backward.grad_input(grad, before, grad_input=before),
@@ -295,6 +293,7 @@ class MLP(nn.Module):
         self._passes: dict[int, Pass] = {}  # of training, by the number of rows
 
     def __getstate__(self) -> dict[str, Any]:
+        """Without what belongs to a training that runs."""
         return self.__dict__ | {"packed": None, "_passes": {}}
 
     def forward(self, x: Tensor) -> Tensor:
