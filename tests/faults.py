@@ -57,16 +57,21 @@ FAULTS = (
     *(
         Fault(f"closed form: {name}", file, old, new, (PULLBACKS,))
         for name, file, old, new in (
-            ("bias left out of the products", "nn/networks.py", "joined = x.new_ones(", "joined = x.new_zeros("),
+            (
+                "bias left out of the products",
+                "nn/networks.py",
+                "ones, width = self._final.new_ones,",
+                "ones, width = self._final.new_zeros,",
+            ),
             (
                 "shortcut's gradient dropped",
                 "nn/networks.py",
-                "return at.add_(back[width:])",
-                "return at + 0.0 * back[width:]",
+                "return at.add_(back[-len(at) :])",
+                "return at.add_(0.0 * back[-len(at) :])",
             ),
-            ("slope of the wrong layer", "nn/networks.py", "before[i], seen[i + 1]", "before[0], seen[i + 1]"),
-            ("second moment of the prior's modes", "nn/priors.py", "self.means, first + below", "self.means, first"),
-            ("prior's shares", "nn/priors.py", "torch.softmax(self.logits, 0) * n.sum()", "n.sum()"),
+            ("slope of the wrong layer", "nn/networks.py", "before, self._after[i])", "before, self._after[-1])"),
+            ("second moment of the prior's modes", "nn/priors.py", "means, first + below", "means, first"),
+            ("prior's shares", "nn/priors.py", "torch.softmax(self.logits, 0), n.sum()", "n, n.sum()"),
             ("KL's gradient to the scale", "nn/priors.py", "torch.expm1(2.0 * log_std)", "torch.expm1(log_std)"),
             (
                 "weights of draws",
@@ -93,8 +98,8 @@ FAULTS = (
             (
                 "tails of a mode's constant",
                 CONTINUOUS,
-                "to_df = to_df.flatten() + ",
-                "to_df = to_df.flatten() + 0.0 * ",
+                "each, slope, value=0.5",
+                "each, slope, value=0.4",
             ),
             ("floor of a scale", CONTINUOUS, "to_scale.mul_(torch.sigmoid(raw - self.floor))", "to_scale"),
         )
@@ -244,9 +249,15 @@ FAULTS = (
         "constant = 0.0",
         (LIKELIHOODS,),
     ),
-    Fault("modes not normalised", MIXTURES, "return total.sub_(norm)", "return total", (LIKELIHOODS,)),
-    Fault("modes' scales left out", MIXTURES, "share.mul_(factor)", "share", (LIKELIHOODS,)),
-    Fault("modes' constant left out", MIXTURES, " + self.mode.log_constant()", "", (LIKELIHOODS,)),
+    Fault(
+        "modes not normalised",
+        MIXTURES,
+        "return torch.sub(*total.squeeze(1).unbind(0))",
+        "return total.squeeze(1)[0]",
+        (LIKELIHOODS,),
+    ),
+    Fault("modes' scales left out", MIXTURES, "joint.mul_(inverse)", "joint.mul_(1.0)", (LIKELIHOODS,)),
+    Fault("modes' constant left out", MIXTURES, " + self.mode.log_constant(df)", "", (LIKELIHOODS,)),
     Fault(
         "gradient of modes' weights", MIXTURES, "grad, weight, value=-1.0", "grad, weight, value=-0.9", (LIKELIHOODS,)
     ),
@@ -257,9 +268,7 @@ FAULTS = (
         "torch.mul(pull, 1.0, out",
         (LIKELIHOODS,),
     ),
-    Fault(
-        "gradient of modes' scales", MIXTURES, "to_raw.mul_(grown).mul_(inverse)", "to_raw.mul_(1.0)", (LIKELIHOODS,)
-    ),
+    Fault("gradient of modes' scales", MIXTURES, "(inverse * ctx.floor)", "(0.0 * inverse)", (LIKELIHOODS,)),
     Fault(
         "gradient of modes' tails",
         MIXTURES,

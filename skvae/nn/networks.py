@@ -290,7 +290,7 @@ class MLP(nn.Module):
         parts = [part for layer in self._layers for part in (layer, ACTIVATIONS[activation]())][:-1]
         self.hidden = nn.Sequential(*parts) if parts else None
         self.packed: list[tuple[Tensor, Tensor]] | None = None  # the matrices of `packs` and of their gradients
-        self._passes: dict[int, Pass] = {}  # of training, by the number of rows
+        self._passes: dict[int, Pass] = {}  # of a training that runs, by the number of rows
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a training that runs."""
@@ -332,15 +332,17 @@ class MLP(nn.Module):
         return out if start is None else out.add_(start.unsqueeze(1)), pull
 
     def _pass(self, r: int) -> Pass:
-        n_in = self.shortcut.in_features
-        if self.packed is None:
-            return Pass(self.activation, n_in, [_side_by_side(pack) for pack in self.packs()], r)
+        """A pass of r rows: in training one of the last two sizes, which an epoch has, else a new one."""
         known = self._passes.get(r) if self.training else None
-        if known is None:
-            known = Pass(self.activation, n_in, [matrix for matrix, _ in self.packed], r)
-            if self.training:
-                self._passes[r] = known
-        return known
+        if known is not None:
+            return known
+        matrices = (
+            [_side_by_side(pack) for pack in self.packs()] if self.packed is None else [w for w, _ in self.packed]
+        )
+        new = Pass(self.activation, self.shortcut.in_features, matrices, r)
+        if self.packed is not None and self.training:
+            self._passes = dict([*self._passes.items()][-1:]) | {r: new}
+        return new
 
 
 def _side_by_side(pack: Sequence[Tensor]) -> Tensor:

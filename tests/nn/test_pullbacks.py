@@ -1,6 +1,7 @@
 """Every closed form against autograd, in float64: values, and gradients to inputs and parameters."""
 
 import copy
+import pickle
 from functools import partial
 
 import numpy as np
@@ -236,6 +237,22 @@ def test_packing_leaves_a_network_as_it_was():
     flat.value.zero_()
     flat.fill(flat.value, ordered)
     torch.testing.assert_close(flat.in_order(flat.value), ordered)
+
+
+def test_a_training_network_keeps_the_memory_of_two_sizes_of_batch():
+    one, x = network(), noise(K, S, B)
+    other = copy.deepcopy(one)
+    FlatParameters(one)
+    with torch.no_grad():
+        for rows in (B, 2, B, 1, B):
+            torch.testing.assert_close(pass_through(one, x[..., :rows])[0], pass_through(other, x[..., :rows])[0])
+            assert len(one._passes) <= 2
+        assert one._pass(S * B) is one._pass(S * B)
+        one.eval()
+        assert one._pass(S * B) is not one._pass(S * B)  # predictions may be made in several threads at once
+    for twin in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert twin.packed is None
+        assert not twin._passes
 
 
 # -- objectives and whole models -------------------------------------------------------------------------------------
