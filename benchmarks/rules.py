@@ -15,11 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sklearn.model_selection import KFold
 
-from benchmarks.methods.vae import LONGER, MODES, SHORTER, SOLVERS
+from benchmarks.methods.vae import FULL, HALF, MODES, SOLVERS, STEPS
 from benchmarks.records import Record
 
 ONE, *SEVERAL = MODES
-BASE_STEPS = next(iter(LONGER))
 FEW = SEVERAL[0]
 ROWS_PER_COLUMN = (0, 10, 20, 40)
 MANY_COLUMNS = (None, 10, 20, 40)
@@ -96,18 +95,18 @@ class SolverRule(NamedTuple):
 
 
 class StepsRule(NamedTuple):
-    """1,000 steps of up to 512 rows from so many training rows on, else 2,000 of up to 256."""
+    """Half the steps, in batches twice as large, of fewer than so many training rows."""
 
-    least: float = 0
+    many: float = 5000
 
     def __str__(self) -> str:
-        if np.isinf(self.least):
-            return BASE_STEPS
-        return SHORTER + (f" from {self.least:,g} rows" if self.least else "")
+        if self.many == 0:
+            return FULL
+        return HALF + (f" of fewer than {self.many:,g} rows" if np.isfinite(self.many) else "")
 
     def of(self, n_rows: int, n_columns: int) -> str:
         """The number of steps for such a table."""
-        return SHORTER if n_rows >= self.least else BASE_STEPS
+        return HALF if n_rows < self.many else FULL
 
 
 _MODES_RULES = [
@@ -120,8 +119,8 @@ _SOLVER_RULES = [SolverRule(0), *(SolverRule(*rule) for rule in product((10, 20,
 MODES_CHOICE = Choice(MODES, ONE, _MODES_DEFAULT, _MODES_RULES, _NEAR)
 SOLVER_CHOICE = Choice(SOLVERS, next(iter(SOLVERS)), SolverRule(20), _SOLVER_RULES, _SOLVER_RULES)
 
-_STEPS_RULES = [StepsRule(least) for least in (0, 500, 1000, 2000, np.inf)]
-STEPS_CHOICE = Choice(LONGER, BASE_STEPS, StepsRule(), _STEPS_RULES, _STEPS_RULES)
+_STEPS_RULES = [StepsRule(many) for many in (0, 1000, 2000, 5000, np.inf)]
+STEPS_CHOICE = Choice(STEPS, FULL, StepsRule(), _STEPS_RULES, _STEPS_RULES)
 
 
 def measured(found: list[Record], choice: Choice) -> dict[str, tuple[tuple[int, int], dict[str, float]]]:

@@ -24,7 +24,7 @@ from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS
-from benchmarks.methods.vae import DEFAULT, LONGER, MODES, SOLVERS, VAES, Averaged, VAEMethod
+from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod
 from benchmarks.problems import (
     PROTOCOLS,
     Split,
@@ -41,13 +41,13 @@ from benchmarks.speed import speed_records
 
 Method = Callable[[np.ndarray, int], LogDensity]
 
-DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **FLOW_RIVALS, **VAES, **MODES, **SOLVERS, **LONGER}
+DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **FLOW_RIVALS, **VAES, **MODES, **SOLVERS, **STEPS}
 GROUPS = {
     "rivals": list(DENSITY_RIVALS),
     "flows": list(FLOW_RIVALS),
     "modes": list(MODES),
     "solvers": list(SOLVERS),
-    "steps": list(LONGER),
+    "steps": list(STEPS),
     "default": [DEFAULT],
     "variants": [name for name in VAES if name != DEFAULT],
 }

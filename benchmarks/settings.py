@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.methods.heads import AutoregressiveHead, FlowPrior, SplineHead
 from benchmarks.methods.vae import Averaged, VAEMethod, constant
 from skvae import VAETransformer
-from skvae._model.auto import SCHEDULES, Schedule
+from skvae._model.auto import LONG, SHORT, Schedule
 from skvae.nn.likelihoods import Gaussian, StudentT
 from skvae.nn.priors import Mixture
 
@@ -39,12 +39,11 @@ def _constant(name: str, *values: float) -> dict[str, VAEMethod]:
     return {str(value): VAEMethod(constants={name: value}) for value in sorted({constant(name), *values})}
 
 
-def _steps(share: float) -> dict[str, dict[str, Schedule]]:
+def _steps(share: float) -> dict[str, Schedule]:
     """The schedules with such a share of their steps."""
     return {
-        "skvae._model.auto.SCHEDULES": {
-            solver: own._replace(steps=round(share * own.steps)) for solver, own in SCHEDULES.items()
-        }
+        f"skvae._model.auto.{name}": own._replace(steps=round(share * own.steps))
+        for name, own in (("SHORT", SHORT), ("LONG", LONG))
     }
 
 
@@ -91,7 +90,6 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     },
     "batch size": _parameter("batch_size", 32, 128, 512),
     "solver": _parameter("solver", "muon", "adam"),
-    "reach of Muon": _constant("skvae._engine.optimiser.REACH", 0.3, 0.6, 0.85, 1.2),
     "steps": {f"{share:.1f} of them": VAEMethod(constants=_steps(share)) for share in (0.5, 1.0, 1.5, 2.0)},
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),

@@ -66,12 +66,12 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     batch_size : int or "auto", default="auto"
         Rows per training step. "auto" is the power of two nearest to a sixteenth of the training rows, from 32 to 256
-        (with "muon" an eighth, from 64 to 512), but at least 64 where a column has levels, and never more than there
-        are rows.
+        (of fewer than 5000 rows with "muon" an eighth, from 64 to 512), but at least 64 where a column has levels, and
+        never more than there are rows.
 
     max_iter : int or "auto", default="auto"
-        Largest number of epochs. "auto" is what 2000 steps take (with "muon" 1000), but at least 3 epochs, and at most
-        130 where a column has levels.
+        Largest number of epochs. "auto" is what 2000 steps take (of fewer than 5000 rows with "muon" 1000), but at
+        least 3 epochs, and at most 130 where a column has levels.
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights

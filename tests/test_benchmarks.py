@@ -165,7 +165,7 @@ def test_patched_constants_hold_while_scoring(diabetes):
 
 
 def test_the_steps_constant_sets_the_epochs(diabetes):
-    with patched({"skvae._model.auto.SCHEDULES": {"muon": Schedule(60, 16, (32, 256))}}):
+    with patched({"skvae._model.auto.SHORT": Schedule(60, 16, (32, 256), 0.6)}):
         fitted = VAETransformer(early_stopping=False, random_state=0).fit(diabetes.train)
     assert fitted.n_iter_ == math.ceil(60 / math.ceil(80 / 32))
 

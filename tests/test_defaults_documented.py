@@ -68,15 +68,13 @@ def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     assert widths[1] == (8 if is_density else 8 // 2)
     assert ("is the number of columns" if is_density else "is half the number of columns") in doc["n_components"]
     assert f"at least {widths[0]} and at most {widths[2]}" in doc["n_components"]
-    (muon, shares, sizes), (adam, few_shares, small) = (auto.SCHEDULES[solver] for solver in ("muon", "adam"))
-    assert (shares, few_shares) == (8, 16)
-    by_muon, by_adam = (f"th of the training rows, from {few} to {many}" for few, many in (sizes, small))
-    if is_density:
-        assert f'eigh{by_muon} (with "adam" a sixteenth, from {small[0]} to {small[1]})' in doc["batch_size"]
-        assert f'what {muon} steps take (with "adam" {adam}), but at least {auto.EPOCHS} epochs, and' in doc["max_iter"]
-    else:
-        assert f'sixteen{by_adam} (with "muon" an eighth, from {sizes[0]} to {sizes[1]})' in doc["batch_size"]
-        assert f'what {adam} steps take (with "muon" {muon}), but at least {auto.EPOCHS} epochs, and' in doc["max_iter"]
+    short, long, many = auto.SHORT, auto.LONG, auto.MANY_ROWS
+    assert (short.batches, long.batches) == (8, 16)
+    shorter = f'of fewer than {many} rows with "muon"'
+    sizes = [f"from {few} to {large}" for few, large in (long.sizes, short.sizes)]
+    assert f"a sixteenth of the training rows, {sizes[0]} ({shorter} an eighth, {sizes[1]})," in doc["batch_size"]
+    assert f"what {long.steps} steps take ({shorter} {short.steps})," in doc["max_iter"]
+    assert f"but at least {auto.EPOCHS} epochs, and" in doc["max_iter"]
     assert f"at least {auto.WITH_LEVELS[0]} where a column has levels" in doc["batch_size"]
     assert f"at most {auto.WITH_LEVELS[1]} where a column has levels" in doc["max_iter"]
     fewest, too_many = auto.EARLY_STOPPING_ROWS

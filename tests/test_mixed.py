@@ -789,8 +789,7 @@ def test_early_stopping_judges_mixed_rows(make):
 
 @pytest.mark.parametrize(("levels", "expected"), [(True, 4), (False, 6)])
 def test_the_automatic_epochs_of_a_small_table_with_levels_are_fewer(monkeypatch, frame, levels, expected):
-    schedule = auto.Schedule(6 * math.ceil(len(frame) / 32), 16, (32, 256))
-    monkeypatch.setattr("skvae._model.auto.SCHEDULES", {"muon": schedule})
+    monkeypatch.setattr(auto, "SHORT", auto.Schedule(6 * math.ceil(len(frame) / 32), 16, (32, 256), 0.6))
     monkeypatch.setattr("skvae._model.auto.WITH_LEVELS", (64, 4))
     model = vae(max_iter="auto", batch_size=32)
     assert model.fit(frame if levels else frame.select_dtypes("float64")).n_iter_ == expected

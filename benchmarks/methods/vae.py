@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.methods.density import LogDensity
 from skvae import VAETransformer
-from skvae._model.auto import SCHEDULES
+from skvae._model.auto import LONG
 from skvae.nn.likelihoods import Gaussian, StudentTMixture
 
 # Module constants that a fit depends on and that are no parameters. They are part of what identifies a result.
@@ -29,10 +30,11 @@ CONSTANTS = (
     "skvae._engine.optimiser.CLIP",
     "skvae._engine.optimiser.AVERAGING",
     "skvae._engine.optimiser.MOMENTUM",
-    "skvae._engine.optimiser.REACH",
     "skvae._engine.optimiser.NEWTON_SCHULZ",
     "skvae._engine.training.RISE",
-    "skvae._model.auto.SCHEDULES",
+    "skvae._model.auto.SHORT",
+    "skvae._model.auto.LONG",
+    "skvae._model.auto.MANY_ROWS",
     "skvae._model.auto.EPOCHS",
     "skvae._model.auto.EARLY_STOPPING_ROWS",
     "skvae._model.auto.PATIENCE",
@@ -169,19 +171,13 @@ SOLVERS: dict[str, VAEMethod] = {
     "5 draws, Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (128, 64), "alpha": 0.2, "n_train_samples": 5}),
     "Adam": VAEMethod({"solver": "adam", "hidden_layer_sizes": (64, 64), "alpha": 0.2}),
     "Muon": VAEMethod(
-        {"solver": "muon", "hidden_layer_sizes": (64, 64, 64), "alpha": 0.1},
-        {"skvae._model.auto.SCHEDULES": {"muon": SCHEDULES["adam"]}, "skvae._engine.optimiser.REACH": 0.6},
+        {"solver": "muon", "hidden_layer_sizes": (64, 64, 64), "alpha": 0.1}, {"skvae._model.auto.SHORT": LONG}
     ),
 }
 
-# How long Muon trains. Wide tables, which Adam trains, are the same.
-SHORTER = "1,000 steps"
-LONGER: dict[str, VAEMethod] = {
-    "2,000 steps": VAEMethod(
-        constants={
-            "skvae._model.auto.SCHEDULES": SCHEDULES | {"muon": SCHEDULES["adam"]},
-            "skvae._engine.optimiser.REACH": 0.6,
-        }
-    ),
-    SHORTER: VAEMethod(),
+# How long Muon trains, whatever the number of rows. Wide tables, which Adam trains, are the same.
+FULL, HALF = "2,000 steps", "1,000 steps"
+STEPS: dict[str, VAEMethod] = {
+    FULL: VAEMethod(constants={"skvae._model.auto.SHORT": LONG}),
+    HALF: VAEMethod(constants={"skvae._model.auto.MANY_ROWS": math.inf}),
 }

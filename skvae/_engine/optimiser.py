@@ -21,7 +21,6 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedule better
 EPSILON = 1e-8  # Adam's
 MOMENTUM = 0.95  # Muon's
-REACH = 0.85  # root mean square of Muon's step from a matrix, in learning rates
 NEWTON_SCHULZ = 3 * ((3.4445, -4.7750, 2.0315),)  # Muon's: coefficients of x, x^3 and x^5, iteration by iteration
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
@@ -157,8 +156,12 @@ class Optimiser:
         twin.load({name: value.clone() for name, value in self.state().items()})
         return twin
 
-    def step(self, pull: Callable[[], object], learning_rate: float, alpha: float, solver: str = "adam") -> None:
-        """One step down the gradient that `pull` adds to that of all parameters; one not finite moves nothing."""
+    def step(self, pull: Callable[[], object], learning_rate: float, alpha: float, reach: float | None = None) -> None:
+        """One step down the gradient that `pull` adds to that of all parameters; one not finite moves nothing.
+
+        Muon moves the inner matrices where its `reach` is given: the root mean square of its step from one, in learning
+        rates.
+        """
         self.flat.clear()
         pull()
         scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
@@ -168,9 +171,9 @@ class Optimiser:
         if not self._moments:
             self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
             self._moments["step"] = torch.zeros((), device=self._home("step"))
-        by_muon = self.flat.n_inner if solver == "muon" else 0
-        if by_muon:
-            self._muon(_in_float32(learning_rate))
+        by_muon = 0 if reach is None else self.flat.n_inner
+        if reach is not None and by_muon:
+            self._muon(_in_float32(learning_rate), reach)
         self._adam(_in_float32(learning_rate), slice(by_muon, None))
         self.steps += 1
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
@@ -223,14 +226,14 @@ class Optimiser:
         """Where a moment lives: beside the weights; but the count of steps where plain code reads it, not a kernel."""
         return "cpu" if moment == "step" and not self._fused else self.flat.value.device
 
-    def _muon(self, learning_rate: float) -> None:
+    def _muon(self, learning_rate: float, reach: float) -> None:
         """One step of Muon for the inner matrices; torch's own takes them one by one, and in half precision."""
         grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
         momentum.lerp_(grad, 1.0 - MOMENTUM)
         torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
         for value, direction in self._by_muon:
-            reach = REACH * math.sqrt(max(direction.shape[1:]))
-            value.sub_(orthogonalised(direction), alpha=learning_rate * reach)
+            length = reach * math.sqrt(max(direction.shape[1:]))
+            value.sub_(orthogonalised(direction), alpha=learning_rate * length)
 
     def _adam(self, learning_rate: float, part: slice) -> None:
         """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) for a part of the parameters.

@@ -34,7 +34,8 @@ class Plan:
     learning_rate_init : float
         The peak.
     learning_rate : {"one_cycle", "constant"}
-    solver : {"muon", "adam"}
+    reach : float or None
+        Of Muon's steps; None where all are Adam's.
     alpha : float
         Decoupled weight decay, per unit of learning rate.
     beta : float
@@ -52,7 +53,7 @@ class Plan:
     learning_rate_init: float
     learning_rate: str
     alpha: float
-    solver: str = "adam"
+    reach: float | None = None
     beta: float = 1.0
     warmup_steps: int = 0
     n_draws: int = 1
@@ -126,7 +127,7 @@ def epochs(
                 terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
                 share = shares(batch, terms.value, plan.trim)
-                optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha, plan.solver)
+                optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha, plan.reach)
                 sums += batch.mean(torch.stack(terms)) * len(batch)
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)

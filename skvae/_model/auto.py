@@ -21,9 +21,11 @@ class Schedule(NamedTuple):
     steps: int  # whatever the size of the table
     batches: int  # per epoch ...
     sizes: tuple[int, int]  # ... within these sizes
+    reach: float  # of Muon's steps: the larger the batches, the further
 
 
-SCHEDULES = {"muon": Schedule(1000, 8, (64, 512)), "adam": Schedule(2000, 16, (32, 256))}  # by the solver
+SHORT, LONG = Schedule(1000, 8, (64, 512), 0.85), Schedule(2000, 16, (32, 256), 0.6)
+MANY_ROWS = 5000  # Muon's is SHORT of fewer
 EPOCHS = 3  # at least
 WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
@@ -55,15 +57,19 @@ def components(n_components: str | int, n_features: int, n_levels: int = 0, *, i
     return max(least, min(most, n_features if is_density else n_features // 2))
 
 
+def schedule(solver: str, n: int) -> Schedule:
+    """That of a solver for n rows."""
+    return SHORT if solver == "muon" and n < MANY_ROWS else LONG
+
+
 def batches_and_epochs(
     n: int, batch_size: str | int, max_iter: str | int, *, solver: str, has_levels: bool
 ) -> tuple[int, int]:
     """Rows per batch and epochs.
 
-    The "auto" batch size is the power of two nearest to a batch of the solver's schedule; the "auto" epochs make up its
-    steps.
+    The "auto" batch size is the power of two nearest to a batch of the schedule; the "auto" epochs make up its steps.
     """
-    steps, batches, sizes = SCHEDULES[solver]
+    steps, batches, sizes, _ = schedule(solver, n)
     least_size, most_epochs = WITH_LEVELS if has_levels else (0, steps)
     nearest = 2 ** round(math.log2(n / batches)) if batch_size == "auto" else int(batch_size)
     size = min(n, max(least_size, int(np.clip(nearest, *sizes))) if batch_size == "auto" else nearest)

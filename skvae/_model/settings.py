@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skvae._engine.training import Patience, Plan, RowBound
-from skvae._model.auto import ALPHAS, SOLVERS, batches_and_epochs, by_width, columns_with_atoms, patience
+from skvae._model.auto import ALPHAS, SOLVERS, batches_and_epochs, by_width, columns_with_atoms, patience, schedule
 from skvae._table.inference import Rules
 from skvae.nn.networks import NetworkFactory
 from skvae.nn.priors import PriorFactory
@@ -77,7 +77,7 @@ class Settings:
         return Plan(
             batch_size=batch_size,
             max_iter=max_iter,
-            solver=solver,
+            reach=schedule(solver, n).reach if solver == "muon" else None,
             learning_rate_init=self.learning_rate_init,
             learning_rate=self.learning_rate,
             alpha=by_width(self.alpha, ALPHAS, n_features),

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
-from skvae._engine.optimiser import MOMENTUM, REACH, FlatParameters, Optimiser, orthogonalised
+from skvae._engine.optimiser import MOMENTUM, FlatParameters, Optimiser, orthogonalised
 from skvae.nn.networks import MLP
+
+REACH = 0.7
 
 
 def stream(seed=0):
@@ -70,8 +72,8 @@ def test_muon_moves_inner_matrices_and_adam_the_rest(hidden):
     muon, adam = Optimiser(network(*hidden)), Optimiser(network(*hidden))
     start, n = muon.flat.value.clone(), muon.flat.n_inner
     grad, pull = slope_of(muon)
-    muon.step(pull, 0.01, 0.0, "muon")
-    adam.step(slope_of(adam)[1], 0.01, 0.0, "adam")
+    muon.step(pull, 0.01, 0.0, REACH)
+    adam.step(slope_of(adam)[1], 0.01, 0.0)
     assert torch.equal(muon.flat.value[n:], adam.flat.value[n:])
     momentum = (1.0 - MOMENTUM) * grad[:n]
     ahead = MOMENTUM * momentum + (1.0 - MOMENTUM) * grad[:n]
@@ -85,8 +87,8 @@ def test_muon_moves_inner_matrices_and_adam_the_rest(hidden):
 def test_momentum_remembers_earlier_gradients():
     one, other = (Optimiser(network(5)) for _ in range(2))
     for seed in (3, 4):
-        one.step(slope_of(one, seed)[1], 0.01, 0.0, "muon")
-    other.step(slope_of(other, 4)[1], 0.01, 0.0, "muon")
+        one.step(slope_of(one, seed)[1], 0.01, 0.0, REACH)
+    other.step(slope_of(other, 4)[1], 0.01, 0.0, REACH)
     n = one.flat.n_inner
     expected = MOMENTUM * (1.0 - MOMENTUM) * slope_of(one, 3)[0] + (1.0 - MOMENTUM) * slope_of(one, 4)[0]
     torch.testing.assert_close(one._moments["exp_avg"][:n], expected[:n])
@@ -95,12 +97,12 @@ def test_momentum_remembers_earlier_gradients():
 
 def test_muon_continues_exactly_from_its_state():
     optimiser = Optimiser(autoencoder())
-    optimiser.step(slope_of(optimiser)[1], 0.01, 0.1, "muon")
+    optimiser.step(slope_of(optimiser)[1], 0.01, 0.1, REACH)
     restored = Optimiser(autoencoder())
     restored.load({name: value.clone() for name, value in optimiser.state().items()})
     twin = copy.deepcopy(optimiser)
     for one in (optimiser, restored, twin):
-        one.step(slope_of(one, 5)[1], 0.01, 0.1, "muon")
+        one.step(slope_of(one, 5)[1], 0.01, 0.1, REACH)
     for one in (restored, twin):
         assert torch.equal(one.flat.value, optimiser.flat.value)
 
@@ -108,5 +110,5 @@ def test_muon_continues_exactly_from_its_state():
 def test_a_gradient_that_is_not_finite_moves_nothing_by_muon():
     optimiser = Optimiser(network(5))
     before = optimiser.flat.value.clone()
-    optimiser.step(lambda: optimiser.flat.grad.fill_(math.nan), 0.1, 0.0, "muon")
+    optimiser.step(lambda: optimiser.flat.grad.fill_(math.nan), 0.1, 0.0, REACH)
     assert torch.equal(optimiser.flat.value, before)
