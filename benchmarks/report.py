@@ -104,13 +104,21 @@ def mean_difference(ours: dict[int, float], theirs: dict[int, float]) -> float:
 
 
 def density_report(found: list[Record]) -> list[str]:
-    """Comparison with each rival, then the means of all but flows and forests, then of these, seconds, and failures."""
+    """Comparison with each rival, then the means of all but flows and forests, then of these, seconds, and failures.
+
+    Beside flows and forests the default has their seeds.
+    """
     table = scores(found)
     methods = _in_order({record["method"] for record in found})
     flows = [name for name in methods if name in FLOW_RIVALS]
     parts = [comparison(table, methods), density_table(table, [m for m in methods if m not in flows], found)]
     if flows:
-        measured = {problem: by for problem, by in table.items() if by.keys() & set(flows)}
+        seeds = {problem: set().union(*(by[name] for name in flows if name in by)) for problem, by in table.items()}
+        measured = {
+            problem: {name: {seed: by[name][seed] for seed in by[name].keys() & seeds[problem]} for name in by}
+            for problem, by in table.items()
+            if seeds[problem]
+        }
         parts.append(density_table(measured, [*(name for name in methods if name == OURS), *flows], found))
     return [*parts, seconds_table(found, methods), *failures(found)]
 
@@ -349,9 +357,9 @@ def imputation_report(found: list[Record]) -> list[str]:
 
 def rules_report(found: list[Record], choice: rules.Choice) -> list[str]:
     """The rules that a choice is made by, chosen across tables, and every table."""
-    of = rules.gains(found, choice)
+    of, groups = rules.gains(found, choice), rules.families(found, choice)
     each = markdown(*rules.table_of(found, choice))
-    return [markdown(*rules.rules_table(of, choice)), rules.summary(of, choice), each, *failures(found)]
+    return [markdown(*rules.rules_table(of, groups, choice)), rules.summary(of, groups, choice), each, *failures(found)]
 
 
 REPORTS = {

@@ -90,7 +90,7 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged]] = {
     },
     "batch size": _parameter("batch_size", 32, 128, 512),
     "solver": _parameter("solver", "muon", "adam"),
-    "steps": {f"{share:.1f} of them": VAEMethod(constants=_steps(share)) for share in (0.5, 1.0, 1.5, 2.0)},
+    "steps": {f"{share:g} times the default's": VAEMethod(constants=_steps(share)) for share in (0.5, 1.0, 1.5, 2.0)},
     "weight decay": _parameter("alpha", 0.0, 0.01, 0.1, 0.2, 0.4),
     "KL warm-up": _parameter("kl_warmup", 0.0, 0.1, 0.3),
     "early stopping": _parameter("early_stopping", True, False),

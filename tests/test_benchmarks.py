@@ -893,7 +893,7 @@ def modes_found(n_tables=20):
 def test_the_number_of_modes_is_chosen_on_some_tables_and_judged_on_others():
     of = rules.gains(modes_found(), rules.MODES_CHOICE)
     assert {len(gain) for gain in of.values()} == {20}
-    chosen, inside, outside, left_out = rules.crossed(of)
+    chosen, inside, outside, left_out = rules.crossed(of, rules.families(modes_found(), rules.MODES_CHOICE))
     assert all(name.startswith(("5 modes, from 10 rows per", "5 modes, from 20 rows per")) for name in chosen)
     assert not any("beyond" in name for name in chosen if "10 columns" not in name)
     assert sum(chosen.values()) == rules.FOLDS * rules.REPEATS
@@ -905,14 +905,41 @@ def test_the_number_of_modes_is_chosen_on_some_tables_and_judged_on_others():
 def test_one_table_speaks_for_one_nat_at_most():
     found = modes_found()
     found[3]["log_likelihood"] = 1e6  # eight modes on one table
-    assert not any(name.startswith("8") for name in rules.crossed(rules.gains(found, rules.MODES_CHOICE))[0])
+    assert not any(name.startswith("8") for name in rules.crossed(rules.gains(found, rules.MODES_CHOICE), range(20))[0])
 
 
 def test_a_choice_that_does_not_carry_over_shows_a_gap():
     rng = np.random.default_rng(0)
     noise = {f"rule {i}": rng.normal(size=30) for i in range(40)}
-    _, inside, outside, _ = rules.crossed(noise)
+    _, inside, outside, _ = rules.crossed(noise, range(30))
     assert inside > outside + 0.05
+
+
+def test_tables_of_one_origin_are_left_out_together():
+    rng = np.random.default_rng(0)
+    noise = {f"rule {i}": np.repeat(rng.normal(size=15), 2) for i in range(40)}
+    apart, together = (rules.crossed(noise, groups)[2] for groups in (range(30), np.repeat(range(15), 2)))
+    assert together < apart - 0.05  # a twin on the other side tells what a table is like
+    found = modes_found()
+    of = dict(
+        zip(sorted({record["problem"] for record in found}), rules.families(found, rules.MODES_CHOICE), strict=True)
+    )
+    assert of == {table: table for table in of}
+    for record in found:
+        record["problem"] = {"t3": "uci/wine_red", "t4": "uci/wine_white"}.get(record["problem"], record["problem"])
+    assert rules.families(found, rules.MODES_CHOICE).count("uci/wine_red") == 2
+
+
+def test_fewer_steps_are_chosen_up_to_the_size_that_they_serve():
+    found = [
+        {"problem": f"t{n}", "method": name, "seed": 0, "n_train": n, "n_features": 5, "log_likelihood": value}
+        for n in (300, 700, 900, 1500, 1800, 3000, 4500, 6000, 8000, 9000)
+        for name, value in {"2,000 steps": 0.0, "1,000 steps": 0.1 if n < 5000 else -0.5}.items()
+    ]
+    of = rules.gains(found, rules.STEPS_CHOICE)
+    assert set(rules.crossed(of, range(10))[0]) == {"1,000 steps of fewer than 5,000 rows"}
+    assert str(rules.STEPS_CHOICE.default) == "1,000 steps of fewer than 5,000 rows"
+    assert not of["2,000 steps"].any()
 
 
 def test_modes_report_leaves_out_tables_without_every_number_of_modes():
@@ -931,7 +958,7 @@ def test_a_solver_that_serves_narrow_tables_is_chosen_for_them_alone():
         for name, value in {"5 draws, Adam": 0.0, "Adam": 0.0, "Muon": 0.5 if p <= 20 else -0.5}.items()
     ]
     of = rules.gains(found, rules.SOLVER_CHOICE)
-    assert set(rules.crossed(of)[0]) == {"Muon up to 20 columns"}
+    assert set(rules.crossed(of, range(10))[0]) == {"Muon up to 20 columns"}
     assert of["Adam"].tolist() == [0.0] * 10
     assert of["Muon"].sum() == 0.0
     assert str(rules.SOLVER_CHOICE.default) == "Muon up to 20 columns"

@@ -145,6 +145,7 @@ class Optimiser:
         self.average = copied(self.module)
         self.flat, self._mean = FlatParameters(self.module), FlatParameters(self.average)
         self._moments: dict[str, Tensor] = {}
+        self._led_by_muon = False  # when the moments began
         self._ahead = torch.empty_like(self.flat.value[: self.flat.n_inner])
         inner = (self.flat.stacks(flat[: self.flat.n_inner]) for flat in (self.flat.value, self._ahead))
         self._by_muon = list(zip(*inner, strict=True))  # matrices, and the directions that they are to go
@@ -168,10 +169,13 @@ class Optimiser:
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
             self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
+        by_muon = 0 if reach is None else self.flat.n_inner
+        if self._moments and self._led_by_muon != bool(by_muon):
+            self._moments.clear()  # those of the one are not the other's: Muon has no squares of what it moves
         if not self._moments:
+            self._led_by_muon = bool(by_muon)
             self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
             self._moments["step"] = torch.zeros((), device=self._home("step"))
-        by_muon = 0 if reach is None else self.flat.n_inner
         if reach is not None and by_muon:
             self._muon(_in_float32(learning_rate), reach)
         self._adam(_in_float32(learning_rate), slice(by_muon, None))
@@ -199,7 +203,7 @@ class Optimiser:
         self._moments.clear()
 
     def state(self) -> dict[str, Tensor]:
-        """Weights in training and Adam's moments: what continuing exactly needs."""
+        """Weights in training and the moments of their gradients: what continuing exactly needs."""
         flat = {"value": self.flat.value, "mean": self._mean.value, **self._moments}
         ordered = {name: self.flat.in_order(each) if each.ndim else each for name, each in flat.items()}
         return ordered | {"steps": torch.tensor(self.steps)}
@@ -216,6 +220,8 @@ class Optimiser:
             home = torch.zeros_like(self.flat.value) if moment.ndim else torch.zeros((), device=self._home(name))
             self._moments[name] = home
             self.flat.fill(home, moment) if moment.ndim else home.copy_(moment)
+        if self._moments:
+            self._led_by_muon = self.flat.n_inner > 0 and not self._moments["exp_avg_sq"][: self.flat.n_inner].any()
 
     @property
     def _fused(self) -> bool:

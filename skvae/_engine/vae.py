@@ -115,11 +115,14 @@ class VAEEngine(Engine[VAE]):
         return float(rows.mean(self.model.log_likelihood(rows.x, rows.observed, z)))
 
     def kl_per_component(self, x: FloatArray, weight: FloatArray | None) -> NDArray[np.float64]:
-        """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components."""
+        """Mean of KL(q(z_j|x) || p(z_j)) over rows, in nats, shape (k,), in the order of the user's components.
+
+        Where it is an estimate from a few draws it may come out below 0, and counts as 0.
+        """
         part = evenly(x)
         each = self._over_points(x[part], scoring.kl_per_component, KL_DRAWS)[0]
         mean: NDArray[np.float64] = np.average(each, axis=0, weights=None if weight is None else weight[part])
-        return mean[self.order]
+        return np.maximum(mean, 0.0)[self.order]
 
     def posterior(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of q(z|x), each of shape (n, k)."""

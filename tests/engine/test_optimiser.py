@@ -112,3 +112,19 @@ def test_a_gradient_that_is_not_finite_moves_nothing_by_muon():
     before = optimiser.flat.value.clone()
     optimiser.step(lambda: optimiser.flat.grad.fill_(math.nan), 0.1, 0.0, REACH)
     assert torch.equal(optimiser.flat.value, before)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("reaches", [(REACH, None), (None, REACH)], ids=["to Adam", "to Muon"])
+def test_another_solver_begins_anew(reaches, loaded):
+    optimiser = Optimiser(autoencoder())
+    for seed in range(20):
+        optimiser.step(slope_of(optimiser, seed)[1], 0.01, 0.0, reaches[0])
+    if loaded:
+        state = {name: value.clone() for name, value in optimiser.state().items()}
+        optimiser = Optimiser(autoencoder())
+        optimiser.load(state)
+    fresh = Optimiser(copy.deepcopy(optimiser.module))
+    for one in (optimiser, fresh):
+        one.step(slope_of(one, 30)[1], 0.01, 0.0, reaches[1])
+    torch.testing.assert_close(optimiser.flat.value, fresh.flat.value)
