@@ -146,7 +146,8 @@ class VAETransformer(BaseAutoencoder):
         How a step follows the gradient. "adam" scales it number by number. "muon" moves the matrices between a
         network's input and its last hidden layer by their orthogonalised momentum [11]_, so that all directions of a
         matrix learn at one speed, and the rest, and networks of your own, as "adam" does. "auto" is "muon" for up to 20
-        columns, and "adam" for more, where "muon" also learns what is peculiar to the training rows.
+        columns, and "adam" for more, where "muon" also learns what is peculiar to the training rows. Without a hidden
+        layer there is nothing for "muon" to move, and it is "adam".
 
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Schedule of the learning rate: a rise over the first tenth of the steps and then a cosine down to 0 at

@@ -322,6 +322,7 @@ def test_the_rows_out_of_reach_are_numbered():
             model.sample(1, given=pd.DataFrame({"a": values}), random_state=0)
 
 
+@pytest.mark.filterwarnings("ignore:Condition is nearly out of the model's reach")
 def test_a_number_outside_the_training_rows_is_warned_of_where_it_is_given(mixed):
     with pytest.warns(UserWarning, match="given asks for 41.5 in column 'length', which is out of the reach") as caught:
         drawn = mixed.sample(3, given={"length": 41.5}, random_state=0)
@@ -472,3 +473,36 @@ def test_unknown_codes_are_an_error(linear):
 def test_a_condition_needs_a_fit():
     with pytest.raises(NotFittedError):
         light().sample(given={0: 1.0})
+
+
+# -- densities of some columns ---------------------------------------------------------------------------------------
+
+
+def branches(n):
+    """A number, and one that lies near +-1, likelier above where the first is large."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=n)
+    side = np.where(rng.random(n) < 1.0 / (1.0 + np.exp(-x)), 1.0, -1.0)
+    return np.column_stack([x, side * (1.0 + 0.3 * x) + rng.normal(0.0, 0.1, n)])
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "student_t", "gaussian"])
+def test_scores_of_single_columns_are_densities_though_no_cell_was_missing_in_training(likelihood):
+    model = VAETransformer(likelihood=likelihood, random_state=0).fit(branches(600))
+    grid = np.arange(-8.0, 8.0, 0.02) + 0.01
+    for j in range(2):
+        rows = np.full((len(grid), 2), np.nan)
+        rows[:, j] = grid
+        assert np.exp(model.score_samples(rows)).sum() * 0.02 == pytest.approx(1.0, abs=0.1)
+
+
+def test_scores_of_rows_with_holes_hang_on_nothing_but_the_row():
+    rows = branches(300)
+    model = VAETransformer(max_iter=20, random_state=0).fit(rows)
+    complete = model.score_samples(rows[:20])
+    holed = rows[:20].copy()
+    holed[::2, 0] = np.nan
+    scores = model.score_samples(holed)
+    np.testing.assert_array_equal(scores[1::2], complete[1::2])
+    np.testing.assert_allclose(scores, [model.score_samples(row[None])[0] for row in holed], atol=1e-9)
+    assert np.isfinite(model.score_uncertainty(holed)[0][::2]).all()

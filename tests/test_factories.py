@@ -22,6 +22,7 @@ from skvae._engine.runtime import lent_streams
 from skvae._model.alike import alike
 from skvae._model.auto import blocks_of
 from skvae.nn.likelihoods import Gaussian, Poisson, StudentT
+from skvae.nn.networks import MLP
 from skvae.nn.priors import Mixture
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": False, "device": "cpu"}
@@ -400,3 +401,48 @@ def test_each_thread_keeps_its_number_of_threads(X):
         torch.set_num_threads(before)
     assert numbers == [2, 2]
     assert set(seen) == {1}
+
+
+# -- what factories may return ---------------------------------------------------------------------------------------
+
+
+def data(n=120):
+    return np.random.default_rng(0).normal(size=(n, 4))
+
+
+def test_a_module_that_a_factory_returns_again_and_again_is_left_alone():
+    mine = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8))
+    before = [parameter.clone() for parameter in mine.parameters()]
+    options = {"n_components": 4, "encoder": lambda *_: mine, "max_iter": 3, "early_stopping": False}
+    one = VAETransformer(**options, random_state=0).fit(data())
+    codes = one.transform(data())
+    VAETransformer(**options, random_state=0).fit(3.0 * data() + 5.0)
+    np.testing.assert_array_equal(one.transform(data()), codes)
+    assert all(map(torch.equal, before, mine.parameters()))
+
+
+def test_a_model_keeps_the_running_means_of_its_networks():
+    def normed(n_in, n_out):
+        return nn.Sequential(nn.Linear(n_in, 8), nn.BatchNorm1d(8), nn.Linear(8, n_out))
+
+    model = VAETransformer(encoder=normed, max_iter=4, batch_size=30, early_stopping=False, random_state=0).fit(data())
+    assert model._model.engine.model.encoder[1].num_batches_tracked >= 16
+
+
+@pytest.mark.parametrize("solver", ["muon", "adam"])
+@pytest.mark.parametrize("which", ["encoder", "decoder"])
+def test_a_frozen_part_of_a_perceptron_stays_and_the_rest_learns(which, solver):
+    made = []
+
+    def half_frozen(n_in, n_out):
+        network = MLP(n_in, n_out, hidden_layer_sizes=(8,), activation="silu", generator=torch.Generator())
+        network.shortcut.weight.requires_grad_(False)
+        made.append(network)
+        return network
+
+    options = {which: half_frozen, "solver": solver, "max_iter": 2, "early_stopping": False}
+    model = VAETransformer(**options, random_state=0).fit(data())
+    kept = getattr(model._model.engine.model, which)
+    assert torch.equal(kept.shortcut.weight, made[0].shortcut.weight)
+    assert not torch.equal(kept.hidden[0].weight, made[0].hidden[0].weight)
+    assert np.isfinite(model.score(data()))

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skvae._engine.optimiser import copied
 from skvae._engine.runtime import generator, lent_streams, own_torch_state
 from skvae._table.kinds import INDICATORS, KINDS, NUMBERS
 from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
@@ -161,14 +162,15 @@ def _prior(spec: ModelSpec) -> Prior:
 
 
 def _called(factory: Callable[..., Any], n: int, subject: str, **options: Any) -> Any:
-    """What a factory makes of n columns or components."""
+    """What a factory makes of n columns or components; a copy, as a user's may return the same module each time."""
     try:
-        return factory(n, **options)
+        made = factory(n, **options)
     except TypeError as error:
         how = ", ".join([str(n), *(f"{name}=..." for name in options)])
         raise TypeError(
             f"{subject} takes a factory that is called with ({how}). {factory!r} failed: {error}"
         ) from error
+    return copied(made) if _is_foreign(factory) and isinstance(made, nn.Module) else made
 
 
 def _modules(spec: ModelSpec, n_code: int, quantiles: Quantiles) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def _network(
             f"A network factory must return a torch.nn.Module. Got {type(network).__name__} from {factory!r} instead."
         )
     _try_out(network, f"A network factory called with ({n_in}, {n_out})", (*rows, n_in), (*rows, n_out), factory)
-    return network
+    return copied(network)  # the factory may return the same one each time
 
 
 def _try_out(network: nn.Module, subject: str, came: tuple[int, ...], wanted: tuple[int, ...], factory: Any) -> None:

@@ -17,6 +17,9 @@ MATCHED = 3  # ... and rounds for every encoder, from normal densities matched t
 PRIOR_DRAWS = 10.0  # draws that the encoder's own spread counts for in a matched one
 
 
+Proposal = tuple[Tensor, Tensor]  # mean and log standard deviation of a normal density of z for each row, (b, k)
+
+
 class WeighedDraws(NamedTuple):
     """Draws for b rows, whose weights sum to 1 over the S draws of a row."""
 
@@ -57,6 +60,18 @@ def weighed_draws(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool
         Standard normal.
     knows_missing : bool
     """
+    draws = _adapted(model, rows, points, knows_missing=knows_missing)[1]
+    sound(draws.weight)
+    return draws
+
+
+def proposals(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> list[Proposal]:
+    """Those that `weighed_draws` arrives at, the last one first: it has seen the most draws."""
+    return _adapted(model, rows, points, knows_missing=knows_missing)[0][::-1]
+
+
+def _adapted(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> tuple[list[Proposal], WeighedDraws]:
+    """Proposal after proposal, and the draws of all but the last."""
     proposals = [model.posterior(rows.x, rows.observed)]
     z, outputs, log_joint = [], [], []
     for i, part in enumerate(points):
@@ -67,22 +82,21 @@ def weighed_draws(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool
         draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))
-    sound(draws.weight)
-    return draws
+    return proposals, draws
 
 
-def _weighed(proposals: list[tuple[Tensor, Tensor]], z: Tensor, log_joint: Tensor, outputs: Tensor) -> WeighedDraws:
+def _weighed(proposals: list[Proposal], z: Tensor, log_joint: Tensor, outputs: Tensor) -> WeighedDraws:
     log_mixture = torch.logsumexp(torch.stack([log_normal(z, *proposal) for proposal in proposals]), 0)
     return WeighedDraws(z, torch.softmax(log_joint - log_mixture, 0), outputs)
 
 
-def _completed(model: VAE, rows: Rows, draws: WeighedDraws) -> tuple[Tensor, Tensor]:
+def _completed(model: VAE, rows: Rows, draws: WeighedDraws) -> Proposal:
     """The posterior given the rows with what is expected of their missing cells."""
     guess = model.columns.point(draws.expected(model))
     return model.posterior(guess if rows.observed is None else torch.where(rows.observed, rows.x, guess))
 
 
-def _matched(draws: WeighedDraws, first: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _matched(draws: WeighedDraws, first: Proposal) -> Proposal:
     """Mean and log standard deviation of the draws; where they are few the spread is near that of the encoder."""
     mean, variance, size = draws.moments()
     shrunk = (size * variance + PRIOR_DRAWS * torch.exp(2.0 * first[1])) / (size + PRIOR_DRAWS)

@@ -22,6 +22,7 @@ BETAS = (0.9, 0.95)  # Adam's; the shorter memory of squares follows the schedul
 EPSILON = 1e-8  # Adam's
 MOMENTUM = 0.95  # Muon's
 NEWTON_SCHULZ = 3 * ((3.4445, -4.7750, 2.0315),)  # Muon's: coefficients of x, x^3 and x^5, iteration by iteration
+NOTHING = 1e-15  # norm below which a matrix has no direction: in float32 its square is nearly 0
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
 REGISTRIES = (dict, OrderedDict, set)  # what PyTorch keeps hooks, parameters and buffers in
@@ -43,7 +44,7 @@ class FlatParameters:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        networks = [part for part in (module, *module.children()) if type(part) is MLP]
+        networks = [part for part in (module, *module.children()) if type(part) is MLP and _learns_wholly(part)]
         inner = sorted((pack for network in networks for pack in network.packs()[:-1]), key=_shape)
         packs = inner + [network.packs()[-1] for network in networks]
         packed = {id(p) for pack in packs for p in pack}
@@ -106,6 +107,11 @@ class FlatParameters:
             view.copy_(part.view(view.shape))
 
 
+def _learns_wholly(network: nn.Module) -> bool:
+    """Whether no parameter of it is frozen, as a user's factory may have done."""
+    return all(parameter.requires_grad for parameter in network.parameters())
+
+
 def _shape(pack: list[Tensor]) -> tuple[int, int]:
     """Rows and columns of the matrix that a pack makes."""
     return len(pack[0]), sum(p.numel() for p in pack) // len(pack[0])
@@ -119,7 +125,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     """
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if is_tall else matrices
-    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp_min_(torch.finfo(x.dtype).tiny)
+    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp_min_(NOTHING)
     for linear, cubic, quintic in NEWTON_SCHULZ:
         gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic), x, beta=linear)
@@ -177,11 +183,16 @@ class Optimiser:
             self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
             self._moments["step"] = torch.zeros((), device=self._home("step"))
         if reach is not None and by_muon:
-            self._muon(_in_float32(learning_rate), reach)
+            self._muon(learning_rate, reach)
         self._adam(_in_float32(learning_rate), slice(by_muon, None))
         self.steps += 1
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
         self._mean.value.lerp_(self.flat.value, max(1.0 - AVERAGING, 10.0 / (self.steps + 9.0)))
+
+    def take_buffers(self) -> None:
+        """Give the averaged module what a user's module keeps beside weights, such as running means."""
+        for mean, own in zip(self.average.buffers(), self.module.buffers(), strict=True):
+            mean.copy_(own)
 
     @property
     def sound(self) -> bool:
@@ -239,7 +250,7 @@ class Optimiser:
         torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
         for value, direction in self._by_muon:
             length = reach * math.sqrt(max(direction.shape[1:]))
-            value.sub_(orthogonalised(direction), alpha=learning_rate * length)
+            value.sub_(orthogonalised(direction), alpha=_in_float32(learning_rate * length))
 
     def _adam(self, learning_rate: float, part: slice) -> None:
         """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) for a part of the parameters.

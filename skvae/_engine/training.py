@@ -129,6 +129,7 @@ def epochs(
                 share = shares(batch, terms.value, plan.trim)
                 optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha, plan.reach)
                 sums += batch.mean(torch.stack(terms)) * len(batch)
+        optimiser.take_buffers()
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)
         if record.finite:

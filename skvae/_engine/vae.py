@@ -136,18 +136,21 @@ class VAEEngine(Engine[VAE]):
         row with no observed cell scores 0. Rows that the model was `trained_on` are scored without what they
         themselves put into the prior.
         """
-        answer = partial(scoring.log_likelihood, trained_on=trained_on)
+        answer = partial(scoring.log_likelihood, knows_missing=self.spec.with_mask, trained_on=trained_on)
         return self._over_points(x, answer, n_draws)[0].astype(np.float64, copy=False)
 
     def sampling_error(self, x: FloatArray, n_draws: int) -> SamplingError:
         """How far `log_likelihood` may be from log p(x), by batches of its draws and of those that would follow."""
         n_batches, size = scoring.batches(n_draws)
-        answer = partial(scoring.sampling_error, n_batches=n_batches, n_draws=n_draws)
+        answer = partial(
+            scoring.sampling_error, n_batches=n_batches, n_draws=n_draws, knows_missing=self.spec.with_mask
+        )
         return SamplingError(*self._over_points(x, answer, n_batches * size))
 
     def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The terms of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
-        columns, latent = self._over_points(x, scoring.explain, n_draws)
+        answer = partial(scoring.explain, knows_missing=self.spec.with_mask)
+        columns, latent = self._over_points(x, answer, n_draws)
         return columns, latent
 
     def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:

@@ -141,7 +141,7 @@ def refuse_unknown_columns(option: str, asked: Iterable[Any], names: Sequence[An
 def layer_sizes(hidden_layer_sizes: Any, n_features: int) -> tuple[int, ...]:
     """Units of each hidden layer."""
     sizes = tuple(np.atleast_1d(by_width(hidden_layer_sizes, LAYERS, n_features)).tolist())
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must hold positive integers. Got {hidden_layer_sizes!r} instead.")
     return sizes
 

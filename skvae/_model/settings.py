@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from skvae._engine.training import Patience, Plan, RowBound
-from skvae._model.auto import ALPHAS, SOLVERS, batches_and_epochs, by_width, columns_with_atoms, patience, schedule
+from skvae._model.auto import (
+    ALPHAS,
+    SOLVERS,
+    batches_and_epochs,
+    by_width,
+    columns_with_atoms,
+    layer_sizes,
+    patience,
+    schedule,
+)
 from skvae._table.inference import Rules
 from skvae.nn.networks import NetworkFactory
 from skvae.nn.priors import PriorFactory
@@ -70,7 +79,7 @@ class Settings:
 
     def plan(self, n: int, n_features: int, *, have_levels: bool) -> Plan:
         """How n rows are trained on."""
-        solver = by_width(self.solver, SOLVERS, n_features)
+        solver = self._solver(n_features)
         batch_size, max_iter = batches_and_epochs(
             n, self.batch_size, self.max_iter, solver=solver, has_levels=have_levels
         )
@@ -86,6 +95,11 @@ class Settings:
             n_draws=self.n_train_samples,
             trim=self.trim,
         )
+
+    def _solver(self, n_features: int) -> str:
+        """That which moves anything: Muon has no business where there is no hidden layer but in the user's networks."""
+        has_inner = layer_sizes(self.hidden_layer_sizes, n_features) and (self.encoder is None or self.decoder is None)
+        return by_width(self.solver, SOLVERS, n_features) if has_inner else "adam"
 
     def patience(self, max_iter: int) -> Patience:
         """The judge of the held-out scores of so many epochs."""

@@ -355,6 +355,11 @@ def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -
     if type(network) is MLP:
         value: Tensor = network.with_pullback(x.flatten(1), start)[0].unflatten(1, x.shape[1:])
         return value
+    return _by_forward(network, x, start)
+
+
+def _by_forward(network: nn.Module, x: Tensor, start: Tensor | None) -> Tensor:
+    """The same by the network itself."""
     out: Tensor = network(x.movedim(0, -1).contiguous())
     return (out if start is None else out + start).movedim(-1, 0)
 
@@ -362,8 +367,8 @@ def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -
 def pass_through(
     network: nn.Module, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
 ) -> tuple[Tensor, Pullback]:
-    """The same, and its pullback."""
-    if type(network) is MLP:
+    """The same, and its pullback: by autograd but for an MLP that is packed."""
+    if type(network) is MLP and network.packed is not None:
         rows = x.shape[1:]
         out, pull = network.with_pullback(x.flatten(1), start, to_input=to_input)
 
@@ -373,5 +378,5 @@ def pass_through(
 
         return out.unflatten(1, rows), pull_rows
 
-    out, pull_all = by_autograd(lambda x: features_first(network, x, start), x)
+    out, pull_all = by_autograd(lambda x: _by_forward(network, x, start), x)
     return out.contiguous(), lambda grad: pull_all(grad)[0]

@@ -420,8 +420,8 @@ def test_a_columns_part_is_its_mean_log_density_under_the_posterior():
     columns, _ = one.explain(x[:5], 64)
     with torch.inference_mode():
         model, rows = one._in(torch.float64), Rows.from_numpy(x[:5], dtype=torch.float64)
-        draws, log_ratio = weighed(model, rows, one._points(64))
-        w = torch.softmax(draws.log_likelihood + log_ratio, 0).numpy()
+        draws = weighed(model, rows, one._points(64), knows_missing=False)
+        w = torch.softmax(draws.log_w, 0).numpy()
         cells = model.columns.log_prob(model.decode(draws.z), rows.x).numpy()
     np.testing.assert_allclose(columns, np.einsum("sn,snp->np", w, cells))
 
@@ -455,8 +455,7 @@ def test_sampling_error_follows_from_the_scores_of_batches(n_draws, batch):
     error, size, k = one.sampling_error(x, n_draws)
     with torch.inference_mode():
         rows, points = Rows.from_numpy(x, dtype=torch.float64), one._points(max(256, n_draws))
-        draws, log_ratio = weighed(one._in(torch.float64), rows, points)
-    log_w = (draws.log_likelihood + log_ratio).numpy()
+        log_w = weighed(one._in(torch.float64), rows, points, knows_missing=False).log_w.numpy()
     scores = np.log(np.exp(log_w).reshape(-1, batch, len(x)).mean(1))
     expected = np.sqrt(np.square(scores - np.log(np.exp(log_w).mean(0))).mean(0) * batch / n_draws)
     known = np.isfinite(error)

@@ -50,6 +50,8 @@ def test_orthogonalised_does_not_hang_on_scale_and_leaves_nothing_of_nothing():
     matrices = torch.randn(2, 3, 4, generator=stream())
     torch.testing.assert_close(orthogonalised(matrices), orthogonalised(1e3 * matrices))
     assert not orthogonalised(torch.zeros(2, 3, 4)).any()
+    for scale in 10.0 ** torch.arange(-45.0, -14.0):
+        assert orthogonalised(scale * matrices).abs().max() < 1.3  # also where squares are no numbers any more
 
 
 def test_inner_matrices_come_first_and_are_stacked_by_shape():

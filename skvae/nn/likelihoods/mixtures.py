@@ -127,7 +127,7 @@ class ModeMixture(Likelihood):
     def _counted(self, n_modes: Any) -> int:
         if isinstance(n_modes, str) and n_modes == "auto":
             return N_MODES[self.n_columns > MANY_COLUMNS]
-        if not (isinstance(n_modes, Integral) and int(n_modes) >= 1):
+        if isinstance(n_modes, bool) or not (isinstance(n_modes, Integral) and int(n_modes) >= 1):
             raise ValueError(
                 f"n_modes of {type(self).__name__} must be a positive integer or 'auto'. Got {n_modes!r} instead."
             )
