@@ -115,7 +115,7 @@ def density_report(found: list[Record]) -> list[str]:
     if flows:
         seeds = {problem: set().union(*(by[name] for name in flows if name in by)) for problem, by in table.items()}
         measured = {
-            problem: {name: {seed: by[name][seed] for seed in by[name].keys() & seeds[problem]} for name in by}
+            problem: {name: {seed: by[name][seed] for seed in by[name].keys() & seeds[problem]} for name in methods}
             for problem, by in table.items()
             if seeds[problem]
         }
