@@ -676,6 +676,12 @@ class VAETransformer(BaseAutoencoder):
         kl = np.sort(kl)[::-1]
         bound = engine.mean_bound(encoded, weight, self._settings().bound)
         n_active = int((kl > ACTIVE).sum())
+        if not np.isfinite(bound):
+            warn(
+                "The bound of the training rows is not finite: the last steps broke the model. Lower "
+                "learning_rate_init, or alpha.",
+                ConvergenceWarning,
+            )
         if (
             self._warns_of_collapse
             and n_active == 0

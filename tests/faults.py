@@ -380,7 +380,7 @@ FAULTS = (
     Fault(
         "latent part of a score dropped",
         "_engine/scoring.py",
-        "rest = (w * (log_ratio - log_w)).sum(0) - math.log(len(points))",
+        "rest = (w * (draws.log_ratio - log_w)).sum(0) - math.log(len(points))",
         "rest = torch.zeros_like(log_w[0])",
         (f"{ENGINE}::test_parts_add_up_to_the_log_likelihood",),
     ),
@@ -413,7 +413,7 @@ FAULTS = (
             ("tall matrices as if wide", "x = matrices.mT if is_tall else matrices", "x = matrices"),
             ("a wrong polynomial", "beta=cubic, alpha=quintic", "beta=cubic, alpha=-quintic"),
             ("Adam moves all", "slice(by_muon, None)", "slice(0, None)"),
-            ("one reach for all shapes", "REACH * math.sqrt(max(direction.shape[1:]))", "REACH"),
+            ("one reach for all shapes", "reach * math.sqrt(max(direction.shape[1:]))", "reach"),
         )
     ),
     Fault(

@@ -37,8 +37,8 @@ def python_blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize("name", RESULTS)
 def test_code_blocks_run_in_order_and_give_what_the_page_says(name, monkeypatch, tmp_path, capsys):
     # The pages show fits of the default length. A part of the steps gives much the same.
-    for name in ("SHORT", "LONG"):
-        monkeypatch.setattr(auto, name, getattr(auto, name)._replace(steps=50))
+    for schedule in ("SHORT", "LONG"):
+        monkeypatch.setattr(auto, schedule, getattr(auto, schedule)._replace(steps=50))
     monkeypatch.setattr(_members, "IMPUTER_STEPS", (50, 50))
     monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 40)
     monkeypatch.chdir(tmp_path)

@@ -446,3 +446,13 @@ def test_a_frozen_part_of_a_perceptron_stays_and_the_rest_learns(which, solver):
     assert torch.equal(kept.shortcut.weight, made[0].shortcut.weight)
     assert not torch.equal(kept.hidden[0].weight, made[0].hidden[0].weight)
     assert np.isfinite(model.score(data()))
+
+
+@pytest.mark.parametrize("which", ["encoder", "decoder"])
+def test_a_network_that_always_returns_float32_is_refused(which):
+    class Single(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).float()
+
+    with pytest.raises(ValueError, match="must also map float64 to float64"):
+        VAETransformer(**{which: Single}, max_iter=1, random_state=0).fit(data())

@@ -744,6 +744,7 @@ def test_a_loss_that_is_never_finite_is_an_error(light, X, max_iter):
     assert_same_answers(before, model, X)
 
 
+@pytest.mark.filterwarnings("ignore:The bound of the training rows is not finite")
 @pytest.mark.parametrize("held_out", [math.nan, math.inf])
 def test_a_held_out_score_that_is_never_finite_is_reported(light, X, held_out):
     class Blind(nn.Linear):
@@ -914,3 +915,12 @@ def test_the_default_is_a_good_model_of_a_real_table(cancer):
         + np.linalg.slogdet(2 * np.pi * covariance)[1]
     )
     assert model.fit(train).score(test) > gaussian.mean()
+
+
+def test_a_model_that_the_last_steps_broke_is_warned_of():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    options = {"max_iter": 2, "early_stopping": False, "likelihood": "student_t", "learning_rate_init": 100.0}
+    with pytest.warns(ConvergenceWarning, match="is not finite: the last steps broke the model") as caught:
+        model = VAETransformer(**options, random_state=0).fit(rows)
+    assert not np.isfinite(model.lower_bound_)
+    assert {warning.filename for warning in caught} == {__file__}

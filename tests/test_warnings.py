@@ -258,7 +258,7 @@ FITS = {
     "detector": lambda X: light(VAEOutlierDetector, **RISING).fit(X),
     "fit_predict": lambda X: light(VAEOutlierDetector, **RISING).fit_predict(X),
     "search": lambda X: GridSearchCV(light(**RISING), {"beta": [1.0]}, cv=2).fit(X),
-    "collapse": lambda X: light(beta=1e3, objective="elbo", prior="standard_normal", max_iter=30).fit(X),
+    "collapse": lambda X: light(beta=1e3, objective="elbo", prior="standard_normal", max_iter=30, batch_size=32).fit(X),
 }
 SCORES = {
     "score_samples": lambda vae, detector, later: vae.score_samples(later),

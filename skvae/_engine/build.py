@@ -253,6 +253,17 @@ def _try_out(network: nn.Module, subject: str, came: tuple[int, ...], wanted: tu
             f"{subject} must map (..., {came[-1]}) to (..., {wanted[-1]}) in float32. {factory!r} mapped {came} to "
             f"{found} instead."
         )
+    with torch.no_grad():
+        precise = copied(network).double()
+        try:
+            kept = precise(torch.zeros(came, dtype=torch.float64)).dtype == torch.float64
+        except RuntimeError:
+            kept = False
+    if not kept:
+        raise ValueError(
+            f"{subject} must also map float64 to float64 once its weights are (`.double()`): scores are computed so. "
+            f"What {factory!r} made does not."
+        )
 
 
 def _known(option: str) -> dict[str, LikelihoodFactory]:

@@ -23,6 +23,7 @@ EPSILON = 1e-8  # Adam's
 MOMENTUM = 0.95  # Muon's
 NEWTON_SCHULZ = 3 * ((3.4445, -4.7750, 2.0315),)  # Muon's: coefficients of x, x^3 and x^5, iteration by iteration
 NOTHING = 1e-15  # norm below which a matrix has no direction: in float32 its square is nearly 0
+HUGE = 1e6  # what no sound weight comes to: products of several layers would overflow
 CLIP = 5.0  # norm of a step's gradient, nats
 AVERAGING = 0.99  # weight of the past in the running average of the weights, per step
 REGISTRIES = (dict, OrderedDict, set)  # what PyTorch keeps hooks, parameters and buffers in
@@ -196,8 +197,8 @@ class Optimiser:
 
     @property
     def sound(self) -> bool:
-        """Whether the averaged weights are finite; they are where all that went into them was."""
-        return bool(torch.isfinite(self._mean.value).all())
+        """Whether the averaged weights are numbers that a network can have."""
+        return not self._mean.value.numel() or bool(self._mean.value.abs().amax() < HUGE)
 
     def commit(self) -> None:
         """Remember the averaged weights as sound."""

@@ -4,9 +4,11 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from torch import nn
 
 from skvae import AutoencoderTransformer, VAETransformer
 from skvae._members import contaminated_models, imputer_models, novelty_models
+from skvae._model import auto
 from skvae._model.auto import layer_sizes
 from skvae._model.settings import Settings
 from skvae._table import frames
@@ -51,10 +53,10 @@ def test_an_attribute_that_is_no_parameter_changes_nothing(light_autoencoder, X)
 )
 def test_auto_follows_the_number_of_columns(n_features, solver, layers, alpha):
     plan = VAETransformer()._settings().plan(500, n_features, have_levels=False)
-    assert (plan.solver, plan.alpha) == (solver, alpha)
+    assert (plan.reach is not None, plan.alpha) == (solver == "muon", alpha)
     assert layer_sizes("auto", n_features) == layers
     asked = VAETransformer(solver="adam", alpha=0.7)._settings().plan(500, n_features, have_levels=False)
-    assert (asked.solver, asked.alpha) == ("adam", 0.7)
+    assert (asked.reach, asked.alpha) == (None, 0.7)
     assert layer_sizes((5,), n_features) == (5,)
 
 
@@ -73,3 +75,20 @@ def test_members_that_were_chosen_with_adam_train_by_it():
     table = Table(np.ones((40, 3)), frames.NUMPY, range(3), [frames.Dtype("float", "float64")] * 3, np.dtype(float))
     models += imputer_models(table)
     assert {model.solver for model in models} == {"adam"}
+
+
+@pytest.mark.parametrize(
+    ("options", "muon"),
+    [
+        ({}, True),
+        ({"hidden_layer_sizes": ()}, False),
+        ({"encoder": nn.Linear}, True),
+        ({"encoder": nn.Linear, "decoder": nn.Linear}, False),
+    ],
+    ids=str,
+)
+def test_muon_has_a_schedule_of_its_own_where_it_has_matrices_to_move(options, muon):
+    settings = VAETransformer(solver="muon", **options)._settings()
+    few, many = (settings.plan(n, 5, have_levels=False) for n in (auto.MANY_ROWS - 1, auto.MANY_ROWS))
+    assert (few.reach, many.reach) == ((auto.SHORT.reach, auto.LONG.reach) if muon else (None, None))
+    assert (few.batch_size, many.batch_size) == ((512, 256) if muon else (256, 256))
