@@ -495,8 +495,9 @@ class VAETransformer(BaseAutoencoder):
         -----
         - The draws are one scrambled Sobol sequence, fixed at fit and the same for every row. A row gets the same score
           at each call, whatever rows stand beside it; more draws extend the sequence.
-        - With missing cells it is the log-density of the observed cells. A row without an observed cell scores 0, so
-          rows with different cells missing do not compare.
+        - With missing cells it is the log-density of the observed cells. If training rows had none missing, z is drawn
+          for such a row from proposals that adapt to it (Cornuet et al. 2012, arXiv 0907.1254) and not from the encoder
+          alone. A row without an observed cell scores 0, so rows with different cells missing do not compare.
         - A boolean or other Bernoulli column adds a log-probability. On fractions it adds minus an expected
           cross-entropy, which is no density.
         - A cell of a column that was constant in training costs 0 if it has that value and log(n + 2) nats if not, n
