@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
-from benchmarks.methods.flows import FLOW_RIVALS
-from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod
+from benchmarks.methods.flows import FLOW_RIVALS, SECONDS
+from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod, patched
 from benchmarks.problems import (
     PROTOCOLS,
     Split,
@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     density, defaults = commands.choices["density"], commands.choices["defaults"]
     density.add_argument("--methods", nargs="+", metavar="METHOD", default=["rivals", "default"],
                          help=f"names or groups ({', '.join(GROUPS)}); default: rivals default")  # fmt: skip
+    density.add_argument("--flow-seconds", type=float, default=SECONDS,
+                         help=f"of the processor, that a flow may train (default {SECONDS:g})")  # fmt: skip
     defaults.add_argument("--factors", nargs="+", choices=list(FACTORS), metavar="FACTOR",
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
     _add_outlier_options(commands.choices["outliers"])
@@ -128,7 +130,8 @@ def run_density(args: argparse.Namespace, out: Path) -> None:
     """Every method on every table and seed."""
     names = [name for asked in args.methods for name in GROUPS.get(asked, [asked])]
     _refuse_unknown("methods", names, DENSITY_METHODS, f" and the groups {list(GROUPS)}")
-    _measure_all({name: DENSITY_METHODS[name] for name in names}, _tables(args, density_problems()), args, out)
+    with patched({"benchmarks.methods.flows.SECONDS": args.flow_seconds}):
+        _measure_all({name: DENSITY_METHODS[name] for name in names}, _tables(args, density_problems()), args, out)
 
 
 def run_defaults(args: argparse.Namespace, out: Path) -> None:

@@ -170,6 +170,15 @@ def test_the_steps_constant_sets_the_epochs(diabetes):
     assert fitted.n_iter_ == math.ceil(60 / math.ceil(80 / 32))
 
 
+def test_flows_may_train_longer(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(run, "_measure_all", lambda *_: seen.append(flows.SECONDS))
+    for more in ([], ["--flow-seconds", "120"]):
+        run.main(["density", "--methods", "flows", "--out", str(tmp_path / "none.jsonl"), *more])
+    assert seen == [60.0, 120.0]
+    assert flows.SECONDS == 60.0
+
+
 def test_an_unknown_constant_is_an_error():
     with pytest.raises(AttributeError, match="NO_SUCH"), patched({"skvae.nn.networks.NO_SUCH": 1.0}):
         pass

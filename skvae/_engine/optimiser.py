@@ -155,7 +155,7 @@ class Optimiser:
         self._led_by_muon = False  # when the moments began
         self._ahead = torch.empty_like(self.flat.value[: self.flat.n_inner])
         inner = (self.flat.stacks(flat[: self.flat.n_inner]) for flat in (self.flat.value, self._ahead))
-        self._by_muon = list(zip(*inner, strict=True))  # matrices, and the directions that they are to go
+        self._inner = list(zip(*inner, strict=True))  # matrices, and the directions that they are to go
         self._safe = self._mean.value.clone()
 
     def __deepcopy__(self, memo: dict[int, object]) -> Optimiser:
@@ -249,7 +249,7 @@ class Optimiser:
         grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
         momentum.lerp_(grad, 1.0 - MOMENTUM)
         torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
-        for value, direction in self._by_muon:
+        for value, direction in self._inner:
             length = reach * math.sqrt(max(direction.shape[1:]))
             value.sub_(orthogonalised(direction), alpha=_in_float32(learning_rate * length))
 

@@ -90,6 +90,11 @@ def _weighed_by_proposals(model: VAE, rows: Rows, mean: Tensor, points: Tensor, 
     return ScoredDraws(z, log_likelihood, log_p - torch.logsumexp(log_q + log_share, 0))
 
 
+def n_adapting(n_draws: int) -> int:
+    """Draws by which the proposals for a row with holes adapt, before the `n_draws` that score it."""
+    return n_rounds(knows_missing=False) * min(n_draws, ADAPTING)
+
+
 def log_likelihood(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool) -> Tensor:
     """Importance-weighted estimate of log p(x_observed), shape (b,)."""
     draws = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on)

@@ -54,8 +54,14 @@ class VAEEngine(Engine[VAE]):
         return torch.tensor(points, dtype=self._double, device=self.device).unsqueeze(1)
 
     def _over_points(self, x: FloatArray, answer: Callable[..., Answered], n: int) -> Arrays:
-        """What `answer` says of the model, rows and n points, in float64."""
-        return self._over(x.astype(np.float64), partial(answer, points=self._points(n)), n)
+        """What `answer` says of the model, rows and n points, in float64.
+
+        It draws more where rows have holes that the encoder does not know.
+        """
+        knows_missing = self.spec.with_mask
+        adapts = not knows_missing and bool(np.isnan(x).any())
+        answer = partial(answer, points=self._points(n), knows_missing=knows_missing)
+        return self._over(x.astype(np.float64), answer, max(n, scoring.n_adapting(n)) if adapts else n)
 
     def _over_draws(
         self, x: FloatArray, answer: Callable[[VAE, Rows, WeighedDraws], Answered], n: int, axis: int = 0
@@ -120,7 +126,8 @@ class VAEEngine(Engine[VAE]):
         Where it is an estimate from a few draws it may come out below 0, and counts as 0.
         """
         part = evenly(x)
-        each = self._over_points(x[part], scoring.kl_per_component, KL_DRAWS)[0]
+        answer = partial(scoring.kl_per_component, points=self._points(KL_DRAWS))
+        each = self._over(x[part].astype(np.float64), answer, KL_DRAWS)[0]
         mean: NDArray[np.float64] = np.average(each, axis=0, weights=None if weight is None else weight[part])
         return np.maximum(mean, 0.0)[self.order]
 
@@ -136,21 +143,18 @@ class VAEEngine(Engine[VAE]):
         row with no observed cell scores 0. Rows that the model was `trained_on` are scored without what they
         themselves put into the prior.
         """
-        answer = partial(scoring.log_likelihood, knows_missing=self.spec.with_mask, trained_on=trained_on)
+        answer = partial(scoring.log_likelihood, trained_on=trained_on)
         return self._over_points(x, answer, n_draws)[0].astype(np.float64, copy=False)
 
     def sampling_error(self, x: FloatArray, n_draws: int) -> SamplingError:
         """How far `log_likelihood` may be from log p(x), by batches of its draws and of those that would follow."""
         n_batches, size = scoring.batches(n_draws)
-        answer = partial(
-            scoring.sampling_error, n_batches=n_batches, n_draws=n_draws, knows_missing=self.spec.with_mask
-        )
+        answer = partial(scoring.sampling_error, n_batches=n_batches, n_draws=n_draws)
         return SamplingError(*self._over_points(x, answer, n_batches * size))
 
     def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The terms of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
-        answer = partial(scoring.explain, knows_missing=self.spec.with_mask)
-        columns, latent = self._over_points(x, answer, n_draws)
+        columns, latent = self._over_points(x, scoring.explain, n_draws)
         return columns, latent
 
     def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:

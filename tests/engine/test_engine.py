@@ -730,3 +730,19 @@ def test_plain_autoencoder_of_codes_gives_probabilities():
     statistics = one.decode(one.encode(x), unbounded(3))
     assert statistics.shape == (60, 5)
     np.testing.assert_allclose(statistics[:, :3].sum(1), 1.0, atol=1e-6)
+
+
+def test_an_estimated_kl_below_0_counts_as_0(monkeypatch):
+    one = engine()
+    each = np.array([[-0.1, 0.3, 1.0], [-0.3, 0.1, 1.0]])
+    monkeypatch.setattr(one, "_over", lambda *_: (each,))
+    assert sorted(one.kl_per_component(np.zeros((2, 3)), None)) == pytest.approx([0.0, 0.2, 1.0])
+
+
+def test_a_row_with_holes_scores_alike_in_any_chunk(monkeypatch):
+    x, one = table(), engine()
+    train(one, x)
+    holes = holed(x)
+    whole = one.log_likelihood(holes, 16)
+    monkeypatch.setattr("skvae._engine.engine.chunk_size", lambda *_: 7)
+    np.testing.assert_allclose(one.log_likelihood(holes, 16), whole, atol=1e-9)

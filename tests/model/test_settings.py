@@ -92,3 +92,9 @@ def test_muon_has_a_schedule_of_its_own_where_it_has_matrices_to_move(options, m
     few, many = (settings.plan(n, 5, have_levels=False) for n in (auto.MANY_ROWS - 1, auto.MANY_ROWS))
     assert (few.reach, many.reach) == ((auto.SHORT.reach, auto.LONG.reach) if muon else (None, None))
     assert (few.batch_size, many.batch_size) == ((512, 256) if muon else (256, 256))
+
+
+@pytest.mark.parametrize("sizes", [(True,), (8, 0), (1.5,)], ids=str)
+def test_hidden_layers_have_a_positive_number_of_units(sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must hold positive integers"):
+        layer_sizes(sizes, 3)

@@ -902,3 +902,14 @@ def test_the_floor_of_the_scale_is_a_constant_of_its_module(monkeypatch):
     monkeypatch.setattr("skvae.nn.likelihoods.continuous.MIN_LOG_STD", -1.0)
     _, log_scale = Gaussian(P).location_and_log_scale(torch.full((2 * P,), -1e3))
     np.testing.assert_allclose(log_scale, -1.0)
+
+
+def test_a_cell_that_is_no_number_has_no_expectation_beyond_and_no_error():
+    beyond = StudentT(2).beyond(torch.tensor([[torch.nan, 0.5]]))
+    assert torch.isfinite(beyond).all()
+
+
+@pytest.mark.parametrize("n_modes", [True, 0, 1.5, "many"])
+def test_a_number_of_modes_is_a_positive_integer(n_modes):
+    with pytest.raises(ValueError, match="n_modes of StudentTMixture must be a positive integer or 'auto'"):
+        StudentTMixture(2, n_modes=n_modes)

@@ -369,7 +369,7 @@ class StudentT(LocationScale):
         df = self.df
         table = _beyond_at_angles(df, self._reach, KNOTS).to(edge).flatten()
         place = (edge / df.sqrt().to(edge)).atan_().mul_((KNOTS / self._reach).to(edge)).clamp_max_(KNOTS)
-        place = place.nan_to_num(KNOTS) if torch.isnan(place).any() else place  # of a model that blew up: refused later
+        place.nan_to_num_(KNOTS)  # of a model that blew up, whose cells are NaN themselves
         knot = place.long().clamp_max_(KNOTS - 1)
         place -= knot
         cell = knot.mul_(self.n_columns).add_(torch.arange(self.n_columns, device=edge.device))
