@@ -276,7 +276,9 @@ def flags(page: SimpleNamespace, printed: str) -> None:
 def pooled(page: SimpleNamespace, printed: str) -> None:
     assert page.low < page.complete["bp"].loc[page.X_train.index].mean() < page.high
     assert 0.0 < page.between / page.total < 0.5
-    assert (page.completions[0]["bp"] != page.completions[1]["bp"]).mean() == page.X_train["bp"].isna().mean()
+    differs, hidden = page.completions[0]["bp"] != page.completions[1]["bp"], page.X_train["bp"].isna()
+    assert not differs[~hidden].any()
+    assert differs[hidden].mean() > 0.8  # draws take the values that the column repeats, and may meet
 
 
 def own_models(page: SimpleNamespace, printed: str) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skvae import VAETransformer
+from skvae import VAEImputer, VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 10, "early_stopping": False, "device": "cpu"}
@@ -292,6 +292,45 @@ def test_without_bounds_draws_go_beyond_and_are_not_rounded():
     assert (drawn.min(axis=0) < rows.min(axis=0)).all()
     assert decimals_of(drawn[:, 0]) > 6
     assert (np.abs(model.inverse_transform(np.full((1, 2), 50.0))) > np.abs(rows).max(axis=0)).any()
+
+
+def fares(n=600, seed=0):
+    """A table of prices, most of them on a short list, ages in years but for infants, and what both make likely."""
+    rng = np.random.default_rng(seed)
+    age = np.where(rng.random(n) < 0.05, rng.integers(1, 24, n) / 12.0, rng.integers(2, 70, n)).round(2)
+    listed = np.array([7.25, 7.8958, 8.05, 13.0, 26.55, 30.0, 52.5542])[rng.integers(0, 7, n)]
+    fare = np.where(rng.random(n) < 0.1, np.exp(rng.normal(4.0, 1.0, n)).round(4), listed)
+    return pd.DataFrame({"age": age, "fare": fare, "paid": fare + rng.normal(size=n)})
+
+
+def share_of_listed(drawn, train):
+    """Of each column of both, the share of drawn numbers that at least three training rows hold."""
+    counts = {name: train[name].value_counts() for name in train}
+    return {name: drawn[name].isin(each.index[each >= 3]).mean() for name, each in counts.items()}
+
+
+def test_draws_take_the_values_that_a_column_repeats():
+    train = fares()
+    model = light(atoms=None).fit(train)
+    drawn = share_of_listed(model.sample(2_000, random_state=0), train)
+    real = share_of_listed(train, train)
+    assert real["paid"] == drawn["paid"] == 0.0
+    assert abs(drawn["age"] - real["age"]) < 0.1
+    assert drawn["fare"] > 0.4  # of .88; so short a training blurs where most lie
+    free = share_of_listed(light(atoms=None, bounds=None).fit(train).sample(2_000, random_state=0), train)
+    assert max(free.values()) < 0.05
+
+
+def test_completed_rows_and_conditions_take_them_too_but_for_what_is_given():
+    train = fares()
+    model = light(atoms=None).fit(train)
+    drawn = model.sample(500, given={"age": 30.4}, random_state=0)
+    assert (drawn["age"] == 30.4).all()
+    assert share_of_listed(drawn, train)["fare"] > 0.4
+    holes = train.head(200).assign(fare=np.nan)
+    imputer = VAEImputer(light(atoms=None), random_state=0).fit(train)
+    (filled,) = imputer.draw(holes, 1, random_state=0)
+    assert share_of_listed(filled, train)["fare"] > 0.4
 
 
 def with_atoms(n=400, seed=0):

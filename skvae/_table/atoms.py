@@ -1,8 +1,9 @@
-"""Atoms: single values of a number column that hold a share of its rows by themselves; and the steps between values."""
+"""What a number column repeats: atoms, which hold a share of its rows by themselves; heaps; steps between values."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares 
 BESIDE_ATOMS = 16.0  # ... or the lower median of those of neighbours that are no atoms
 NEIGHBOURS = 4  # distinct values on either side
 FEW = 16  # distinct values up to which a column is discrete, and no value needs to stand out
+HEAP = 3  # rows that a value needs to be a heap ...
+HEAPED = 0.5  # ... and share of the column's rows that lie in heaps, without which it has none ...
+MOST_HEAPS = 1000  # ... nor where they are more than these ...
+COVERED = 0.5  # ... nor where the column takes this share of the multiples of its step: then the step says it all
 
 
 def find_atoms(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
@@ -69,6 +74,43 @@ def atom_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0)
     which: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
     which[np.isnan(values)] = np.nan
     return which
+
+
+class Heaps(NamedTuple):
+    """Values that several rows of a column hold, ascending, and the ends of what draws become each of them.
+
+    The ends divide the way to the next value of the column by how many rows hold the one and the other.
+    """
+
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def gather(self, draws: FloatArray, others: FloatArray) -> FloatArray:
+        """The heaps that draws lie around; that of `others`, as long, where a draw lies around none."""
+        heaps, low, high = (np.asarray(each, dtype=np.float64) for each in self)
+        place = np.minimum(np.searchsorted(high, draws), len(heaps) - 1)
+        around = (low[place] <= draws) & (draws <= high[place])
+        gathered: FloatArray = np.where(around, heaps[place], others).astype(others.dtype)
+        return gathered
+
+
+def find_heaps(values: FloatArray, step: float | None, atoms: tuple[float, ...]) -> Heaps | None:
+    """The heaps of a training column without missing cells, all of which are multiples of `step` if there is one.
+
+    Ages in years are heaps where those of infants are in months, and so are the prices of which a table has few. A
+    column has them where half of its rows, those at atoms left out, lie in heaps. What only one or two rows hold is
+    none: a draw near it says where it is, and no more.
+    """
+    distinct, counts = np.unique(values[~np.isin(values, atoms)], return_counts=True)
+    often = counts >= HEAP
+    if len(distinct) < 2 or counts[often].sum() < HEAPED * counts.sum() or often.sum() > MOST_HEAPS:
+        return None
+    if step is not None and len(distinct) >= COVERED * (distinct[-1] - distinct[0]) / step:
+        return None
+    ends = distinct[:-1] + counts[:-1] / (counts[:-1] + counts[1:]) * np.diff(distinct)
+    low, high = np.append(-np.inf, ends), np.append(ends, np.inf)
+    return Heaps(*(tuple(each[often].tolist()) for each in (distinct, low, high)))
 
 
 def to_multiples(values: FloatArray, step: float) -> FloatArray:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.atoms import atom_of, rounded
+from skvae._table.atoms import Heaps, atom_of, rounded
 from skvae._table.cells import Cell
 from skvae._table.kinds import KINDS, Bend, Continuous, FloatArray
 from skvae._table.levels import Levels
@@ -44,7 +44,8 @@ class Facts:
     mean: float = 0.0  # in encoded units
     low: float = -np.inf  # decoded numbers are kept within these (integers beyond 2**53 as such, exactly)
     high: float = np.inf
-    step: float | None = None  # draws are multiples of it
+    step: float | None = None  # draws are multiples of it ...
+    heaps: Heaps | None = None  # ... or one of these, if they lie around one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +178,7 @@ class Number(Column):
     low: float = -np.inf
     high: float = np.inf
     step: float | None = None
+    heaps: Heaps | None = None
 
     @property
     def is_bent(self) -> bool:
@@ -212,7 +214,8 @@ class Number(Column):
 
     def decode(self, cells: FloatArray) -> FloatArray:
         values = self.back(cells[:, -1])
-        return values if self.step is None else rounded(values, self.step, self.atoms, self.low, self.high)
+        on_grid = values if self.step is None else rounded(values, self.step, self.atoms, self.low, self.high)
+        return on_grid if self.heaps is None else self.heaps.gather(values, on_grid)
 
     def expect(self, statistics: FloatArray) -> FloatArray:
         return np.clip(statistics[:, 0], self.low, self.high).astype(statistics.dtype)  # within but for rounding

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.atoms import find_atoms, to_multiples
+from skvae._table.atoms import find_atoms, find_heaps, to_multiples
 from skvae._table.columns import Atomic, Coded, Column, Constant, Number
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
@@ -36,7 +36,7 @@ class Rules:
     atoms : sequence of bool
         For each column, whether frequent single values are atoms.
     bounded : bool
-        Whether decoded numbers are kept within the range of the training rows, and draws to their step.
+        Whether decoded numbers are kept within the range of the training rows, and draws to their step and heaps.
     """
 
     marginals: str
@@ -105,7 +105,9 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
-        told |= {"step": _step(thinned(values)) if KINDS[kind].has_atoms else None}
+        if KINDS[kind].has_atoms:
+            step = _step(thinned(values))
+            told |= {"step": step, "heaps": None if exact else find_heaps(thinned(values), step, atoms)}
     return _scaled(values, weight, told, rules.marginals)
 
 
