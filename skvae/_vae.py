@@ -108,9 +108,9 @@ class VAETransformer(BaseAutoencoder):
     bounds : {"training", None}, default="training"
         "training" keeps the numbers that `sample`, `inverse_transform` and `reconstruct` give within the range of the
         training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
-        5,000) that all of these are multiples of. In a column where at least half of the rows share their value with
-        two others, and the step leaves room for more than twice as many values as there are, a draw becomes one of
-        the values next to it if three rows hold that: prices of a list, ages in years beside some in months.
+        5,000) that all of these are multiples of. Where most rows of a column share their value with four others, and
+        these values lie further apart than the step (prices of a list, ages in years beside some in months), draws
+        near such a value become it. None leaves the numbers where the model puts them.
 
     handle_unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}, default="unlikely"
         What a level is that fit did not see. "unlikely": something that had to be expected with probability 1 / (n + 2)

@@ -1,5 +1,6 @@
 """Draws resemble the training rows: where codes come from, missing cells, decimals, bounds and atoms."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -304,9 +305,9 @@ def fares(n=600, seed=0):
 
 
 def share_of_listed(drawn, train):
-    """Of each column of both, the share of drawn numbers that at least three training rows hold."""
+    """Of each column of both, the share of drawn numbers that at least five training rows hold."""
     counts = {name: train[name].value_counts() for name in train}
-    return {name: drawn[name].isin(each.index[each >= 3]).mean() for name, each in counts.items()}
+    return {name: drawn[name].isin(each.index[each >= 5]).mean() for name, each in counts.items()}
 
 
 def test_draws_take_the_values_that_a_column_repeats():
@@ -319,6 +320,14 @@ def test_draws_take_the_values_that_a_column_repeats():
     assert drawn["fare"] > 0.4  # of .88; so short a training blurs where most lie
     free = share_of_listed(light(atoms=None, bounds=None).fit(train).sample(2_000, random_state=0), train)
     assert max(free.values()) < 0.05
+
+
+def test_a_copy_draws_the_same():
+    train = fares()
+    model = light(atoms=None).fit(train)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.schema_ == model.schema_
+        pd.testing.assert_frame_equal(twin.sample(50, random_state=0), model.sample(50, random_state=0))
 
 
 def test_completed_rows_and_conditions_take_them_too_but_for_what_is_given():

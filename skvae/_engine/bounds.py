@@ -62,6 +62,10 @@ class VariationalBound:
 
         return bound, pull
 
+    def needs_autograd(self, model: VAE) -> bool:
+        """Whether `with_pullback` records a graph."""
+        return self.free_bits > 0.0 or passes.needs_autograd(model)
+
     def _eps(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Standard normal noise for codes (b, k), (S, b, k)."""
         return normal((self.n_draws, *mean.shape), mean, noise)
@@ -98,6 +102,10 @@ class ReconstructionBound:
         code, to_encoder = passes.autoencode(model, damaged.x, damaged.observed)
         value, to_code = passes.likelihood(model, code.unsqueeze(1), rows.x, rows.observed)
         return _as_bound(value[0]), lambda grad: to_encoder(to_code(grad.unsqueeze(0)).squeeze(1))
+
+    def needs_autograd(self, model: Autoencoder) -> bool:
+        """Whether `with_pullback` records a graph."""
+        return passes.needs_autograd(model)
 
     def _damaged(self, model: Autoencoder, rows: Rows, noise: torch.Generator) -> Rows:
         if self.corruption is None:

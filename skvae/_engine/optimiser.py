@@ -181,8 +181,9 @@ class Optimiser:
             self._moments.clear()  # those of the one are not the other's: Muon has no squares of what it moves
         if not self._moments:
             self._led_by_muon = bool(by_muon)
-            self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
-            self._moments["step"] = torch.zeros((), device=self._home("step"))
+            with torch.inference_mode(False):  # the next training may be of another mode
+                self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
+                self._moments["step"] = torch.zeros((), device=self._home("step"))
         if reach is not None and by_muon:
             self._muon(learning_rate, reach)
         self._adam(_in_float32(learning_rate), slice(by_muon, None))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,13 +117,16 @@ def epochs(
     validation : callable, optional
         From the averaged module to a number, called after each epoch.
     """
-    forward = getattr(bound, "with_pullback", partial(bound_by_autograd, bound))
+    closed: Any = getattr(bound, "with_pullback", None)
+    forward = partial(bound_by_autograd, bound) if closed is None else closed
+    records = closed is None or closed.__self__.needs_autograd(optimiser.module)
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
     for epoch in range(plan.max_iter):
         sums = torch.zeros(3, device=rows.device)
-        with torch.no_grad():  # pullbacks do what autograd else does
+        # Pullbacks do what autograd else does; without the bookkeeping for it an operation takes an eighth less time.
+        with torch.no_grad() if records else torch.inference_mode():
             for batch in minibatches(rows, plan.batch_size, order):
                 terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skvae._table.kinds import weighted_quantiles
+
 FloatArray = NDArray[np.floating]
 
 SHARE = 0.02  # of the observed rows that a value must hold to be an atom ...
@@ -16,10 +18,10 @@ PROMINENCE = 4.0  # ... and how many times the median of its neighbours' shares 
 BESIDE_ATOMS = 16.0  # ... or the lower median of those of neighbours that are no atoms
 NEIGHBOURS = 4  # distinct values on either side
 FEW = 16  # distinct values up to which a column is discrete, and no value needs to stand out
-HEAP = 3  # rows that a value needs to be a heap ...
-HEAPED = 0.5  # ... and share of the column's rows that lie in heaps, without which it has none ...
+HEAP = 5  # rows that a value needs to be a heap ...
+HEAPED = 0.5  # ... and share of the weight that lies in heaps, without which a column has none ...
 MOST_HEAPS = 1000  # ... nor where they are more than these ...
-COVERED = 0.5  # ... nor where the column takes this share of the multiples of its step: then the step says it all
+APART = 2.0  # ... nor where the median row's value is nearer to its neighbours, in steps: then the step says it all
 
 
 def find_atoms(values: FloatArray, weight: FloatArray) -> tuple[float, ...]:
@@ -77,9 +79,9 @@ def atom_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0)
 
 
 class Heaps(NamedTuple):
-    """Values that several rows of a column hold, ascending, and the ends of what draws become each of them.
+    """Values that several rows of a column hold, ascending, and the ends of the ground of each.
 
-    The ends divide the way to the next value of the column by how many rows hold the one and the other.
+    An end divides the way to the next value of the column in proportion to the weights of both.
     """
 
     values: tuple[float, ...]
@@ -87,30 +89,43 @@ class Heaps(NamedTuple):
     high: tuple[float, ...]
 
     def gather(self, draws: FloatArray, others: FloatArray) -> FloatArray:
-        """The heaps that draws lie around; that of `others`, as long, where a draw lies around none."""
+        """The heap on whose ground each draw lies; its place in `others`, of the same shape, where it lies on none."""
         heaps, low, high = (np.asarray(each, dtype=np.float64) for each in self)
         place = np.minimum(np.searchsorted(high, draws), len(heaps) - 1)
-        around = (low[place] <= draws) & (draws <= high[place])
-        gathered: FloatArray = np.where(around, heaps[place], others).astype(others.dtype)
+        on_it = (low[place] <= draws) & (draws <= high[place])
+        gathered: FloatArray = np.where(on_it, heaps[place], others).astype(others.dtype)
         return gathered
 
 
-def find_heaps(values: FloatArray, step: float | None, atoms: tuple[float, ...]) -> Heaps | None:
-    """The heaps of a training column without missing cells, all of which are multiples of `step` if there is one.
+def find_heaps(
+    values: FloatArray, weight: FloatArray, step: float | None, atoms: tuple[float, ...] = ()
+) -> Heaps | None:
+    """The heaps of a training column without missing cells; None where it has none.
 
-    Ages in years are heaps where those of infants are in months, and so are the prices of which a table has few. A
-    column has them where half of its rows, those at atoms left out, lie in heaps. What only one or two rows hold is
-    none: a draw near it says where it is, and no more.
+    Ages in years are heaps where those of infants are in months, and so are prices of a list. Rows at atoms are left
+    out. A value that fewer rows hold is none, but has ground of its own. Where there is a `step` between values, a
+    column has heaps only if these lie apart: in one that is dense where its rows lie, the values that no training row
+    holds are gaps by chance.
     """
-    distinct, counts = np.unique(values[~np.isin(values, atoms)], return_counts=True)
+    rest = ~np.isin(values, atoms)
+    distinct, inverse, counts = np.unique(values[rest], return_inverse=True, return_counts=True)
+    mass: FloatArray = np.bincount(inverse.ravel(), weights=weight[rest])
     often = counts >= HEAP
-    if len(distinct) < 2 or counts[often].sum() < HEAPED * counts.sum() or often.sum() > MOST_HEAPS:
+    if len(distinct) < 2 or mass[often].sum() < HEAPED * mass.sum() or often.sum() > MOST_HEAPS:
         return None
-    if step is not None and len(distinct) >= COVERED * (distinct[-1] - distinct[0]) / step:
+    gaps = np.diff(distinct)
+    if step is not None and weighted_quantiles(_means_of_neighbours(gaps), mass, (0.5,))[0] < APART * step:
         return None
-    ends = distinct[:-1] + counts[:-1] / (counts[:-1] + counts[1:]) * np.diff(distinct)
+    ends = distinct[:-1] + mass[:-1] / (mass[:-1] + mass[1:]) * gaps
     low, high = np.append(-np.inf, ends), np.append(ends, np.inf)
     return Heaps(*(tuple(each[often].tolist()) for each in (distinct, low, high)))
+
+
+def _means_of_neighbours(gaps: FloatArray) -> FloatArray:
+    """The mean of the gaps on both sides of each value; at either end of the one there is."""
+    padded = np.concatenate([gaps[:1], gaps, gaps[-1:]])
+    means: FloatArray = 0.5 * padded[:-1] + 0.5 * padded[1:]
+    return means
 
 
 def to_multiples(values: FloatArray, step: float) -> FloatArray:

@@ -106,8 +106,8 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
         if KINDS[kind].has_atoms:
-            step = _step(thinned(values))
-            told |= {"step": step, "heaps": None if exact else find_heaps(thinned(values), step, atoms)}
+            some, step = thinned(values), _step(thinned(values))
+            told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
     return _scaled(values, weight, told, rules.marginals)
 
 

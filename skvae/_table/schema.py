@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
+from skvae._table.atoms import Heaps
 from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
 from skvae._table.columns import Atomic, Coded, Column, Constant, Number
 from skvae._table.kinds import FloatArray
@@ -24,6 +25,7 @@ from skvae._table.tables import ReadableRows
 
 Index = slice | list[int]
 
+MADE: dict[str, Any] = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps}  # facts saved as tuples
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
 
@@ -277,13 +279,13 @@ def _plain_facts(column: Column) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, frames.Dtype):
         return str(value)
-    return tuple(value) if isinstance(value, Levels | NormalScores) else value
+    return tuple(value) if type(value) in MADE.values() else value
 
 
 def _column(data: Mapping[str, Any]) -> Column:
     facts = {name: _tuples(value) for name, value in data.items()}
     facts["dtype"] = frames.Dtype.read(facts["dtype"])
-    for name, make in (("levels", Levels), ("normal_scores", NormalScores)):
+    for name, make in MADE.items():
         if facts.get(name) is not None:
             facts[name] = make(*facts[name])
     codec = _codec_of(facts)

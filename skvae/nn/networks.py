@@ -339,7 +339,8 @@ class MLP(nn.Module):
         matrices = (
             [_side_by_side(pack) for pack in self.packs()] if self.packed is None else [w for w, _ in self.packed]
         )
-        new = Pass(self.activation, self.shortcut.in_features, matrices, r)
+        with torch.inference_mode(False):  # the next pass may be of another mode
+            new = Pass(self.activation, self.shortcut.in_features, matrices, r)
         if self.packed is not None and self.training:
             self._passes = dict([*self._passes.items()][-1:]) | {r: new}
         return new

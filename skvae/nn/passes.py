@@ -8,11 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from skvae.nn.likelihoods.base import Likelihood
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder
-from skvae.nn.networks import features_first, pass_through
-from skvae.nn.pullbacks import Pullback, by_autograd
+from skvae.nn.networks import MLP, features_first, pass_through
+from skvae.nn.priors import Prior
+from skvae.nn.pullbacks import Pullback, by_autograd, has_closed_form
+
+
+def needs_autograd(model: Autoencoder) -> bool:
+    """Whether any part of the model is left to autograd, or is a user's own and may call it."""
+    if any(parameter.requires_grad for parameter in model.encoding.parameters()):
+        return True
+    if any(type(part) is not MLP or part.packed is None for part in (model.encoder, model.decoder)):
+        return True
+    parts: list[tuple[nn.Module, type[nn.Module]]] = [(part, Likelihood) for part in model.columns.likelihoods]
+    parts += [(model.prior, Prior)] if isinstance(model, VAE) else []
+    ours = all(type(part).__module__.startswith("skvae.nn.") for part, _ in parts)
+    return not (ours and all(has_closed_form(part, "with_pullback", base) for part, base in parts))
 
 
 def encode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:

@@ -13,7 +13,7 @@ from torch import nn
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae._engine.batches import Rows
 from skvae._engine.bounds import ReconstructionBound, VariationalBound
-from skvae._engine.optimiser import FlatParameters
+from skvae._engine.optimiser import FlatParameters, Optimiser
 from skvae._engine.training import bound_by_autograd
 from skvae.nn import networks, passes, priors
 from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, base
@@ -416,3 +416,30 @@ def test_the_two_roads_lead_to_the_same_model(monkeypatch):
     slow = VAETransformer(max_iter=5, random_state=0, early_stopping=False).fit(X)
     np.testing.assert_allclose(fast.loss_curve_, slow.loss_curve_, rtol=1e-4)
     np.testing.assert_allclose(fast.score_samples(X), slow.score_samples(X), atol=1e-2)
+
+
+class OwnT(StudentT):
+    """A user's likelihood, which inherits a closed form that may not be its own."""
+
+
+@pytest.mark.parametrize(
+    ("options", "without"),
+    [({}, True), ({"likelihood": OwnT}, False), ({"free_bits": 0.1}, False), ({"objective": "elbo"}, True)],
+    ids=["default", "own likelihood", "free bits", "elbo"],
+)
+def test_a_step_without_autograd_spares_its_bookkeeping(options, without, monkeypatch):
+    seen, own = set(), Optimiser.step
+    monkeypatch.setattr(
+        Optimiser, "step", lambda *args, **kwargs: (seen.add(torch.is_inference_mode_enabled()), own(*args, **kwargs))
+    )
+    VAETransformer(max_iter=2, random_state=0, early_stopping=False, **options).fit(table(levels=False))
+    assert seen == {without}
+
+
+def test_a_training_goes_on_by_the_other_road():
+    X = table(levels=False)
+    model = VAETransformer(random_state=0)
+    for free_bits in (0.0, 0.1, 0.0, 0.1):
+        model.set_params(free_bits=free_bits).partial_fit(X)
+    copied = copy.deepcopy(model).partial_fit(X)
+    np.testing.assert_array_equal(copied.score_samples(X), model.partial_fit(X).score_samples(X))

@@ -126,8 +126,11 @@ def test_neighbours_of_an_atom_are_none():
     np.testing.assert_array_equal(atom_of(np.array([near[0], 0.1, near[1], 5.0, -5.0]), (0.1,)), [0, 1, 0, 0, 0])
 
 
-NO_ATOMS = ()
-PRICES = np.repeat([7.25, 8.05, 13.0, 26.0, 512.3292], [4, 9, 3, 2, 1])
+PRICES = np.repeat([7.25, 8.05, 13.0, 26.0, 512.3292], [6, 9, 5, 2, 1])
+
+
+def heaps_of(values, step=None, atoms=(), weight=None):
+    return find_heaps(values, np.ones(len(values)) if weight is None else weight, step, atoms)
 
 
 def gathered(heaps, *draws):
@@ -135,52 +138,70 @@ def gathered(heaps, *draws):
     return heaps.gather(draws, -np.ones(len(draws))).tolist()  # -1 is what stays where it is
 
 
-def test_draws_gather_at_the_values_that_three_rows_hold_and_at_no_others():
-    heaps = find_heaps(PRICES, 0.0001, NO_ATOMS)
+def test_draws_gather_at_the_values_that_five_rows_hold_and_at_no_others():
+    heaps = heaps_of(PRICES, 0.0001)
     assert heaps.values == (7.25, 8.05, 13.0)
-    assert gathered(heaps, 0.0, 7.49, 7.51, 11.7, 11.8, 20.7) == [7.25, 7.25, 8.05, 8.05, 13.0, 13.0]
-    assert gathered(heaps, 20.9, 26.0, 300.0, 600.0) == [-1.0] * 4  # around what one row or two hold
+    assert gathered(heaps, 0.0, 7.56, 7.58, 11.1, 11.3, 22.2) == [7.25, 7.25, 8.05, 8.05, 13.0, 13.0]
+    assert gathered(heaps, 22.4, 26.0, 300.0, 600.0) == [-1.0] * 4  # on the ground of what one row or two hold
 
 
 def test_heaps_are_exact_in_the_precision_of_the_draws():
-    heaps = find_heaps(np.repeat([0.1, 0.2, 0.7], 5), None, NO_ATOMS)
+    heaps = heaps_of(np.repeat([0.1, 0.2, 0.7], HEAP))
     drawn = heaps.gather(np.array([0.11, 0.69], dtype=np.float32), np.zeros(2, dtype=np.float32))
     assert drawn.dtype == np.float32
     np.testing.assert_array_equal(drawn, np.array([0.1, 0.7], dtype=np.float32))
 
 
-@pytest.mark.parametrize(("alone", "has_heaps"), [(9, True), (10, False)])
+@pytest.mark.parametrize(("alone", "has_heaps"), [(15, True), (16, False)])
 def test_a_column_has_heaps_where_half_of_its_rows_lie_in_them(alone, has_heaps):
     values = np.concatenate([np.repeat([1.0, 50.0, 99.0], HEAP), 100.0 + np.arange(alone) ** 2])
     assert HEAPED == 0.5
-    assert (find_heaps(values, None, NO_ATOMS) is not None) == has_heaps
+    assert (heaps_of(values) is not None) == has_heaps
 
 
 def test_rows_at_atoms_make_no_heap_and_count_for_none():
     values = np.concatenate([np.zeros(1000), np.random.default_rng(0).normal(size=100)])
-    assert find_heaps(values, None, (0.0,)) is None
-    assert 8.05 not in find_heaps(PRICES, None, (8.05,)).values
+    assert heaps_of(values, atoms=(0.0,)) is None
+    assert 8.05 not in heaps_of(PRICES, atoms=(8.05,)).values
+
+
+def test_the_share_in_heaps_and_their_ground_go_by_weight():
+    values = np.repeat([1.0, 2.0, 3.5], [HEAP, HEAP, 1])
+    assert heaps_of(values, weight=np.repeat([1.0, 1.0, 11.0], [HEAP, HEAP, 1])) is None
+    heaps = heaps_of(values, weight=np.repeat([3.0, 1.0, 1.0], [HEAP, HEAP, 1]))
+    assert heaps.high[:1] == (1.75,)
+
+
+dense = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        np.repeat(np.arange(18.0, 66.0), 5),  # every year: the step says it all
-        np.repeat(np.arange(18.0, 66.0, 2.0), 5),  # every other one
+        np.repeat(np.arange(18.0, 66.0), HEAP),
+        np.floor(dense.exponential(50.0, 600)),
+        dense.geometric(0.02, 600).astype(float),
+        np.append(np.rint(dense.normal(40.0, 10.0, 600)), [99_999.0] * 2),
         np.repeat(np.arange(0.0, 17.0 * (MOST_HEAPS + 1), 17.0), HEAP),
         np.full(30, 7.0),
     ],
-    ids=["all multiples", "half of them", "too many", "one value"],
+    ids=["every year", "a tail", "a long tail", "outliers", "too many", "one value"],
 )
 def test_columns_without_heaps(values):
-    assert find_heaps(values, 1.0, NO_ATOMS) is None
+    assert heaps_of(values, 1.0) is None
+
+
+def test_gaps_between_steps_are_what_heaps_stand_apart_by():
+    ages = np.concatenate([np.repeat(np.arange(2.0, 70.0), HEAP), [0.08, 0.42, 0.75, 0.92]])
+    assert len(heaps_of(ages, 0.01).values) == 68
+    assert heaps_of(ages, 1.0) is None
 
 
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=60), st.lists(st.floats(-20, 20), min_size=1, max_size=20))
 @quick
 def test_what_gathers_goes_to_a_value_next_to_it(places, draws):
     values, draws = np.array(places) ** 2 / 7.0, np.array(draws)
-    heaps = find_heaps(values, None, NO_ATOMS)
+    heaps = heaps_of(values)
     if heaps is None:
         return
     for draw, got in zip(draws, heaps.gather(draws, draws), strict=True):

@@ -186,10 +186,13 @@ def test_binary_columns_are_left_as_they_are_and_checked():
 def test_schema_survives_json():
     X = some_table()
     X[:, 1] = 3.0
-    schema = infer(X, names=["a", "b", "c"])
+    X[:, 2] = np.repeat([7.25, 8.05, 13.0, 26.0], -(-len(X) // 4))[: len(X)]
+    schema = infer(X, names=["a", "b", "c"], bounded=True)
+    assert schema.columns[2].heaps is not None
     restored = TableSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
     assert restored == schema
     np.testing.assert_array_equal(encode(restored, X), encode(schema, X))
+    np.testing.assert_array_equal(restored.decode(encode(schema, X) + 0.01), schema.decode(encode(schema, X) + 0.01))
 
 
 def test_robust_location_and_width_are_in_standardised_units():
