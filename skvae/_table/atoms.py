@@ -109,7 +109,7 @@ def find_heaps(
     """
     rest = ~np.isin(values, atoms)
     distinct, inverse, counts = np.unique(values[rest], return_inverse=True, return_counts=True)
-    mass: FloatArray = np.bincount(inverse.ravel(), weights=weight[rest])
+    mass = np.bincount(inverse.ravel(), weights=weight[rest]).astype(np.float64)
     often = counts >= HEAP
     if len(distinct) < 2 or mass[often].sum() < HEAPED * mass.sum() or often.sum() > MOST_HEAPS:
         return None
