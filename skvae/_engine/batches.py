@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+GATHERED = 2**18  # cells of the rows that are gathered at once, at most, but for one batch
+
 
 @dataclass(frozen=True)
 class Rows:
     """Standardised rows as the model reads them.
 
     `x` has finite numbers everywhere (0 in missing cells); `observed` is True for observed cells and None where no cell
-    is missing; `weight` (of mean 1) is None where all rows count alike.
+    is missing; `weight` (of mean 1) is None where all rows count alike. `seen` is what the encoder sees of them, where
+    that is known.
     """
 
     x: Tensor  # (n, p)
     observed: Tensor | None = None  # (n, p), bool
     weight: Tensor | None = None  # (n,)
+    seen: Tensor | None = None  # (n, width)
 
     @classmethod
     def from_numpy(
@@ -61,15 +65,15 @@ class Rows:
 
     def take(self, index: Tensor | slice) -> Rows:
         """The rows at `index`."""
-        return Rows(
-            self.x[index],
-            None if self.observed is None else self.observed[index],
-            None if self.weight is None else self.weight[index],
-        )
+        others = (None if part is None else part[index] for part in (self.observed, self.weight, self.seen))
+        return Rows(self.x[index], *others)
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean over the last axis, that of the rows; of a batch, an unbiased estimate of that of all rows."""
         return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
+
+
+Look = Callable[[Rows], Tensor]  # what an encoder sees of rows
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,18 @@ class SparseRows:
         return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
 
 
-def minibatches(rows: Rows | SparseRows, batch_size: int, generator: torch.Generator) -> Iterator[Rows]:
-    """One epoch: every row once, in an order drawn on the CPU so that it does not depend on the device."""
+def minibatches(
+    rows: Rows | SparseRows, batch_size: int, generator: torch.Generator, look: Look | None = None
+) -> Iterator[Rows]:
+    """One epoch: every row once, in an order drawn on the CPU so that it does not depend on the device.
+
+    Many batches are gathered at once, and `look`, where it is given, says what the encoder sees of them.
+    """
     order = torch.randperm(len(rows), generator=generator).to(rows.device)
-    for start in range(0, len(rows), batch_size):
-        yield rows.take(order[start : start + batch_size])
+    size = batch_size * max(1, GATHERED // (batch_size * rows.n_columns))
+    for start in range(0, len(rows), size):
+        gathered = rows.take(order[start : start + size])
+        yield from chunks(gathered if look is None else replace(gathered, seen=look(gathered)), batch_size)
 
 
 def chunks(rows: Rows | SparseRows, size: int) -> Iterator[Rows]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from skvae._engine.batches import Rows
+from skvae._engine.batches import Look, Rows
 from skvae._engine.training import bound_by_autograd
 from skvae.nn import passes
 from skvae.nn.models import VAE, Autoencoder
@@ -45,7 +46,7 @@ class VariationalBound:
         if self.free_bits > 0.0:
             return bound_by_autograd(self, model, rows, noise, beta)
         observed = _observed(rows)
-        mean, log_std, to_posterior = passes.posterior(model, rows.x, observed)
+        mean, log_std, to_posterior = passes.posterior(model, rows.x, observed, rows.seen)
         eps, std = self._eps(mean.T, noise).movedim(-1, 0).contiguous(), torch.exp(log_std)
         z = torch.addcmul(mean.unsqueeze(1), std.unsqueeze(1), eps)
         log_likelihood, to_z = passes.likelihood(model, z, rows.x, observed)
@@ -66,9 +67,19 @@ class VariationalBound:
         """Whether `with_pullback` records a graph."""
         return self.free_bits > 0.0 or passes.needs_autograd(model)
 
+    def look(self, model: VAE) -> Look:
+        """What says what the encoder sees of rows, for a model that does not learn to look."""
+        return partial(_seen, model)
+
     def _eps(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Standard normal noise for codes (b, k), (S, b, k)."""
         return normal((self.n_draws, *mean.shape), mean, noise)
+
+
+def _seen(model: Autoencoder, rows: Rows) -> Tensor:
+    """What the encoder sees of rows."""
+    seen: Tensor = model.encoding(rows.x, _observed(rows))
+    return seen
 
 
 def _observed(rows: Rows) -> Tensor | None:
@@ -99,13 +110,17 @@ class ReconstructionBound:
     ) -> tuple[Bound, Pullback]:
         """The same, and its pullback, which takes the gradient to each row's value to all parameters."""
         damaged = self._damaged(model, rows, noise)
-        code, to_encoder = passes.autoencode(model, damaged.x, damaged.observed)
+        code, to_encoder = passes.autoencode(model, damaged.x, damaged.observed, damaged.seen)
         value, to_code = passes.likelihood(model, code.unsqueeze(1), rows.x, rows.observed)
         return _as_bound(value[0]), lambda grad: to_encoder(to_code(grad.unsqueeze(0)).squeeze(1))
 
     def needs_autograd(self, model: Autoencoder) -> bool:
         """Whether `with_pullback` records a graph."""
         return passes.needs_autograd(model)
+
+    def look(self, model: Autoencoder) -> Look | None:
+        """What says what the encoder sees of rows; None where each step damages them."""
+        return None if self.corruption is not None else partial(_seen, model)
 
     def _damaged(self, model: Autoencoder, rows: Rows, noise: torch.Generator) -> Rows:
         if self.corruption is None:

@@ -120,6 +120,7 @@ def epochs(
     closed: Any = getattr(bound, "with_pullback", None)
     forward = partial(bound_by_autograd, bound) if closed is None else closed
     records = closed is None or closed.__self__.needs_autograd(optimiser.module)
+    look = None if records else closed.__self__.look(optimiser.module)
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
@@ -127,7 +128,7 @@ def epochs(
         sums = torch.zeros(3, device=rows.device)
         # Pullbacks do what autograd else does; without the bookkeeping for it an operation takes an eighth less time.
         with torch.no_grad() if records else torch.inference_mode():
-            for batch in minibatches(rows, plan.batch_size, order):
+            for batch in minibatches(rows, plan.batch_size, order, look):
                 terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
                 share = shares(batch, terms.value, plan.trim)

@@ -19,7 +19,7 @@ from skvae.nn.pullbacks import Pullback, by_autograd, has_closed_form
 
 def needs_autograd(model: Autoencoder) -> bool:
     """Whether any part of the model is left to autograd, or is a user's own and may call it."""
-    if any(parameter.requires_grad for parameter in model.encoding.parameters()):
+    if _learns(model.encoding):
         return True
     if any(type(part) is not MLP or part.packed is None for part in (model.encoder, model.decoder)):
         return True
@@ -29,19 +29,31 @@ def needs_autograd(model: Autoencoder) -> bool:
     return not (ours and all(has_closed_form(part, "with_pullback", base) for part, base in parts))
 
 
-def encode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
-    """What the encoder says of each row, (n_code, b), before a row without an observed cell is seen to."""
-    learns = any(parameter.requires_grad for parameter in model.encoding.parameters())
-    if not learns:
-        return pass_through(model.encoder, model.encoding(x, observed).T, to_input=False)
-    seen, to_encoding = by_autograd(lambda _: model.encoding(x, observed).T, x.new_zeros(()))
-    code, to_seen = pass_through(model.encoder, seen)
+def _learns(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())
+
+
+def encode(
+    model: Autoencoder, x: Tensor, observed: Tensor | None, seen: Tensor | None = None
+) -> tuple[Tensor, Pullback]:
+    """What the encoder says of each row, (n_code, b), before a row without an observed cell is seen to.
+
+    `seen` is what it sees of them, (b, width), where that is known: of a model that does not learn to look.
+    """
+    if seen is None and not _learns(model.encoding):
+        seen = model.encoding(x, observed)
+    if seen is not None:
+        return pass_through(model.encoder, seen.T, to_input=False)
+    encoded, to_encoding = by_autograd(lambda _: model.encoding(x, observed).T, x.new_zeros(()))
+    code, to_seen = pass_through(model.encoder, encoded)
     return code, lambda grad: to_encoding(to_seen(grad))
 
 
-def autoencode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
+def autoencode(
+    model: Autoencoder, x: Tensor, observed: Tensor | None, seen: Tensor | None = None
+) -> tuple[Tensor, Pullback]:
     """The code of each row, (k, b)."""
-    code, pull = encode(model, x, observed)
+    code, pull = encode(model, x, observed, seen)
     if observed is None:
         return code, pull
     full = observed.any(-1)
@@ -49,13 +61,13 @@ def autoencode(model: Autoencoder, x: Tensor, observed: Tensor | None) -> tuple[
 
 
 def posterior(
-    model: VAE, x: Tensor, observed: Tensor | None
+    model: VAE, x: Tensor, observed: Tensor | None, seen: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], object]]:
     """Mean and log standard deviation of q(z|x), each (k, b), and the pullback of both."""
-    code, pull = encode(model, x, observed)
+    code, pull = encode(model, x, observed, seen)
     mean, raw = code.chunk(2)
-    within = (raw >= MIN_LOG_STD) & (raw <= MAX_LOG_STD)
     log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
+    within = raw == log_std
     if observed is not None:
         empty = ~observed.any(-1)
         prior_mean, prior_std = model.prior.moments()

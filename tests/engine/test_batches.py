@@ -84,3 +84,20 @@ def test_chunks_keep_the_order():
     assert [len(part) for part in parts] == [4, 4, 2]
     assert torch.equal(torch.cat([part.x for part in parts]), rows.x)
     assert torch.equal(torch.cat([part.observed for part in parts]), rows.observed)
+
+
+@pytest.mark.parametrize("gathered", [1, 8, 2**18])
+def test_what_the_encoder_sees_goes_with_its_rows(gathered, monkeypatch):
+    monkeypatch.setattr("skvae._engine.batches.GATHERED", gathered)
+    rows, looked = Rows.from_numpy(table(), np.arange(1.0, 11.0)), []
+
+    def look(some):
+        looked.append(len(some))
+        return torch.cat([some.x, some.observed], 1)
+
+    batches = list(minibatches(rows, 3, stream(), look))
+    assert [len(batch) for batch in batches] == [3, 3, 3, 1]
+    assert looked == {1: [3, 3, 3, 1], 8: [3, 3, 3, 1], 2**18: [10]}[gathered]
+    for batch, plain in zip(batches, minibatches(rows, 3, stream()), strict=True):
+        assert torch.equal(batch.x, plain.x)
+        assert torch.equal(batch.seen, torch.cat([plain.x, plain.observed], 1))
