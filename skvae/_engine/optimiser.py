@@ -172,7 +172,7 @@ class Optimiser:
         """
         self.flat.clear()
         pull()
-        scale = (CLIP / self.flat.grad.norm()).clamp(max=1.0)
+        scale = (CLIP / torch.linalg.vector_norm(self.flat.grad)).clamp_(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
             self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
