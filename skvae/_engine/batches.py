@@ -51,7 +51,7 @@ class Rows:
         return cls(tensor.masked_fill_(missing, 0.0), missing.logical_not_(), weights)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return self.x.shape[0]  # what len() says, in a tenth of the time
 
     @property
     def n_columns(self) -> int:
@@ -70,7 +70,11 @@ class Rows:
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean over the last axis, that of the rows; of a batch, an unbiased estimate of that of all rows."""
-        return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
+        return self.total(values) / len(self)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Weighted sum over the last axis, that of the rows."""
+        return values.sum(-1) if self.weight is None else values @ self.weight
 
 
 Look = Callable[[Rows], Tensor]  # what an encoder sees of rows

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -172,7 +173,7 @@ class Optimiser:
         """
         self.flat.clear()
         pull()
-        scale = (CLIP / torch.linalg.vector_norm(self.flat.grad)).clamp_(max=1.0)
+        scale = torch.linalg.vector_norm(self.flat.grad).reciprocal_().mul_(CLIP).clamp_(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if alpha > 0.0:
             self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
@@ -257,23 +258,25 @@ class Optimiser:
     def _adam(self, learning_rate: float, part: slice) -> None:
         """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) for a part of the parameters.
 
-        By torch's function and not its class: that takes twice as long, and imports torch's compiler when it is made
-        for the first time (2 s).
+        By the kernel where there is one: torch's function around it takes as long as a small network's forward pass,
+        its class twice that, and to make that imports torch's compiler (2 s).
         """
-        adam(
-            [self.flat.value[part]],
-            [self.flat.grad[part]],
-            [self._moments["exp_avg"][part]],
-            [self._moments["exp_avg_sq"][part]],
+        lists = [[self.flat.value[part]], [self.flat.grad[part]]]
+        lists += [[self._moments[name][part]] for name in ("exp_avg", "exp_avg_sq")]
+        step: Callable[..., object] = partial(adam, fused=False)
+        if self._fused:
+            self._moments["step"].add_(1.0)
+            step = torch._fused_adam_
+        step(
+            *lists,
             [],
             [self._moments["step"]],
-            fused=self._fused,
-            amsgrad=False,
+            lr=learning_rate,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            lr=learning_rate,
             weight_decay=0.0,
             eps=EPSILON,
+            amsgrad=False,
             maximize=False,
         )
 

@@ -133,7 +133,7 @@ def epochs(
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
                 share = shares(batch, terms.value, plan.trim)
                 optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha, plan.reach)
-                sums += batch.mean(torch.stack(terms)) * len(batch)
+                sums += batch.total(torch.stack(terms))
         optimiser.take_buffers()
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)
@@ -152,7 +152,7 @@ def shares(rows: Rows, values: Tensor, trim: float) -> Tensor:
     so that one row of weight 5 is five rows.
     """
     if trim == 0.0:
-        return values.new_full(values.shape, 1.0 / len(values)) if rows.weight is None else rows.weight / len(values)
+        return values.new_full(values.shape, 1.0 / len(rows)) if rows.weight is None else rows.weight / len(rows)
     weight = torch.ones_like(values) if rows.weight is None else rows.weight
     order = values.argsort(descending=True)
     sorted_weight = weight[order]

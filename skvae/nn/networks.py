@@ -354,8 +354,8 @@ def _side_by_side(pack: Sequence[Tensor]) -> Tensor:
 def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -> Tensor:
     """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added."""
     if type(network) is MLP:
-        value: Tensor = network.with_pullback(x.flatten(1), start)[0].unflatten(1, x.shape[1:])
-        return value
+        rows = x.shape[1:]
+        return network.with_pullback(x.reshape(x.shape[0], -1), start)[0].view(-1, *rows)
     return _by_forward(network, x, start)
 
 
@@ -371,13 +371,13 @@ def pass_through(
     """The same, and its pullback: by autograd but for an MLP that is packed."""
     if type(network) is MLP and network.packed is not None:
         rows = x.shape[1:]
-        out, pull = network.with_pullback(x.flatten(1), start, to_input=to_input)
+        out, pull = network.with_pullback(x.reshape(x.shape[0], -1), start, to_input=to_input)
 
         def pull_rows(grad: Tensor) -> Tensor | None:
-            back = pull(grad.flatten(1))
-            return None if back is None else back.unflatten(1, rows)
+            back = pull(grad.reshape(grad.shape[0], -1))
+            return None if back is None else back.view(-1, *rows)
 
-        return out.unflatten(1, rows), pull_rows
+        return out.view(-1, *rows), pull_rows
 
     out, pull_all = by_autograd(lambda x: _by_forward(network, x, start), x)
     return out.contiguous(), lambda grad: pull_all(grad)[0]

@@ -111,7 +111,7 @@ class Slopes(NamedTuple):
 
 def elbo_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
     """`elbo`, and its slopes given the gradient to each row's value, (b,)."""
-    reconstruction, n = draws.log_likelihood.mean(0), len(draws.log_likelihood)
+    reconstruction, n = draws.log_likelihood.mean(0), draws.log_likelihood.shape[0]
     closed = closed_form(prior, "kl_with_pullback", Prior)(draws.mean, draws.log_std)
     if closed is not None:
         kl, to_posterior = closed
@@ -158,7 +158,7 @@ def _weighed(prior: Prior, draws: Passed, beta: float) -> tuple[Bound, Tensor, P
     log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
     log_ratio = log_p - draws.log_q()
     share, total = softmax(torch.add(draws.log_likelihood, log_ratio, alpha=beta))
-    return Bound(total - math.log(len(share)), draws.log_likelihood.mean(0), -log_ratio.mean(0)), share, to_z
+    return Bound(total - math.log(share.shape[0]), draws.log_likelihood.mean(0), -log_ratio.mean(0)), share, to_z
 
 
 Sloped = tuple[Bound, Callable[[Tensor], Slopes]]

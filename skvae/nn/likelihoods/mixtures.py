@@ -44,7 +44,7 @@ class ModeMixtureLogProb(torch.autograd.Function):
         df : tensor of shape (p, 1, ...) or None
             Degrees of freedom of Student's t; None for normal modes.
         """
-        location, raw, logit = outputs.unflatten(0, (3, n_modes, -1)).unbind(0)
+        location, raw, logit = outputs.reshape(3, n_modes, -1, *outputs.shape[1:]).unbind(0)
         inverse = exp_(raw.clamp_max(MAX_RAW)).add_(floor).reciprocal_()  # of the scale
         u = torch.sub(x, location).mul_(inverse)
         shares = logit.new_empty(2, *logit.shape)  # those of the row's own modes, and the weights
