@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name on first use, so that ``import skvae`` does not wait for torch."""
+        """Import a public name on first use, so that ``import skvae`` waits for nothing."""
         if name not in _HOMES:
             raise AttributeError(f"module 'skvae' has no attribute {name!r}")
         return getattr(import_module(_HOMES[name]), name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from skvae import _engine
 from skvae._base import BaseAutoencoder
-from skvae._engine.bounds import ReconstructionBound
-from skvae._engine.engine import AutoencoderEngine
 from skvae._model.settings import Settings
 from skvae._sklearn import Interval, StrOptions
 from skvae._typing import Activation, Floats, LayerSizes, NetworkFactory, Seed
+
+if TYPE_CHECKING:
+    from skvae._engine.engine import AutoencoderEngine
 
 
 class AutoencoderTransformer(BaseAutoencoder):
@@ -179,7 +181,6 @@ class AutoencoderTransformer(BaseAutoencoder):
     (569, 30)
     """
 
-    _engine_class = AutoencoderEngine
     _likelihood_option = "loss"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -265,6 +266,10 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
+    @property
+    def _engine_class(self) -> type[AutoencoderEngine]:
+        return _engine.engine.AutoencoderEngine
+
     def _settings(self) -> Settings:
         if self.corruption == "masking" and self.corruption_level >= 1.0:
             raise ValueError(
@@ -274,7 +279,7 @@ class AutoencoderTransformer(BaseAutoencoder):
         return self._settings_with(
             likelihood="bernoulli" if self.loss == "cross_entropy" else self.loss,
             option="loss",
-            bound=ReconstructionBound(self.corruption, self.corruption_level),
+            bound=_engine.bounds.ReconstructionBound(self.corruption, self.corruption_level),
         )
 
     def __sklearn_tags__(self) -> Any:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skvae import __version__
-from skvae._engine.build import Kinds, known_kind
-from skvae._engine.engine import Engine
-from skvae._engine.runtime import device_or_cpu, resolve_device
+from skvae import __version__, _engine
 from skvae._model.auto import stops_early
 from skvae._model.earlier import PARAMETERS, brought_up
 from skvae._model.fitting import History, Prepared, fit_epochs, unchanged_on_error
@@ -52,11 +48,13 @@ from skvae._table.tables import Table
 from skvae._typing import ArrayLike, Seed
 from skvae._warnings import warn
 
+if TYPE_CHECKING:
+    from skvae._engine.engine import Engine
+
 
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers; a subclass names its engine and says what it asks of a model."""
 
-    _engine_class: type[Engine[Any]]
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any
@@ -121,6 +119,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Attributes that follow from a trained model and its training rows: all of them, or else the last chunk."""
         return {}
 
+    @property
+    def _engine_class(self) -> type[Engine[Any]]:
+        raise NotImplementedError("a subclass names its engine")
+
     # -- reading -------------------------------------------------------------------------------------------------------
 
     @property
@@ -139,7 +141,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         if self.__sklearn_is_fitted__():
             return self.schema_.container == frames.NUMPY and Columns.of(self.schema_).may_be_sparse
         option = self._likelihood_option
-        return serves_sparse(getattr(self, option), partial(known_kind, option=option))
+        return serves_sparse(getattr(self, option), lambda asked: _engine.build.known_kind(asked, option=option))
 
     # -- fitting -------------------------------------------------------------------------------------------------------
 
@@ -209,10 +211,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     def _read_training(self, X: Any, settings: Settings, *, goes_on: bool) -> tuple[Table, Columns]:
         """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
         if goes_on:
-            resolve_device(self.device)  # the model stays on its own
+            _engine.runtime.resolve_device(self.device)  # the model stays on its own
             table = read(self, X, reset=False, schema=self.schema_, accept_sparse=self._reads_sparse())
             return table, Columns.of(self.schema_)
-        kinds = Kinds(settings.option)
+        kinds = _engine.build.Kinds(settings.option)
         table = read(self, X, reset=True, accept_sparse=serves_sparse(settings.likelihood, kinds.of))
         return table, Columns.asked(settings, table, kinds)
 
@@ -274,7 +276,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             saved, schema = brought_up(state["_engine"], TableSchema.from_dict(state["schema_"]))
             state = dict(state, schema_=schema)
             _warn_of_version(state.pop("_skvae_version", "an unknown one"))
-            state["_engine"] = self._engine_class.from_state(saved, device_or_cpu(saved["device"]))
+            state["_engine"] = self._engine_class.from_state(saved, _engine.runtime.device_or_cpu(saved["device"]))
         super().__setstate__(state)
 
     # -- methods both offer --------------------------------------------------------------------------------------------

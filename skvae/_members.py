@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from skvae import nn
 from skvae._model.reading import read, read_known
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import MAX_SEED, BaseEstimator
@@ -22,7 +23,6 @@ from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._typing import Seed
 from skvae._vae import VAETransformer
-from skvae.nn.likelihoods import Gaussian, SmoothGaussian
 
 MAX_MODELS = 64
 
@@ -151,7 +151,7 @@ def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
     numbers = [name for name, dtype in each if dtype.family in ("float", "integer")]
     shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *IMPUTER_COMPONENTS)),
-        "likelihood": dict.fromkeys(numbers, SmoothGaussian),
+        "likelihood": dict.fromkeys(numbers, nn.likelihoods.SmoothGaussian),
         **IMPUTER_COMMON,
     }
     networks = [(float(np.clip(IMPUTER_STEPS_PER_BATCH * n_batches, *IMPUTER_STEPS)), IMPUTER_LARGE)]
@@ -169,7 +169,7 @@ def contaminated_models(n: int, p: int, has_levels: bool = False, **options: Any
             n_components="auto" if has_levels else max(2, min(10, p // 2)),
             hidden_layer_sizes=(),
             marginals="normal",
-            likelihood=partial(Gaussian, scale="column", min_scale=0.5),
+            likelihood=partial(nn.likelihoods.Gaussian, scale="column", min_scale=0.5),
             trim=0.35,
             max_iter=_epochs(500, n),
             **DETECTOR_COMMON,
@@ -185,7 +185,7 @@ def novelty_models(n: int, p: int, has_levels: bool = False, **options: Any) -> 
             n_components=min(p, 20),
             hidden_layer_sizes=(128,),
             marginals=marginals,
-            likelihood=partial(Gaussian, scale=0.3),
+            likelihood=partial(nn.likelihoods.Gaussian, scale=0.3),
             prior="aggregated",
             max_iter=_epochs(600, n),
             **DETECTOR_COMMON,

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._engine.vae import VAEEngine
 from skvae._members import DETECTOR_MODELS, HoldsModels, fitted, model_seeds
 from skvae._model.completing import expectations, filled
 from skvae._model.explaining import Expected, Explanation, expected_terms, explain
@@ -137,7 +136,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     offset_: float
     calibration_scores_: Floats
 
-    _known: tuple[list[tuple[VAEEngine, int]], Expected] | None = None  # models, and what `explain` expects of them
+    _known: tuple[list[tuple[Any, int]], Expected] | None = None  # engines, and what `explain` expects of them
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **HoldsModels._parameter_constraints,

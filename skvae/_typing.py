@@ -6,15 +6,18 @@ comes back in the container of X or as `set_output` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skvae.nn.likelihoods import LikelihoodFactory
-from skvae.nn.networks import NetworkFactory
-from skvae.nn.priors import PriorFactory
+if TYPE_CHECKING:
+    from skvae.nn.likelihoods import LikelihoodFactory
+    from skvae.nn.networks import NetworkFactory
+    from skvae.nn.priors import PriorFactory
+else:  # as far as it can be said without torch
+    LikelihoodFactory = NetworkFactory = PriorFactory = Callable[..., Any]
 
 __all__ = [
     "Activation",

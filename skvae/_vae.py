@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from skvae import _engine
 from skvae._base import BaseAutoencoder
-from skvae._engine.bounds import VariationalBound
-from skvae._engine.vae import VAEEngine
 from skvae._model.conditioning import Condition, conditioned, warn_if_idle
 from skvae._model.fitting import Prepared, informative
 from skvae._model.settings import Settings
@@ -29,6 +28,9 @@ from skvae._typing import (
     Seed,
 )
 from skvae._warnings import warn
+
+if TYPE_CHECKING:
+    from skvae._engine.vae import VAEEngine
 
 ACTIVE = 0.01  # nats of KL above which a component carries something
 
@@ -347,7 +349,6 @@ class VAETransformer(BaseAutoencoder):
     n_active_components_: int
     lower_bound_: float
 
-    _engine_class = VAEEngine
     _curves = ("loss_curve", "reconstruction_curve", "kl_curve", "validation_scores")
     _likelihood_option = "likelihood"
     _warns_of_collapse = True  # the detector's models may well see nothing but marginals
@@ -664,8 +665,13 @@ class VAETransformer(BaseAutoencoder):
 
     # -- what the base class asks ----------------------------------------------------------------------------------
 
+    @property
+    def _engine_class(self) -> type[VAEEngine]:
+        return _engine.vae.VAEEngine
+
     def _settings(self) -> Settings:
-        return self._settings_with(bound=VariationalBound(self.objective, self.n_train_samples, self.free_bits))
+        bound = _engine.bounds.VariationalBound(self.objective, self.n_train_samples, self.free_bits)
+        return self._settings_with(bound=bound)
 
     def _of_new_rows(self) -> dict[str, Any]:
         check_parameters(self, "handle_unknown", "n_importance_samples")

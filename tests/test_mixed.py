@@ -176,7 +176,7 @@ def test_atoms_are_drawn_exactly_and_as_often_as_they_were(frame):
         assert (drawn == atom).mean() == pytest.approx((frame["gain"] == atom).mean(), abs=0.06)
     rest = drawn[~drawn.isin([0.0, 99_999.0])]
     assert rest.nunique() > 0.5 * len(rest)
-    loose = vae(atoms=None).fit(frame).sample(500, random_state=0)["gain"]
+    loose = vae(atoms=None, bounds=None).fit(frame).sample(500, random_state=0)["gain"]
     assert (loose == 99_999.0).mean() < 0.5 * (frame["gain"] == 99_999.0).mean() or (loose == 0.0).mean() < 0.3
 
 
@@ -941,7 +941,7 @@ def test_a_long_frame_is_encoded_without_a_copy_of_it(monkeypatch):
     }
     frame = pd.DataFrame(columns)
     model = VAETransformer(n_components=2, hidden_layer_sizes=(4,), max_iter=1, batch_size=5_000, n_train_samples=1)
-    monkeypatch.setattr("skvae._model.fitting.SHOWN_ROWS", 500)
+    monkeypatch.setattr("skvae._engine.engine.SHOWN_ROWS", 500)
     model.fit(frame[:100])  # what is imported on first use is not counted
     tracemalloc.start()
     try:

@@ -210,7 +210,7 @@ def test_the_state_holds_no_training_row(light, X):
 
 def test_the_state_grows_by_the_posteriors_of_rows_alone_and_not_for_ever(light, X, monkeypatch):
     """A VAE keeps a mean, a log standard deviation (2 components each) and a weight of single precision per row."""
-    monkeypatch.setattr("skvae._model.fitting.SHOWN_ROWS", 1_000)
+    monkeypatch.setattr("skvae._engine.engine.SHOWN_ROWS", 1_000)
     small, large, larger = (len(pickle.dumps(light().fit(np.tile(X, (n, 1))))) for n in (5, 16, 50))
     kept = 5 * 4 if hasattr(light(), "sample") else 0
     assert abs(large - small - kept * 11 * len(X)) < 500

@@ -207,7 +207,7 @@ def test_the_table_is_never_made_dense_as_a_whole(name, monkeypatch):
     n, p, largest = 120, 12, [0]
     thin = sparse.csr_matrix(make_rows())
     monkeypatch.setattr("skvae._table.tables.SLICE_CELLS", 10 * p)
-    monkeypatch.setattr("skvae._model.fitting.SHOWN_ROWS", 16)
+    monkeypatch.setattr("skvae._engine.engine.SHOWN_ROWS", 16)
     monkeypatch.setattr("skvae._engine.engine.LEAST_ROWS", 16)
 
     def recorded(method):

@@ -27,6 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skvae
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer, _base, displays
+from skvae._engine import runtime
 from skvae._engine.vae import VAEEngine
 from skvae._table.schema import TableSchema
 from skvae._warnings import warn
@@ -351,6 +352,6 @@ def test_loading(name, cls, fault, table, monkeypatch):
 
 def test_a_deep_copy(table, monkeypatch):
     model = light().fit(table)
-    monkeypatch.setattr(_base, "device_or_cpu", warning_room(_base.device_or_cpu))
+    monkeypatch.setattr(runtime, "device_or_cpu", warning_room(runtime.device_or_cpu))
     door = lambda: copy.deepcopy(model)  # noqa: E731
     assert caught_from(door) == line_of(door)

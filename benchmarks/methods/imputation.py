@@ -334,7 +334,7 @@ _OF_MODELS = ("COMMON", "STEPS", "STEPS_PER_BATCH", "COMPONENTS", "FEW", "LARGE"
 _OF_DRAWS = ("COMPLETED", "MATCHED", "PRIOR_DRAWS")
 _OF_SCALES = ("SETTLING_ROWS", "SETTLING_DRAWS", "SETTLING_ROUNDS")
 IMPUTER_CONSTANTS = (
-    "skvae._members.SmoothGaussian",  # the likelihood of numbers
+    "skvae.nn.likelihoods.SmoothGaussian",  # the likelihood of numbers
     *(f"skvae._members.IMPUTER_{name}" for name in _OF_MODELS),
     *(f"skvae._engine.vae.{name}" for name in _OF_SCALES),
     *(f"skvae._engine.importance.{name}" for name in _OF_DRAWS),
@@ -358,8 +358,8 @@ IMPUTER_SETTINGS: dict[str, Method] = {
     ),
     "one network": _differing("_members.IMPUTER_FEW", 0),
     "two networks": _differing("_members.IMPUTER_FEW", math.inf),
-    "several modes": VAEImputation(constants={"skvae._members.SmoothGaussian": StudentTMixture}),
+    "several modes": VAEImputation(constants={"skvae.nn.likelihoods.SmoothGaussian": StudentTMixture}),
     "several wide modes": VAEImputation(
-        constants={"skvae._members.SmoothGaussian": partial(GaussianMixture, n_modes=3, min_scale=0.1)}
+        constants={"skvae.nn.likelihoods.SmoothGaussian": partial(GaussianMixture, n_modes=3, min_scale=0.1)}
     ),
 }

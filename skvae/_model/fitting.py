@@ -6,17 +6,19 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae._engine.engine import SHOWN_ROWS, evenly
-from skvae._engine.training import EpochRecord, Patience
+from skvae import _engine
 from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
 from skvae._model.table_model import AnyModel
 from skvae._warnings import warn
+
+if TYPE_CHECKING:
+    from skvae._engine.training import EpochRecord, Patience
 
 OFFSET_CELLS = 2**18  # cells at once, so that a fit needs no more than a part of the table in double precision
 MAX_FAILURES = 5  # epochs in a row without a finite loss, each tried at half the learning rate
@@ -32,7 +34,7 @@ class Shown(NamedTuple):
     @classmethod
     def of(cls, encoded: np.ndarray, train: Weighted) -> Shown:
         """A copy of at most as many rows as the engine looks at."""
-        part = evenly(encoded, SHOWN_ROWS)
+        part = _engine.engine.evenly(encoded, _engine.engine.SHOWN_ROWS)
         rows = encoded[part].copy() if isinstance(encoded, np.ndarray) else encoded[part].toarray()
         missing = train.table.take(part).missing()
         weight = None if train.weight is None else train.weight[part]

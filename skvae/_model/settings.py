@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skvae._engine.training import Patience, Plan, RowBound
+from skvae import _engine
 from skvae._model.auto import (
     ALPHAS,
     SOLVERS,
@@ -19,8 +19,11 @@ from skvae._model.auto import (
     schedule,
 )
 from skvae._table.inference import Rules
-from skvae.nn.networks import NetworkFactory
-from skvae.nn.priors import PriorFactory
+
+if TYPE_CHECKING:
+    from skvae._engine.training import Patience, Plan, RowBound
+    from skvae.nn.networks import NetworkFactory
+    from skvae.nn.priors import PriorFactory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ class Settings:
         batch_size, max_iter = batches_and_epochs(
             n, self.batch_size, self.max_iter, solver=solver, has_levels=have_levels
         )
-        return Plan(
+        return _engine.training.Plan(
             batch_size=batch_size,
             max_iter=max_iter,
             reach=schedule(solver, n).reach if solver == "muon" else None,
@@ -103,4 +106,5 @@ class Settings:
 
     def patience(self, max_iter: int) -> Patience:
         """The judge of the held-out scores of so many epochs."""
-        return Patience(patience(self.n_iter_no_change, max_iter), self.tol, math.ceil(self.kl_warmup * max_iter))
+        epochs = patience(self.n_iter_no_change, max_iter)
+        return _engine.training.Patience(epochs, self.tol, math.ceil(self.kl_warmup * max_iter))

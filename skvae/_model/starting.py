@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._engine.build import Kinds, ModelSpec, starts_by_quantiles
-from skvae._engine.engine import Engine
+from skvae import _engine
 from skvae._model.auto import NUMBERS, blocks_of, column_likelihoods, components, layer_sizes, of_numbers
 from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
@@ -20,6 +19,10 @@ from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
+
+if TYPE_CHECKING:
+    from skvae._engine.build import Kinds, ModelSpec
+    from skvae._engine.engine import Engine
 
 PROBABILITIES = tuple(np.linspace(0.0, 1.0, 65).tolist())  # of the quantiles that modes may start at ...
 QUANTILE_ROWS = 10_000  # ... which are those of so many rows at most
@@ -82,7 +85,7 @@ def start(
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
-    spreads = not table.is_sparse and any(starts_by_quantiles(likelihood) for likelihood, _ in blocks)
+    spreads = not table.is_sparse and any(_engine.build.starts_by_quantiles(likelihood) for likelihood, _ in blocks)
     quantiles = _quantiles(rows, schema) if spreads else None
     built = engine(spec, settings.device, n_cells=len(table) * len(table.names), quantiles=quantiles)
     return TableModel(schema, built, settings.handle_unknown)
@@ -106,7 +109,7 @@ def _quantiles(rows: Weighted, schema: TableSchema) -> NDArray[np.float64]:
 def _spec(schema: TableSchema, blocks: Blocks, settings: Settings, *, seed: int, with_mask: bool) -> ModelSpec:
     """The description of the model of a table."""
     coded = any(shares is not None for shares in schema.cells.frequencies)
-    return ModelSpec(
+    return _engine.build.ModelSpec(
         centre=schema.cells.of("centre"),
         width=schema.cells.of("width"),
         mean=schema.cells.of("mean"),

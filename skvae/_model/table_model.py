@@ -5,21 +5,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._engine.engine import AutoencoderEngine, Engine
-from skvae._engine.scoring import SamplingError
-from skvae._engine.vae import VAEEngine
+from skvae import _engine
 from skvae._model.reading import warn_of_constants
 from skvae._table import frames
 from skvae._table.schema import TableSchema
 from skvae._table.tables import ReadableRows
 
+if TYPE_CHECKING:
+    from skvae._engine.engine import AutoencoderEngine, Engine
+    from skvae._engine.scoring import SamplingError
+    from skvae._engine.vae import VAEEngine
+
 Numbers = NDArray[np.floating]
-EngineT = TypeVar("EngineT", bound=Engine[Any])
+EngineT = TypeVar("EngineT", bound="Engine[Any]")
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class TableModel(Generic[EngineT]):
     def sampling_error(self: TableModel[VAEEngine], table: ReadableRows) -> SamplingError:
         """What is known of the error of `log_density`."""
         parts = [self.engine.sampling_error(self.encode(part), self.n_draws) for part in table.slices()]
-        return SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
+        return _engine.scoring.SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
 
     def cells(self, values: Numbers, j: int, random_state: np.random.RandomState | None = None) -> Any:
         """Values (n,) of column j as fit had them: numbers of its dtype, or a list of levels.
@@ -137,5 +140,5 @@ class TableModel(Generic[EngineT]):
         return self.schema.decode(self.engine.sample(z, seed))
 
 
-VAEModel = TableModel[VAEEngine]
+VAEModel: TypeAlias = "TableModel[VAEEngine]"
 AnyModel = TableModel[Any]

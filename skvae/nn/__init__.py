@@ -2,3 +2,14 @@
 
 Nothing here reads data, loops over epochs, picks a device or sets a seed.
 """
+
+from typing import TYPE_CHECKING
+
+from skvae._lazy import on_first_use
+
+if TYPE_CHECKING:
+    from skvae.nn import likelihoods as likelihoods
+    from skvae.nn import networks as networks
+    from skvae.nn import priors as priors
+else:
+    __getattr__ = on_first_use(__name__, "likelihoods", "networks", "priors")
