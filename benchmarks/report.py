@@ -1,4 +1,4 @@
-"""Write the results into docs/benchmarks.md: ``python -m benchmarks.report REPORT``.
+"""Write the results into docs/benchmarks.md or docs/performance.md: ``python -m benchmarks.report REPORT``.
 
 Only the text between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` is replaced.
 """
@@ -20,7 +20,7 @@ from benchmarks.methods.flows import FLOW_RIVALS
 from benchmarks.problems import PROTOCOLS
 from benchmarks.records import Record
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 OURS = "VAE (default)"
 FLOOR = "gaussian marginals"
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("report", choices=REPORTS)
     parser.add_argument("--results", type=Path, help="default: benchmarks/results/REPORT.jsonl")
-    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument("--document", type=Path, help="default: the page that has a place for it")
     parser.add_argument("--plot", type=Path, help=f"{', '.join(PLOTS)} only: also draw the result into this file")
     args = parser.parse_args(arguments)
     results = args.results or records.RESULTS / f"{args.report}.jsonl"
@@ -43,10 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not found:
         parser.error(f"{results} holds no records. Make them with: python -m benchmarks.run {args.report}")
     text = "\n\n".join([*REPORTS[args.report](found), environment_note(environments)])
-    args.document.write_text(replaced(args.document.read_text(), args.report, text))
+    document = args.document or page_of(args.report)
+    document.write_text(replaced(document.read_text(), args.report, text))
     print(text)
     if args.plot is not None:
         PLOTS[args.report](found, args.plot)
+
+
+def page_of(name: str) -> Path:
+    """The page that a report is written into."""
+    return DOCS / ("performance.md" if name == "speed" else "benchmarks.md")
 
 
 def replaced(document: str, name: str, text: str) -> str:
@@ -225,7 +231,8 @@ def speed_report(found: list[Record]) -> list[str]:
     by = defaultdict(list)
     for record in found:
         by[record["measure"]].append(record)
-    return [_fit_table(by["fit"]), _step_table(by["step"]), _default_fit(by["default fit"]), _flow(by["throughput"])]
+    tables = {"fit": _fit_table, "step": _step_table, "part": _part_table, "default fit": _default_fit}
+    return [table(by[measure]) for measure, table in (tables | {"throughput": _flow}).items() if by[measure]]
 
 
 def _fit_table(found: list[Record]) -> str:
@@ -241,6 +248,13 @@ def _step_table(found: list[Record]) -> str:
     cells = {(r["shape"], r["what"]): f"{r['microseconds']:.0f} ({r['cpu_microseconds']:.0f})" for r in found}
     rows = [[shape, *(cells[shape, what] for what in columns)] for shape in dict.fromkeys(r["shape"] for r in found)]
     return markdown(["network, batch: microseconds a step (of the processor)", *columns], rows)
+
+
+def _part_table(found: list[Record]) -> str:
+    shapes = list(dict.fromkeys(record["shape"] for record in found))
+    cells = {(r["what"], r["shape"]): f"{r['microseconds']:.0f}" for r in found}
+    rows = [[what, *(cells[what, shape] for shape in shapes)] for what in dict.fromkeys(r["what"] for r in found)]
+    return markdown(["part of a default step: microseconds of the processor", *shapes], rows)
 
 
 def _default_fit(found: list[Record]) -> str:

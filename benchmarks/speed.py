@@ -20,8 +20,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from benchmarks.methods.vae import TEXTBOOK
+from benchmarks.parts import PARTS, REST, watching
 from benchmarks.records import Record
 from skvae import VAETransformer
+from skvae.nn.likelihoods.mixtures import MANY_COLUMNS, N_MODES
 
 Action = Callable[[], object]
 Name = TypeVar("Name", bound=Hashable)
@@ -61,9 +63,19 @@ class Shape:
     @property
     def layers(self) -> list[tuple[int, int]]:
         """Widths in and out of each layer: the encoder's last has a mean and a scale per component."""
-        encoder = [self.n_features, *self.hidden, 2 * self.n_components]
-        decoder = [self.n_components, *self.hidden[::-1], self.n_features]
-        return [*pairwise(encoder), *pairwise(decoder)]
+        return self._encoder + self._decoder(self.n_features)
+
+    @property
+    def default_layers(self) -> list[tuple[int, int]]:
+        """Those of the default likelihood: a location, a scale and a logit of each mode per column."""
+        return self._encoder + self._decoder(3 * N_MODES[self.n_features > MANY_COLUMNS] * self.n_features)
+
+    @property
+    def _encoder(self) -> list[tuple[int, int]]:
+        return list(pairwise([self.n_features, *self.hidden, 2 * self.n_components]))
+
+    def _decoder(self, n_outputs: int) -> list[tuple[int, int]]:
+        return list(pairwise([self.n_components, *self.hidden[::-1], n_outputs]))
 
 
 FIT_SHAPE = Shape(20, (128, 64), 10, 256)  # 10 000 x 20 with the default network and its "auto" components
@@ -86,6 +98,7 @@ def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
     for shape in STEP_SHAPES[:1] if smoke else STEP_SHAPES:
         n_batches = 3 if smoke else 40 if shape.n_features < 100 else 5
         yield from step_records(shape, n_batches, repeats, seed)
+        yield from part_records(shape, n_batches, seed)
     yield from throughput_records(table, 2 if smoke else 5, repeats, seed)
     yield from default_fit_records(table, 2 if smoke else "auto", seed)
 
@@ -161,7 +174,13 @@ def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Itera
     seconds = in_turn(fits, repeats)
     n_steps = (long - short) * n_batches
     step = {name: (seconds[name, long] - seconds[name, short]).per(n_steps) for name in makers}
-    step["matmul floor"] = matmul_floor(shape, 10 * n_batches, repeats)
+    n_draws, n_encoder = VAETransformer().n_train_samples, len(shape.hidden) + 1
+    plain, default = (
+        [(shape.batch_size, *layer) for layer in layers] for layers in (shape.layers, shape.default_layers)
+    )
+    default[n_encoder:] = [(n_draws * rows, *layer) for rows, *layer in default[n_encoder:]]
+    step["matmul floor"] = matmul_floor(plain, 10 * n_batches, repeats)
+    step["matmul floor of the default"] = matmul_floor(default, 10 * n_batches, repeats)
     for name, value in step.items():
         yield {
             "measure": "step", "what": name, "shape": str(shape),
@@ -169,11 +188,32 @@ def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Itera
         }  # fmt: skip
 
 
-def matmul_floor(shape: Shape, n: int, repeats: int) -> Seconds:
-    """Seconds of the three matrix products per layer that a step cannot do without, results written in place."""
+def part_records(shape: Shape, n_batches: int, seed: int) -> Iterator[Record]:
+    """Microseconds of the parts of a step of the default: the slope again. The watch takes some of its own."""
+    table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
+    short, long = 2, 8
+    before, after = (_seconds_of_parts(_fit(default_vae(shape, epochs, seed), table)) for epochs in (short, long))
+    for part, seconds in after.items():
+        microseconds = 1e6 * (seconds - before[part]) / ((long - short) * n_batches)
+        yield {"measure": "part", "what": part, "shape": str(shape), "microseconds": microseconds}
+
+
+def _seconds_of_parts(fit: Action) -> dict[str, float]:
+    with watching() as watch:
+        started = Seconds.now()
+        fit()
+        total = (Seconds.now() - started).cpu
+    return {part: watch.seconds[part] for part in PARTS} | {REST: total - sum(watch.seconds.values())}
+
+
+def matmul_floor(layers: list[tuple[int, int, int]], n: int, repeats: int) -> Seconds:
+    """Seconds of the three matrix products per layer that a step cannot do without, results written in place.
+
+    A layer is its rows, and its widths in and out.
+    """
     products = []
-    for n_in, n_out in shape.layers:
-        x, w, y = torch.randn(shape.batch_size, n_in), torch.randn(n_in, n_out), torch.randn(shape.batch_size, n_out)
+    for rows, n_in, n_out in layers:
+        x, w, y = torch.randn(rows, n_in), torch.randn(n_in, n_out), torch.randn(rows, n_out)
         products += [(x, w, torch.empty_like(y)), (x.T, y, torch.empty_like(w)), (y, w.T, torch.empty_like(x))]
 
     def steps() -> None:

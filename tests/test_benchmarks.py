@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from benchmarks import imputation, outliers, quality, records, report, rules, run, speed, tables
+from benchmarks import imputation, outliers, parts, quality, records, report, rules, run, speed, tables
 from benchmarks.measure import measure_density
 from benchmarks.methods import density, flows, heads
 from benchmarks.methods import imputation as imputers
@@ -40,6 +40,7 @@ from skvae._engine.importance import n_rounds
 from skvae._members import imputer_models
 from skvae._model.auto import Schedule
 from skvae._model.reading import read
+from skvae.nn import networks, objectives, passes
 
 TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
 FIELDS = {
@@ -293,6 +294,34 @@ def test_both_models_of_the_ratio_run_all_epochs():
         model = make(shape, 4, 0)
         speed._fit(model, table)()
         assert model.n_iter_ == 4
+
+
+def test_the_default_has_a_floor_of_its_own():
+    assert speed.Shape(20, (64,), 4, 128).default_layers == [(20, 64), (64, 8), (4, 64), (64, 300)]
+    assert speed.Shape(30, (64,), 4, 128).default_layers[-1] == (64, 270)
+
+
+def test_parts_of_a_step_are_told_apart_and_the_package_is_left_as_it_was():
+    before = (networks.Pass.forward, passes.posterior, objectives.SLOPES["iwae"])
+    with parts.watching() as watch:
+        VAETransformer(n_components=2, max_iter=3, random_state=0, early_stopping=False).fit(
+            speed.factor_table(60, 4, 0)
+        )
+    assert set(watch.seconds) == set(parts.PARTS)
+    assert all(seconds > 0.0 for seconds in watch.seconds.values())
+    assert (networks.Pass.forward, passes.posterior, objectives.SLOPES["iwae"]) == before
+
+
+def test_a_part_has_only_the_time_that_it_has_to_itself(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("benchmarks.parts.time.process_time", lambda: next(clock))
+    watch = parts.Stopwatch()
+    inner = watch.watched("inner", lambda: 1)
+    outer = watch.watched("outer", lambda: (inner(), lambda: inner()))
+    _, pull = outer()  # from 0 to 3, the inner one from 1 to 2
+    assert watch.seconds == {"inner": 1.0, "outer": 2.0}
+    pull()
+    assert watch.seconds == {"inner": 2.0, "outer": 4.0}
 
 
 # -- outliers ----------------------------------------------------------------------------------------------------------
@@ -865,7 +894,7 @@ def test_only_the_text_between_the_markers_is_replaced():
 
 @pytest.mark.parametrize("name", sorted(report.REPORTS))
 def test_the_document_has_a_place_for_every_report(name):
-    assert "new" in report.replaced(report.DOCUMENT.read_text(), name, "new")
+    assert "new" in report.replaced(report.page_of(name).read_text(), name, "new")
 
 
 def test_reports_are_written_from_files(tmp_path, monkeypatch, capsys):
