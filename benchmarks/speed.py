@@ -23,7 +23,6 @@ from benchmarks.methods.vae import TEXTBOOK
 from benchmarks.parts import PARTS, REST, watching
 from benchmarks.records import Record
 from skvae import VAETransformer
-from skvae.nn.likelihoods.mixtures import MANY_COLUMNS, N_MODES
 
 Action = Callable[[], object]
 Name = TypeVar("Name", bound=Hashable)
@@ -60,22 +59,15 @@ class Shape:
     def __str__(self) -> str:
         return f"{'-'.join(map(str, (self.n_features, *self.hidden)))}-({self.n_components}), {self.batch_size}"
 
-    @property
-    def layers(self) -> list[tuple[int, int]]:
-        """Widths in and out of each layer: the encoder's last has a mean and a scale per component."""
-        return self._encoder + self._decoder(self.n_features)
+    def products(self, n_draws: int, n_outputs: int) -> list[tuple[int, int, int]]:
+        """Rows, and widths in and out, of each layer, where the decoder has so many draws per row and so many outputs.
 
-    @property
-    def default_layers(self) -> list[tuple[int, int]]:
-        """Those of the default likelihood: a location, a scale and a logit of each mode per column."""
-        return self._encoder + self._decoder(3 * N_MODES[self.n_features > MANY_COLUMNS] * self.n_features)
-
-    @property
-    def _encoder(self) -> list[tuple[int, int]]:
-        return list(pairwise([self.n_features, *self.hidden, 2 * self.n_components]))
-
-    def _decoder(self, n_outputs: int) -> list[tuple[int, int]]:
-        return list(pairwise([self.n_components, *self.hidden[::-1], n_outputs]))
+        The encoder's last layer has a mean and a scale per component.
+        """
+        encoder = pairwise([self.n_features, *self.hidden, 2 * self.n_components])
+        decoder = pairwise([self.n_components, *self.hidden[::-1], n_outputs])
+        rows = self.batch_size
+        return [*((rows, *layer) for layer in encoder), *((n_draws * rows, *layer) for layer in decoder)]
 
 
 FIT_SHAPE = Shape(20, (128, 64), 10, 256)  # 10 000 x 20 with the default network and its "auto" components
@@ -174,13 +166,11 @@ def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Itera
     seconds = in_turn(fits, repeats)
     n_steps = (long - short) * n_batches
     step = {name: (seconds[name, long] - seconds[name, short]).per(n_steps) for name in makers}
-    n_draws, n_encoder = VAETransformer().n_train_samples, len(shape.hidden) + 1
-    plain, default = (
-        [(shape.batch_size, *layer) for layer in layers] for layers in (shape.layers, shape.default_layers)
-    )
-    default[n_encoder:] = [(n_draws * rows, *layer) for rows, *layer in default[n_encoder:]]
-    step["matmul floor"] = matmul_floor(plain, 10 * n_batches, repeats)
-    step["matmul floor of the default"] = matmul_floor(default, 10 * n_batches, repeats)
+    default = default_vae(shape, 1, seed)
+    _fit(default, table)()
+    of_default = shape.products(default.n_train_samples, default._engine.model.columns.n_outputs)
+    step["matmul floor"] = matmul_floor(shape.products(1, shape.n_features), 10 * n_batches, repeats)
+    step["matmul floor of the default"] = matmul_floor(of_default, 10 * n_batches, repeats)
     for name, value in step.items():
         yield {
             "measure": "step", "what": name, "shape": str(shape),

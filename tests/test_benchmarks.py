@@ -279,7 +279,8 @@ def test_unknown_names_are_refused(tmp_path):
 
 
 def test_layers_of_a_shape_are_those_of_the_rival():
-    assert speed.Shape(20, (64, 32), 4, 128).layers == [(20, 64), (64, 32), (32, 8), (4, 32), (32, 64), (64, 20)]
+    widths = [layer[1:] for layer in speed.Shape(20, (64, 32), 4, 128).products(1, 20)]
+    assert widths == [(20, 64), (64, 32), (32, 8), (4, 32), (32, 64), (64, 20)]
     rival = speed.mlp(speed.FIT_SHAPE, 3, 0)
     assert rival.hidden_layer_sizes == (128, 64, 10, 64, 128)
     plain = speed.plain_vae(speed.FIT_SHAPE, 3, 0)
@@ -297,8 +298,8 @@ def test_both_models_of_the_ratio_run_all_epochs():
 
 
 def test_the_default_has_a_floor_of_its_own():
-    assert speed.Shape(20, (64,), 4, 128).default_layers == [(20, 64), (64, 8), (4, 64), (64, 300)]
-    assert speed.Shape(30, (64,), 4, 128).default_layers[-1] == (64, 270)
+    products = speed.Shape(20, (64,), 4, 128).products(2, 300)
+    assert products == [(128, 20, 64), (128, 64, 8), (256, 4, 64), (256, 64, 300)]
 
 
 def test_parts_of_a_step_are_told_apart_and_the_package_is_left_as_it_was():
