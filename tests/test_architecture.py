@@ -290,6 +290,18 @@ def test_imports_do_not_wait_for_what_they_do_not_need(imported, absent):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("package", sorted(DOORS - {"skvae"}))
+def test_every_module_of_a_lazy_package_is_there_before_it_was_imported(package):
+    modules = sorted(
+        {module.removeprefix(f"{package}.").split(".")[0] for module in SOURCES if within(module, [package])}
+    )
+    own = [module for module in modules if module != package]
+    code = f"import {package} as door; [getattr(door, name) for name in {own!r}]; assert not hasattr(door, 'nothing')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert own
+    assert done.returncode == 0, done.stderr
+
+
 def test_estimators_are_made_and_searched_over_without_torch():
     code = """
 import sys

@@ -5,12 +5,31 @@ from typing import TYPE_CHECKING
 from skvae._lazy import on_first_use
 
 if TYPE_CHECKING:
+    from skvae._engine import batches as batches
     from skvae._engine import bounds as bounds
     from skvae._engine import build as build
+    from skvae._engine import drawing as drawing
     from skvae._engine import engine as engine
+    from skvae._engine import importance as importance
+    from skvae._engine import optimiser as optimiser
+    from skvae._engine import pareto as pareto
     from skvae._engine import runtime as runtime
     from skvae._engine import scoring as scoring
     from skvae._engine import training as training
     from skvae._engine import vae as vae
 else:
-    __getattr__ = on_first_use(__name__, "bounds", "build", "engine", "runtime", "scoring", "training", "vae")
+    __getattr__ = on_first_use(
+        __name__,
+        "batches",
+        "bounds",
+        "build",
+        "drawing",
+        "engine",
+        "importance",
+        "optimiser",
+        "pareto",
+        "runtime",
+        "scoring",
+        "training",
+        "vae",
+    )
