@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GATHERED = 2**18  # cells of the rows that are gathered at once, at most, but for one batch
+KEPT = 2**23  # numbers that encoders see of rows, which are kept through a training, at most
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Rows:
     def device(self) -> torch.device:
         """Where the rows are."""
         return self.x.device
+
+    @property
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """The tensors, one by one."""
+        return self.x, self.observed, self.weight, self.seen
 
     def take(self, index: Tensor | slice) -> Rows:
         """The rows at `index`."""
@@ -120,6 +126,14 @@ class SparseRows:
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean over the last axis, that of the rows."""
         return values.mean(-1) if self.weight is None else (values * self.weight).mean(-1)
+
+
+def looked_at(rows: Rows | SparseRows, look: Look) -> Rows | None:
+    """The rows with what the encoder sees of them, where there is room to keep it."""
+    if isinstance(rows, SparseRows):
+        return None
+    width = look(rows.take(slice(1))).shape[1]
+    return replace(rows, seen=look(rows)) if len(rows) * width <= KEPT else None
 
 
 def minibatches(

@@ -12,7 +12,7 @@ from torch import Tensor
 from skvae._engine.batches import Look, Rows
 from skvae._engine.training import bound_by_autograd
 from skvae.nn import passes
-from skvae.nn.models import VAE, Autoencoder
+from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.noise import normal, uniform
 from skvae.nn.objectives import OBJECTIVES, SLOPES, Bound, Passed
 from skvae.nn.pullbacks import Pullback
@@ -38,7 +38,7 @@ class VariationalBound:
         """The bound of each row, by its formula."""
         observed = _observed(rows)
         mean, log_std = model.posterior(rows.x, observed)
-        draws = model.draw_from(mean, log_std, rows.x, observed, self._eps(mean, noise))
+        draws = model.draw_from(mean, log_std, rows.x, observed, self._eps(mean.T, noise).movedim(0, -1))
         return OBJECTIVES[self.objective](model, draws, beta=beta, free_bits=self.free_bits)
 
     def with_pullback(self, model: VAE, rows: Rows, noise: torch.Generator, beta: float) -> tuple[Bound, Pullback]:
@@ -47,7 +47,7 @@ class VariationalBound:
             return bound_by_autograd(self, model, rows, noise, beta)
         observed = _observed(rows)
         mean, log_std, to_posterior = passes.posterior(model, rows.x, observed, rows.seen)
-        eps, std = self._eps(mean.T, noise).movedim(-1, 0).contiguous(), torch.exp(log_std)
+        eps, std = self._eps(mean, noise), torch.exp(log_std)
         z = torch.addcmul(mean.unsqueeze(1), std.unsqueeze(1), eps)
         log_likelihood, to_z = passes.likelihood(model, z, rows.x, observed)
         bound, slopes_at = SLOPES[self.objective](model.prior, Passed(mean, log_std, eps, z, log_likelihood), beta)
@@ -57,7 +57,7 @@ class VariationalBound:
             at_z = to_z(slopes.log_likelihood)
             at_z = at_z if slopes.z is None else at_z.add_(slopes.z)
             at_z = at_z if slopes.factor is None else at_z.mul_(slopes.factor)
-            through_z = at_z.sum(1), (at_z * eps).sum(1).mul_(std)
+            through_z = _summed(at_z), _summed(at_z * eps).mul_(std)
             each = zip(through_z, slopes.posterior, strict=True)
             to_posterior(*(through if beside is None else through.add_(beside) for through, beside in each))
 
@@ -72,8 +72,13 @@ class VariationalBound:
         return partial(_seen, model)
 
     def _eps(self, mean: Tensor, noise: torch.Generator) -> Tensor:
-        """Standard normal noise for codes (b, k), (S, b, k)."""
-        return normal((self.n_draws, *mean.shape), mean, noise)
+        """Standard normal noise for codes (k, b), (k, S, b)."""
+        return normal((mean.shape[0], self.n_draws, mean.shape[1]), mean, noise)
+
+
+def _summed(at_z: Tensor) -> Tensor:
+    """Sums over the draws, (k, b)."""
+    return at_z.squeeze(1) if at_z.shape[1] == 1 else at_z.sum(1)
 
 
 def _seen(model: Autoencoder, rows: Rows) -> Tensor:
@@ -125,28 +130,28 @@ class ReconstructionBound:
     def _damaged(self, model: Autoencoder, rows: Rows, noise: torch.Generator) -> Rows:
         if self.corruption is None:
             return rows
-        return CORRUPTIONS[self.corruption](rows, noise, model.columns.is_code, level=self.level)
+        return CORRUPTIONS[self.corruption](rows, noise, model.columns, level=self.level)
 
 
 def _as_bound(value: Tensor) -> Bound:
     return Bound(value, value, torch.zeros_like(value))
 
 
-def masked(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
+def masked(rows: Rows, noise: torch.Generator, columns: ColumnBlocks, *, level: float) -> Rows:
     """Each number set to 0 (for a standardised column its mean) with probability `level` (Vincent et al. 2008).
 
     A code is hidden instead: the encoder sees it as missing.
     """
     kept = uniform(rows.x.shape, rows.x, noise) >= level
-    if not is_code.any():
+    if not columns.has_codes:
         return replace(rows, x=rows.x * kept)
-    seen = kept | ~is_code
+    seen = kept | ~columns.is_code
     return replace(rows, x=rows.x * kept, observed=seen if rows.observed is None else seen & rows.observed)
 
 
-def with_noise(rows: Rows, noise: torch.Generator, is_code: Tensor, *, level: float) -> Rows:
+def with_noise(rows: Rows, noise: torch.Generator, columns: ColumnBlocks, *, level: float) -> Rows:
     """Normal noise of standard deviation `level`, in standardised units, on all that is no code."""
-    return replace(rows, x=rows.x + level * normal(rows.x.shape, rows.x, noise) * ~is_code)
+    return replace(rows, x=rows.x + level * normal(rows.x.shape, rows.x, noise) * ~columns.is_code)
 
 
 CORRUPTIONS: dict[str, Callable[..., Rows]] = {"masking": masked, "gaussian": with_noise}

@@ -38,6 +38,7 @@ SHOWN_ROWS = 2**15  # training rows whose posteriors are kept, to draw codes fro
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
 ORDERING_CELLS = 2**24  # ... unless they have more cells than this ...
 LEAST_ROWS = 256  # ... but so many in any case
+REPLAYED = 2**19  # outputs of the decoder in a step, up to which the memory of a whole step may stay
 OTHER = 2**32  # from the seed of an engine's own streams to that of those it lends
 
 
@@ -123,7 +124,17 @@ class Engine(Generic[ModelT]):
         seed = self.spec.seed + self._optimiser.steps
         judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
         order, noise = generator(seed), generator(seed, self.device)
-        records = epochs(self._optimiser, rows, bound, plan, order=order, noise=noise, validation=judge)
+        n_outputs = plan.batch_size * plan.n_draws * self.model.columns.n_outputs
+        records = epochs(
+            self._optimiser,
+            rows,
+            bound,
+            plan,
+            order=order,
+            noise=noise,
+            validation=judge,
+            replays=n_outputs <= REPLAYED,
+        )
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
         return own_steps(records, one_thread=small, lent_seed=seed + OTHER if self.spec.has_foreign_modules else None)

@@ -165,29 +165,49 @@ class Optimiser:
         twin.load({name: value.clone() for name, value in self.state().items()})
         return twin
 
+    def begin(self, *, by_muon: bool) -> None:
+        """Have moments to go on with, fresh ones where there are none of steps by Muon or without."""
+        by_muon = by_muon and self.flat.n_inner > 0
+        if self._moments and self._led_by_muon != by_muon:
+            self._forget()  # those of the one are not the other's: Muon has no squares of what it moves
+        self._led_by_muon = by_muon
+        if not self._moments:
+            with torch.inference_mode(False):  # the next training may be of another mode
+                self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
+                self._moments["step"] = torch.zeros((), device=self._home("step"))
+
     def step(self, pull: Callable[[], object], learning_rate: float, alpha: float, reach: float | None = None) -> None:
         """One step down the gradient that `pull` adds to that of all parameters; one not finite moves nothing.
 
         Muon moves the inner matrices where its `reach` is given: the root mean square of its step from one, in learning
         rates.
         """
+        self.begin(by_muon=reach is not None)
+        self.look(pull)
+        self.move(learning_rate, alpha, reach)
+
+    def look(self, pull: Callable[[], object]) -> None:
+        """The first half of a step: where to go. By the same operations each time, so that it may be replayed."""
         self.flat.clear()
         pull()
         scale = torch.linalg.vector_norm(self.flat.grad).reciprocal_().mul_(CLIP).clamp_(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
+        if self._led_by_muon:
+            grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
+            momentum.lerp_(grad, 1.0 - MOMENTUM)
+            torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
+            for _, direction in self._inner:
+                direction.copy_(orthogonalised(direction))
+
+    def move(self, learning_rate: float, alpha: float, reach: float | None = None) -> None:
+        """The second half: to go there."""
         if alpha > 0.0:
             self.flat.value.addcmul_(self.flat.value, self.flat.decayed, value=-_in_float32(learning_rate * alpha))
-        by_muon = 0 if reach is None else self.flat.n_inner
-        if self._moments and self._led_by_muon != bool(by_muon):
-            self._moments.clear()  # those of the one are not the other's: Muon has no squares of what it moves
-        if not self._moments:
-            self._led_by_muon = bool(by_muon)
-            with torch.inference_mode(False):  # the next training may be of another mode
-                self._moments = {name: torch.zeros_like(self.flat.value) for name in ("exp_avg", "exp_avg_sq")}
-                self._moments["step"] = torch.zeros((), device=self._home("step"))
-        if reach is not None and by_muon:
-            self._muon(learning_rate, reach)
-        self._adam(_in_float32(learning_rate), slice(by_muon, None))
+        if reach is not None and self._led_by_muon:
+            for value, direction in self._inner:
+                length = reach * math.sqrt(max(direction.shape[1:]))
+                value.sub_(direction, alpha=_in_float32(learning_rate * length))
+        self._adam(_in_float32(learning_rate), slice(self.flat.n_inner if self._led_by_muon else 0, None))
         self.steps += 1
         # Early on the average is over the last tenth of the steps, so that it does not remember the start.
         self._mean.value.lerp_(self.flat.value, max(1.0 - AVERAGING, 10.0 / (self.steps + 9.0)))
@@ -214,7 +234,12 @@ class Optimiser:
         """Return to the last sound weights with fresh moments: the way out of a step that broke the model."""
         self.recall()
         self.flat.value.copy_(self._safe)
-        self._moments.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Moments as at the beginning, where they are: a recorded step knows them by their place."""
+        for moment in self._moments.values():
+            moment.zero_()
 
     def state(self) -> dict[str, Tensor]:
         """Weights in training and the moments of their gradients: what continuing exactly needs."""
@@ -245,15 +270,6 @@ class Optimiser:
     def _home(self, moment: str) -> torch.device | str:
         """Where a moment lives: beside the weights; but the count of steps where plain code reads it, not a kernel."""
         return "cpu" if moment == "step" and not self._fused else self.flat.value.device
-
-    def _muon(self, learning_rate: float, reach: float) -> None:
-        """One step of Muon for the inner matrices; torch's own takes them one by one, and in half precision."""
-        grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
-        momentum.lerp_(grad, 1.0 - MOMENTUM)
-        torch.lerp(grad, momentum, MOMENTUM, out=self._ahead)
-        for value, direction in self._inner:
-            length = reach * math.sqrt(max(direction.shape[1:]))
-            value.sub_(orthogonalised(direction), alpha=_in_float32(learning_rate * length))
 
     def _adam(self, learning_rate: float, part: slice) -> None:
         """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) for a part of the parameters.

@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skvae._engine.batches import Rows, SparseRows, chunks, minibatches
+from skvae._engine.batches import Look, Rows, SparseRows, chunks, looked_at, minibatches
 from skvae._engine.optimiser import Optimiser
+from skvae._engine.replay import Replayed
 from skvae.nn.objectives import Bound
 from skvae.nn.pullbacks import Pullback
 
 RowBound = Callable[[nn.Module, Rows, torch.Generator, float], Bound]
 
 RISE = 0.1  # share of the steps in which the learning rate rises
+OFTEN = 60  # steps from which it pays to record one
 VALIDATION_ROWS, VALIDATION_CELLS = 4096, 2**20  # validated at once, at most
 
 
@@ -59,6 +61,11 @@ class Plan:
     warmup_steps: int = 0
     n_draws: int = 1
     trim: float = 0.0
+
+    def comes_often(self, size: int, n_rows: int) -> bool:
+        """Whether a training on so many rows has so many batches of a size that to record a step pays."""
+        per_epoch = n_rows // self.batch_size if size == self.batch_size else 1
+        return self.max_iter * per_epoch >= OFTEN
 
     def beta_at(self, step: int) -> float:
         """Weight of the KL at a step."""
@@ -100,6 +107,7 @@ def epochs(
     order: torch.Generator,
     noise: torch.Generator,
     validation: Callable[[nn.Module], float] | None = None,
+    replays: bool = True,
 ) -> Iterator[EpochRecord]:
     """Train, yielding a record after each epoch; closing the generator stops the training.
 
@@ -116,24 +124,35 @@ def epochs(
         Of the row order (CPU) and of the latent noise (the module's device).
     validation : callable, optional
         From the averaged module to a number, called after each epoch.
+    replays : bool
+        Whether steps that need no autograd are recorded and replayed, in which the memory of a step stays.
     """
     closed: Any = getattr(bound, "with_pullback", None)
     forward = partial(bound_by_autograd, bound) if closed is None else closed
     records = closed is None or closed.__self__.needs_autograd(optimiser.module)
-    look = None if records else closed.__self__.look(optimiser.module)
+    rows, look = _looked_at(rows, None if records else closed.__self__.look(optimiser.module))
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
+    optimiser.begin(by_muon=plan.reach is not None)
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
+    sums = torch.zeros(3, device=rows.device)
+
+    def look_ahead(batch: Rows) -> None:
+        terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
+        optimiser.look(partial(pull, shares(batch, terms.value, plan.trim, -1.0)))
+        sums.add_(batch.total(torch.stack(terms)))
+
+    replays = replays and not records
+    replayed = Replayed(look_ahead, lambda size: plan.comes_often(size, len(rows)))
     for epoch in range(plan.max_iter):
-        sums = torch.zeros(3, device=rows.device)
         # Pullbacks do what autograd else does; without the bookkeeping for it an operation takes an eighth less time.
         with torch.no_grad() if records else torch.inference_mode():
+            sums.zero_()
             for batch in minibatches(rows, plan.batch_size, order, look):
-                terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
+                step = replayed if replays and optimiser.steps >= plan.warmup_steps else look_ahead
+                step(batch)
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
-                share = shares(batch, terms.value, plan.trim)
-                optimiser.step(partial(pull, share.neg_()), learning_rate, plan.alpha, plan.reach)
-                sums += batch.total(torch.stack(terms))
+                optimiser.move(learning_rate, plan.alpha, plan.reach)
         optimiser.take_buffers()
         value, reconstruction, kl = (sums / len(rows)).tolist()
         record = EpochRecord(epoch, value, reconstruction, kl, learning_rate, sound=optimiser.sound)
@@ -145,21 +164,29 @@ def epochs(
         yield record if validation is None else replace(record, validation=validation(optimiser.average))
 
 
-def shares(rows: Rows, values: Tensor, trim: float) -> Tensor:
-    """What each of the rows' values counts for in the weighted mean without the lowest values, (b,).
+def _looked_at(rows: Rows | SparseRows, look: Look | None) -> tuple[Rows | SparseRows, Look | None]:
+    """The rows as they are seen, if there is room for that; else as they are, and what says how they are seen."""
+    with torch.inference_mode():
+        seen = None if look is None else looked_at(rows, look)
+    return (rows, look) if seen is None else (seen, None)
+
+
+def shares(rows: Rows, values: Tensor, trim: float, whole: float = 1.0) -> Tensor:
+    """What each of the rows' values counts for in the weighted mean without the lowest values, times `whole`; (b,).
 
     These have the share `trim` of the weight. The row at the border counts with the part of its weight that is kept,
     so that one row of weight 5 is five rows.
     """
     if trim == 0.0:
-        return values.new_full(values.shape, 1.0 / len(rows)) if rows.weight is None else rows.weight / len(rows)
+        one = whole / len(rows)
+        return torch.full_like(values, one) if rows.weight is None else rows.weight * one
     weight = torch.ones_like(values) if rows.weight is None else rows.weight
     order = values.argsort(descending=True)
     sorted_weight = weight[order]
     before = sorted_weight.cumsum(0) - sorted_weight
     kept = ((1.0 - trim) * weight.sum() - before).clamp_min(0.0).minimum(sorted_weight)
     total = (1.0 - trim) * len(values)  # of weights whose mean over all rows is 1
-    return torch.empty_like(weight).index_copy_(0, order, kept / total)
+    return torch.empty_like(weight).index_copy_(0, order, kept * (whole / total))
 
 
 def bound_by_autograd(

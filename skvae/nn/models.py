@@ -60,6 +60,7 @@ class ColumnBlocks(Described):
         places = torch.cumsum(widths, 0) - widths  # where the statistics of each column begin
         values, atoms = torch.tensor(gates, dtype=torch.long).view(-1, 2).unbind(1)
         coded = torch.tensor([KINDS[likelihood.kind].is_coded for likelihood in likelihoods])
+        self.has_codes = bool(coded.any())
         self._keep("is_code", coded.repeat_interleave(torch.tensor(self.counts)))
         self._keep("values", values)
         self._keep("atoms", atoms)

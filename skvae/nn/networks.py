@@ -242,13 +242,15 @@ class Pass:
         self._back = [weight[:, :-1].T for weight in self._inner]
         self._back_to_all, self._back_to_hidden = (self._final[:, :n].T for n in (width + n_in, width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The outputs (n_out, r) of inputs x (n_in, r)."""
+    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """The outputs (n_out, r) of inputs x (n_in, r), with `start` (n_out,) added."""
         self._x.copy_(x)
         for weight, seen, before, after in zip(self._inner, self._seen, self._before, self._after, strict=True):
             torch.mm(weight, seen, out=before)
             self._into(before, out=after)
-        return torch.mm(self._final, self._joined)
+        if start is None:
+            return torch.mm(self._final, self._joined)
+        return torch.addmm(start.unsqueeze(1), self._final, self._joined)
 
     def pull(self, grad: Tensor, slopes: Sequence[Tensor], *, to_input: bool) -> Tensor | None:
         """Overwrite the matrices' `slopes`; return the gradient to x if asked. What `forward` left is used up."""
@@ -323,13 +325,13 @@ class MLP(nn.Module):
         the way back the parameters must be `packed`. In training the next pass of as many rows takes its memory.
         """
         one = self._pass(x.shape[1])
-        out = one.forward(x)
+        out = one.forward(x, start)
 
         def pull(grad: Tensor) -> Tensor | None:
             assert self.packed is not None, "packed by FlatParameters"
             return one.pull(grad, [slope for _, slope in self.packed], to_input=to_input)
 
-        return out if start is None else out.add_(start.unsqueeze(1)), pull
+        return out, pull
 
     def _pass(self, r: int) -> Pass:
         """A pass of r rows: in training one of the last two sizes, which an epoch has, else a new one."""

@@ -12,12 +12,12 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 def normal(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers on the device and in the dtype of `like`."""
-    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+    return like.new_empty(shape).normal_(generator=generator)
 
 
 def uniform(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform numbers in [0, 1) on the device and in the dtype of `like`."""
-    return torch.rand(shape, generator=generator, device=like.device, dtype=like.dtype)
+    return like.new_empty(shape).uniform_(generator=generator)
 
 
 def log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -111,23 +111,33 @@ class Slopes(NamedTuple):
 
 def elbo_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
     """`elbo`, and its slopes given the gradient to each row's value, (b,)."""
-    reconstruction, n = draws.log_likelihood.mean(0), draws.log_likelihood.shape[0]
+    reconstruction, n = _mean(draws.log_likelihood), draws.log_likelihood.shape[0]
     closed = closed_form(prior, "kl_with_pullback", Prior)(draws.mean, draws.log_std)
     if closed is not None:
         kl, to_posterior = closed
 
         def pull(grad: Tensor) -> Slopes:
-            return Slopes((grad / n).expand(n, -1), posterior=to_posterior(-beta * grad))
+            return Slopes(_each(grad, n), posterior=to_posterior(grad * -beta))
 
-        return Bound(reconstruction - beta * kl, reconstruction, kl), pull
+        return Bound(torch.sub(reconstruction, kl, alpha=beta), reconstruction, kl), pull
     log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
-    kl = (draws.log_q() - log_p).mean(0)
+    kl = _mean(draws.log_q() - log_p)
 
     def pull_draws(grad: Tensor) -> Slopes:
-        each = (grad / n).expand(n, -1)
+        each = _each(grad, n)
         return Slopes(each, to_z(beta * each), (None, beta * grad))
 
-    return Bound(reconstruction - beta * kl, reconstruction, kl), pull_draws
+    return Bound(torch.sub(reconstruction, kl, alpha=beta), reconstruction, kl), pull_draws
+
+
+def _mean(draws: Tensor) -> Tensor:
+    """Mean over the draws, (b,)."""
+    return draws[0] if len(draws) == 1 else draws.mean(0)
+
+
+def _each(grad: Tensor, n: int) -> Tensor:
+    """The gradient to each of n draws of a gradient to their mean, (n, b)."""
+    return grad.unsqueeze(0) if n == 1 else (grad / n).expand(n, -1)
 
 
 def importance_weighted_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:

@@ -16,6 +16,8 @@ from skvae.nn.networks import MLP, features_first, pass_through
 from skvae.nn.priors import Prior
 from skvae.nn.pullbacks import Pullback, by_autograd, has_closed_form
 
+_to_clamped = torch.ops.aten.hardtanh_backward.grad_input
+
 
 def needs_autograd(model: Autoencoder) -> bool:
     """Whether any part of the model is left to autograd, or is a user's own and may call it."""
@@ -67,14 +69,18 @@ def posterior(
     code, pull = encode(model, x, observed, seen)
     mean, raw = code.chunk(2)
     log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
-    within = raw == log_std
+
+    def to_raw(grad: Tensor) -> Tensor:
+        return _to_clamped(grad, raw, MIN_LOG_STD, MAX_LOG_STD, grad_input=torch.empty_like(raw))
+
     if observed is not None:
-        empty = ~observed.any(-1)
+        full = observed.any(-1)
+        empty = ~full
         prior_mean, prior_std = model.prior.moments()
         mean = torch.where(empty, prior_mean.unsqueeze(1), mean)
         log_std = torch.where(empty, prior_std.log().unsqueeze(1), log_std)
-        return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean * ~empty, to_std * (within & ~empty)]))
-    return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean, to_std * within]))
+        return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean * full, to_raw(to_std * full)]))
+    return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean, to_raw(to_std)]))
 
 
 def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:

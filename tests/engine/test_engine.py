@@ -1,6 +1,7 @@
 """The engine: NumPy in, NumPy out, in the user's order of components."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -693,11 +694,15 @@ def test_a_value_behind_its_gate_has_no_part():
     assert (columns[:, [0, 2, 3]] != 0.0).all()
 
 
+def columns(is_code):
+    return SimpleNamespace(is_code=is_code, has_codes=bool(is_code.any()))
+
+
 @pytest.mark.parametrize("name", ["masking", "gaussian"])
 def test_corruption_hides_codes_and_never_changes_them(name):
     rows = Rows.from_numpy(table_of_kinds(2000))
     is_code = torch.tensor([False, True, False, True])
-    damaged = CORRUPTIONS[name](rows, torch.Generator().manual_seed(0), is_code, level=0.3)
+    damaged = CORRUPTIONS[name](rows, torch.Generator().manual_seed(0), columns(is_code), level=0.3)
     codes = rows.x[:, is_code]
     if name == "gaussian":
         assert damaged.observed is None
@@ -715,7 +720,7 @@ def test_corruption_hides_codes_and_never_changes_them(name):
 def test_masking_keeps_what_is_missing_hidden():
     rows = Rows.from_numpy(holed(table_of_kinds()))
     is_code = torch.tensor([False, True, False, True])
-    damaged = CORRUPTIONS["masking"](rows, torch.Generator().manual_seed(0), is_code, level=0.3)
+    damaged = CORRUPTIONS["masking"](rows, torch.Generator().manual_seed(0), columns(is_code), level=0.3)
     assert not (damaged.observed & ~rows.observed).any()
 
 

@@ -428,9 +428,9 @@ class OwnT(StudentT):
     ids=["default", "own likelihood", "free bits", "elbo"],
 )
 def test_a_step_without_autograd_spares_its_bookkeeping(options, without, monkeypatch):
-    seen, own = set(), Optimiser.step
+    seen, own = set(), Optimiser.move
     monkeypatch.setattr(
-        Optimiser, "step", lambda *args, **kwargs: (seen.add(torch.is_inference_mode_enabled()), own(*args, **kwargs))
+        Optimiser, "move", lambda *args, **kwargs: (seen.add(torch.is_inference_mode_enabled()), own(*args, **kwargs))
     )
     VAETransformer(max_iter=2, random_state=0, early_stopping=False, **options).fit(table(levels=False))
     assert seen == {without}

@@ -1,0 +1,142 @@
+"""A training step as the flat list of torch's operations that it comes to: recorded once, then replayed.
+
+A small network's step is bound by Python: by calls, views and new tensors around operations of a microsecond. A
+recording keeps the tensors that the operations made, so that these can fill them anew, and nothing else is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from skvae._engine.batches import Rows
+
+Call = Callable[[], object]
+
+# What only a look at the numbers tells, so that it may differ the next time.
+SEEN_IN_DATA = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+# Methods that take half the time of the operations that they stand for.
+IN_PLACE = {
+    *("add_", "sub_", "mul_", "div_", "addcmul_", "lerp_", "neg_", "reciprocal_", "exp_", "exp2_", "log_"),
+    *("clamp_", "clamp_min_", "clamp_max_", "nan_to_num_", "copy_", "fill_", "zero_", "normal_", "uniform_"),
+}
+OUT = {"out", "grad_input"}
+COPIES = {"clone", "_to_copy"}
+UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+VIEWS = {"_unsafe_view"}  # which do not say so
+
+
+class Recording(TorchDispatchMode):
+    """What runs inside of it, once more at each call of `calls`, in the same memory.
+
+    `exact` says whether these do the same for other numbers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.exact = True
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, or what it is made of, and note it."""
+        kwargs = kwargs or {}
+        with self:
+            parts = operation.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        result = operation(*args, **kwargs)
+        self.exact = self.exact and (SEEN_IN_DATA.isdisjoint(operation.tags) or _takes_at_places(operation, args))
+        self.calls += _again(operation, args, kwargs, result)
+        return result
+
+
+def _takes_at_places(operation: Any, args: Sequence[Any]) -> bool:
+    """Whether it is an indexing with places, of which there are as many each time, and not with a mask."""
+    masks = (torch.bool, torch.uint8)
+    return operation is torch.ops.aten.index.Tensor and not any(at is not None and at.dtype in masks for at in args[1])
+
+
+def _again(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Iterator[Call]:
+    """The call that does the same with the same result, if there is anything to do."""
+    name = operation.overloadpacket.__name__
+    if name in IN_PLACE:
+        yield partial(getattr(args[0], name), *args[1:], **kwargs)
+    elif name.endswith("_") or not OUT.isdisjoint(kwargs):
+        yield partial(getattr(torch, name, operation) if "out" in kwargs else operation, *args, **kwargs)
+    elif not operation.is_view and name not in UNFILLED | VIEWS:
+        yield _filling(operation, name, args, kwargs, result)
+
+
+def _filling(operation: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Call:
+    """The call that fills the result anew: by the fastest function that can, without a new tensor."""
+    if name in COPIES:
+        return partial(result.copy_, args[0])
+    is_random = torch.Tag.nondeterministic_seeded in operation.tags
+    for function in () if is_random else (getattr(torch, name, None), getattr(operation.overloadpacket, "out", None)):
+        call = partial(function, *args, **kwargs, out=result) if function is not None else None
+        if call is not None and _works(call):
+            return call
+    return partial(_copied, partial(operation, *args, **kwargs), result)
+
+
+def _works(call: Call) -> bool:
+    try:
+        call()
+    except (TypeError, RuntimeError):  # another signature, or no such kernel
+        return False
+    return True
+
+
+def _copied(make: Callable[[], Any], results: Any) -> None:
+    """Copy what is made anew over earlier results."""
+    made = make()
+    each = [(results, made)] if isinstance(results, Tensor) else zip(results, made, strict=True)
+    for result, new in each:
+        result.copy_(new)
+
+
+class Replayed:
+    """A step over a batch that records itself once for each kind of batch that comes often, and is then replayed.
+
+    It must be a function of the rows, of what it changes in place and of random streams, by the same operations
+    whatever the numbers are; where one is met that depends on these, the step is taken as it is.
+
+    Parameters
+    ----------
+    step : callable
+        Of rows.
+    comes_often : callable
+        Whether batches of so many rows do.
+    """
+
+    def __init__(self, step: Callable[[Rows], None], comes_often: Callable[[int], bool]) -> None:
+        self._step, self._comes_often = step, comes_often
+        self._steps: dict[tuple[object, ...], Callable[[Rows], None]] = {}  # by kind
+
+    def __call__(self, rows: Rows) -> None:
+        """Take the step."""
+        kind = (len(rows), rows.observed is None, rows.weight is None)
+        if kind in self._steps:
+            self._steps[kind](rows)
+        else:  # the first one makes what stays
+            self._step(rows)
+            self._steps[kind] = partial(self._record, kind) if self._comes_often(len(rows)) else self._step
+
+    def _record(self, kind: tuple[object, ...], rows: Rows) -> None:
+        home = Rows(*(None if part is None else part.clone() for part in rows.parts))
+        with Recording() as recording:
+            self._step(home)
+        self._steps[kind] = partial(_replay, home, recording.calls) if recording.exact else self._step
+
+
+def _replay(home: Rows, calls: Sequence[Call], rows: Rows) -> None:
+    for own, part in zip(home.parts, rows.parts, strict=True):
+        if own is not None:
+            own.copy_(part)
+    for call in calls:
+        call()
