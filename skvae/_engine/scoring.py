@@ -52,6 +52,11 @@ def posterior(model: VAE, rows: Rows) -> tuple[Tensor, Tensor]:
     return mean, log_std.exp()
 
 
+def drawn(mean: Tensor, log_std: Tensor, points: Tensor) -> Tensor:
+    """Draws (S, b, k) of normal densities (b, k), which lie in memory as the way through the decoder has them."""
+    return torch.addcmul(mean.T.unsqueeze(1), torch.exp(log_std).T.unsqueeze(1), points.movedim(-1, 0)).movedim(0, -1)
+
+
 def kl_per_component(model: VAE, rows: Rows, points: Tensor) -> Tensor:
     """KL(q(z_j|x) || p(z_j)) in nats, shape (b, k)."""
     return model.kl_per_component(*model.posterior(rows.x, rows.observed), points)
@@ -64,7 +69,7 @@ def weighed(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trai
     with holes is drawn from proposals that adapt, in turn, and q is their mixture.
     """
     mean, log_std = model.posterior(rows.x, rows.observed)
-    z = mean + torch.exp(log_std) * points
+    z = drawn(mean, log_std, points)
     draws = Draws(mean, log_std, points, z, passes.log_likelihood(model, z, rows.x, rows.observed))
     all_rows = ScoredDraws(z, draws.log_likelihood, model.log_prior_over_posterior(draws, trained_on=trained_on))
     if rows.observed is None or knows_missing:

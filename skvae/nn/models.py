@@ -101,7 +101,7 @@ class ColumnBlocks(Described):
         return _stacked(cells), pull
 
     def features_first(self, outputs: Tensor, x: Tensor) -> Tensor:
-        """The first of the two: in closed form where there is one, which is made for this order, else by `log_prob`."""
+        """The first of the two, by what is made for this order, else by `log_prob`; the outputs may be overwritten."""
         each = zip(self._each(), self._split(outputs, self.sizes), self._split(x, self.counts), strict=True)
         return _stacked([_cells(own, out, x) for own, out, x in each])
 
@@ -195,9 +195,11 @@ class ColumnBlocks(Described):
 
 
 def _cells(likelihood: Likelihood, outputs: Tensor, x: Tensor) -> Tensor:
+    if has_closed_form(likelihood, "features_first", Likelihood):
+        return likelihood.features_first(outputs, x)
     if has_closed_form(likelihood, "with_pullback", Likelihood):
         return likelihood.with_pullback(outputs, x)[0]
-    return likelihood.log_prob(outputs.movedim(0, -1).contiguous(), x.T.contiguous()).movedim(-1, 0)
+    return Likelihood.features_first(likelihood, outputs, x)
 
 
 def _stacked(blocks: Sequence[Tensor]) -> Tensor:
@@ -298,8 +300,14 @@ class VAE(Autoencoder):
     def log_prior_over_posterior(self, draws: Draws, *, trained_on: bool = False) -> Tensor:
         """Log p(z) - log q(z|x), shape (S, b); for rows that the prior was `trained_on`, p is that of the others."""
         log_q = -0.5 * draws.eps.square().sum(-1) - (draws.log_std + 0.5 * LOG_2PI).sum(-1)
-        log_p = self.prior.log_prob_of_others(draws.z, draws.mean) if trained_on else self.prior.log_prob(draws.z)
-        return log_p - log_q
+        return self._log_prior(draws, trained_on=trained_on) - log_q
+
+    def _log_prior(self, draws: Draws, *, trained_on: bool) -> Tensor:
+        if trained_on:
+            return self.prior.log_prob_of_others(draws.z, draws.mean)
+        if draws.z.requires_grad:
+            return self.prior.log_prob(draws.z)
+        return closed_form(self.prior, "features_first", Prior)(draws.z.movedim(-1, 0))
 
     def kl(self, draws: Draws) -> Tensor:
         """KL(q(z|x) || p(z)) in nats, shape (b,): closed, or estimated from the draws."""

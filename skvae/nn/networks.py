@@ -303,6 +303,17 @@ class MLP(nn.Module):
         out: Tensor = self.shortcut(x)
         return out if self.hidden is None else out + self.hidden(x)
 
+    def features_first(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """Map (n_in, r) to (n_out, r), with `start` (n_out,) added."""
+        into, hidden = INTO[self.activation], x
+        for layer in self._layers[:-1]:
+            hidden = torch.addmm(layer.bias.unsqueeze(1), layer.weight, hidden)
+            into(hidden, out=hidden)
+        bias = self.shortcut.bias if start is None else self.shortcut.bias + start
+        bias = bias + self._layers[-1].bias if self._layers else bias
+        out = torch.addmm(bias.unsqueeze(1), self.shortcut.weight, x)
+        return out.addmm_(self._layers[-1].weight, hidden) if self._layers else out
+
     def packs(self) -> list[list[Tensor]]:
         """The parameters that one product serves, side by side in a matrix each: a layer's weights and its bias.
 
@@ -357,7 +368,7 @@ def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -
     """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added."""
     if type(network) is MLP:
         rows = x.shape[1:]
-        return network.with_pullback(x.reshape(x.shape[0], -1), start)[0].view(-1, *rows)
+        return network.features_first(x.reshape(x.shape[0], -1), start).view(-1, *rows)
     return _by_forward(network, x, start)
 
 

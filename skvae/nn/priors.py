@@ -14,6 +14,8 @@ from skvae.nn.pullbacks import Pullback, add_grad, by_autograd, softmax
 
 KL = tuple[Tensor, Callable[[Tensor], list[Tensor]]]  # (b,), and its pullback to the posteriors' two tensors (k, b)
 
+CACHED = 2**17  # log-densities of modes that are summed at once
+NOTHING = -80.0  # nats below the largest of them
 SAME = 1e-3  # distance, as a share of a posterior mean's norm (and 1), within which it is the same row's
 
 
@@ -49,6 +51,10 @@ class Prior(nn.Module):
         """
         value, pull = by_autograd(lambda z: self.log_prob(z.movedim(0, -1).contiguous()), z)
         return value, lambda grad: pull(grad)[0]
+
+    def features_first(self, z: Tensor) -> Tensor:
+        """Log-density (S, b) of z (k, S, b). Inherited, it is `log_prob`."""
+        return self.log_prob(z.movedim(0, -1).contiguous())
 
     def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL | None:
         """KL(q || p) in nats, (b,), for posteriors (k, b), and its pullback to both, where it is closed; else None."""
@@ -167,16 +173,23 @@ class Mixture(Prior):
         at_origin = torch.log_softmax(self.logits, 0) - 0.5 * constant
         return F.linear(z, scaled, at_origin) + F.linear(z.square(), -0.5 * precision)
 
-    def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
-        # As in `log_modes`; z, its square and a 1 stand one above the other, so that one product serves all three.
-        k, flat = z.shape[0], z.flatten(1)
-        powers = torch.cat([flat, flat * flat, torch.ones_like(flat[:1])])
-        means, log_stds = self.means, self.log_stds
-        precision = torch.exp(-2.0 * log_stds)
-        scaled = means * precision
-        constant = torch.addcmul(log_stds, means, scaled, value=0.5).sum(1).add_(0.5 * k * LOG_2PI)
+    def _as_product(self) -> tuple[Tensor, Tensor]:
+        """Precisions (C, k), and the matrix (C, 2k + 1) whose product with `_powers` is `log_modes`."""
+        precision = torch.exp(-2.0 * self.log_stds)
+        scaled = self.means * precision
+        constant = torch.addcmul(self.log_stds, self.means, scaled, value=0.5).sum(1)
+        constant.add_(0.5 * self.means.shape[1] * LOG_2PI)
         at_origin = torch.log_softmax(self.logits, 0).sub_(constant).unsqueeze(1)
-        weight = torch.cat([scaled, -0.5 * precision, at_origin], 1)
+        return precision, torch.cat([scaled, -0.5 * precision, at_origin], 1)
+
+    def features_first(self, z: Tensor) -> Tensor:
+        _, weight = self._as_product()
+        parts = _powers(z).split(max(1, CACHED // len(weight)), 1)
+        return torch.cat([_log_sum_exp_(torch.mm(weight, part)) for part in parts]).view(z.shape[1:])
+
+    def with_pullback(self, z: Tensor) -> tuple[Tensor, Pullback]:
+        k, means, powers = z.shape[0], self.means, _powers(z)
+        precision, weight = self._as_product()
         share, value = softmax(torch.mm(weight, powers))  # (C, S * b)
 
         def pull(grad: Tensor) -> Tensor:
@@ -186,7 +199,7 @@ class Mixture(Prior):
             below = torch.addcmul(first, means, n, value=-1.0)
             distance = torch.addcmul(second, means, first + below, value=-1.0)
             add_grad(means, precision * below)
-            add_grad(log_stds, torch.addcmul(-n, precision, distance))
+            add_grad(self.log_stds, torch.addcmul(-n, precision, distance))
             add_grad(self.logits, torch.addcmul(n.squeeze(1), torch.softmax(self.logits, 0), n.sum(), value=-1.0))
             return torch.addcmul(to_z, to_square, z, value=2.0)
 
@@ -208,6 +221,21 @@ class Mixture(Prior):
         mean = (weights * self.means).sum(0)
         second = (weights * (self.means.square() + torch.exp(2.0 * self.log_stds))).sum(0)
         return mean, (second - mean.square()).sqrt()
+
+
+def _powers(z: Tensor) -> Tensor:
+    """Z (k, S, b), its square and a 1, one above the other, so that one product serves all three: (2k + 1, S * b)."""
+    flat = z.flatten(1)
+    return torch.cat([flat, flat * flat, torch.ones_like(flat[:1])])
+
+
+def _log_sum_exp_(x: Tensor) -> Tensor:
+    """Log of the sum of exp(x) along the first axis; overwrites x.
+
+    What is too small to count is kept from where its exponential is a denormal number, which takes long to compute.
+    """
+    top = x.amax(0).clamp_min_(torch.finfo(x.dtype).min)  # all may be minus infinity
+    return x.sub_(top).clamp_min_(NOTHING).exp_().sum(0).log_().add_(top)
 
 
 class AggregatedPosterior(Mixture):
@@ -287,6 +315,9 @@ class Proposal(AggregatedPosterior):
         both = torch.stack([super().log_prob(z), self.prior.log_prob(z)])
         shares = both.new_tensor([1.0 - self.defence, self.defence])
         return torch.logsumexp(both + shares.log().view(2, *[1] * (both.ndim - 1)), dim=0)
+
+    def features_first(self, z: Tensor) -> Tensor:
+        return Prior.features_first(self, z)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         n_prior = round(self.defence * n)

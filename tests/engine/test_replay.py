@@ -121,7 +121,7 @@ def test_each_kind_of_batch_has_a_recording_of_its_own():
         cells = rows.x if rows.observed is None else rows.x * rows.observed
         total.add_((cells if rows.weight is None else cells * rows.weight.unsqueeze(1)).sum())
 
-    replayed, expected, noise = Replayed(step, lambda size: size != 2), torch.zeros(()), stream(3)
+    replayed, noise = Replayed(step, lambda size: size != 2), stream(3)
     for i in range(40):
         b = (6, 4, 2)[i % 3]
         x = torch.empty(b, 3).normal_(generator=noise)

@@ -68,6 +68,13 @@ class Likelihood(nn.Module):
         """Log-density of each cell in nats, shape (..., p)."""
         raise NotImplementedError("a likelihood defines log_prob(outputs, x)")
 
+    def features_first(self, outputs: Tensor, x: Tensor) -> Tensor:
+        """The same, (p, S, b), of outputs (n_outputs, S, b), which may be overwritten, and x (p, b).
+
+        Inherited, it is `log_prob`.
+        """
+        return self.log_prob(outputs.movedim(0, -1).contiguous(), x.T.contiguous()).movedim(-1, 0)
+
     def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
         """Log-density of each cell, (p, S, b), and its pullback to outputs (n_outputs, S, b), features first; x (p, b).
 
