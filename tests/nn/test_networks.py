@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from skvae.nn.networks import ACTIVATIONS, CLIP, EMBEDDING, MLP, ONE_HOT, InputEncoding, TableEncoding, linear
+from skvae.nn.networks import (
+    ACTIVATIONS,
+    CLIP,
+    EMBEDDING,
+    MLP,
+    ONE_HOT,
+    InputEncoding,
+    TableEncoding,
+    features_first,
+    linear,
+)
 
 
 def stream(seed=0):
@@ -83,6 +93,14 @@ def test_perceptron_maps_any_leading_shape_row_by_row(activation, sizes):
     x = torch.randn(2, 6, 3, generator=stream(1))
     out = network(x)
     assert out.shape == (2, 6, 5)
+    start = torch.randn(5, generator=stream(2))
+    with torch.no_grad():  # biases that are not 0 ...
+        for part in network.modules():
+            if isinstance(part, torch.nn.Linear):
+                part.bias.normal_(generator=stream(3))
+        first = features_first(network, x.movedim(-1, 0), start)
+        torch.testing.assert_close(first.movedim(0, -1), network(x) + start)
+    out = network(x)
     torch.testing.assert_close(out[1, 4], network(x[1, 4]))
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from skvae.nn.priors import PRIORS, AggregatedPosterior, Mixture, StandardNormal
+from skvae.nn.priors import PRIORS, AggregatedPosterior, Mixture, Prior, Proposal, StandardNormal
+from skvae.nn.pullbacks import closed_form
 
 
 def settled(k, m=5):
@@ -261,3 +262,29 @@ def test_other_priors_are_what_training_made_of_them(name):
     prior.settle(torch.ones(5, 2).double(), torch.zeros(5, 2).double(), torch.zeros(5).double())
     prior.unsettle()
     assert all(torch.equal(before[key], value) for key, value in prior.state_dict().items())
+
+
+class Doubled(Mixture):
+    """A user's prior on top of one of ours."""
+
+    def log_prob(self, z):
+        return 2.0 * super().log_prob(z)
+
+
+@all_priors
+@pytest.mark.parametrize("block", [1, 2**17])
+@pytest.mark.parametrize("distance", [1.0, 30.0, 1e6])
+def test_features_first_it_is_the_same_density(name, block, distance, monkeypatch):
+    monkeypatch.setattr("skvae.nn.priors.CACHED", block)
+    prior, z = build(name, 3), distance * torch.randn(3, 4, 5, generator=stream(4)).double()
+    with torch.inference_mode():
+        torch.testing.assert_close(prior.features_first(z), prior.log_prob(z.movedim(0, -1)), rtol=1e-9, atol=1e-9)
+
+
+def test_a_proposal_and_a_users_prior_have_their_own_density():
+    mean, z = torch.randn(6, 3, generator=stream(1)), torch.randn(3, 4, 5, generator=stream(4))
+    proposal = Proposal(StandardNormal(3), mean, torch.zeros_like(mean), 0.1)
+    own = Doubled(3, generator=stream(2))
+    for prior in (proposal, own):
+        first = closed_form(prior, "features_first", Prior)
+        torch.testing.assert_close(first(z), prior.log_prob(z.movedim(0, -1)))

@@ -16,7 +16,7 @@ from skvae._engine.bounds import ReconstructionBound, VariationalBound
 from skvae._engine.optimiser import FlatParameters, Optimiser
 from skvae._engine.training import bound_by_autograd
 from skvae.nn import networks, passes, priors
-from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, base
+from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, StudentTMixture, base
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import ACTIVATIONS, INTO, MLP, SLOPES, InputEncoding, pass_through
 from skvae.nn.objectives import OBJECTIVES, Passed
@@ -95,6 +95,19 @@ def test_closed_forms_are_those_of_the_values_that_log_prob_gives():
             torch.testing.assert_close(likelihood.with_pullback(outputs, x.T)[0].movedim(0, -1), expected)
 
 
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("distance", [1.0, 1e3, 1e8])
+def test_scores_are_those_that_log_prob_gives(name, distance):
+    likelihood, _ = build(name)
+    x = cells(likelihood, B)
+    x = distance * x if likelihood.kind == "continuous" else x
+    for outputs in (noise(likelihood.n_outputs, S, B), 20.0 * noise(likelihood.n_outputs, S, B)):
+        expected = likelihood.log_prob(outputs.movedim(0, -1), x).detach()
+        with torch.inference_mode():
+            got = ColumnBlocks([likelihood]).features_first(outputs.clone(), x.T.contiguous())
+        torch.testing.assert_close(got.movedim(0, -1), expected, rtol=1e-9, atol=1e-9)
+
+
 class Doubled(Gaussian):
     """A user's likelihood on top of one of ours, whose closed form is no longer its gradient."""
 
@@ -108,11 +121,25 @@ class DoubledInClosedForm(Doubled):
         return 2.0 * value, lambda grad: 2.0 * pull(grad)
 
 
+class DoubledModes(StudentTMixture):
+    def log_prob(self, outputs, x):
+        return 2.0 * super().log_prob(outputs, x)
+
+
+def test_scores_of_a_users_modes_are_its_own():
+    own, outputs, x = DoubledModes(P).double(), noise(15 * P, S, B), noise(P, B)
+    with torch.no_grad():
+        got = ColumnBlocks([own]).features_first(outputs.clone(), x)
+        expected = 2.0 * StudentTMixture(P).double().log_prob(outputs.movedim(0, -1), x.T)
+        torch.testing.assert_close(got.movedim(0, -1), expected)
+
+
 @pytest.mark.parametrize("family", [Doubled, DoubledInClosedForm])
 def test_a_users_likelihood_is_not_taken_for_ours(family):
     columns, outputs, x = ColumnBlocks([family(P)]).double(), noise(2 * P, S, B), noise(P, B)
     with torch.no_grad():
         value, pull = columns.with_pullback(outputs, x)
+        torch.testing.assert_close(columns.features_first(outputs.clone(), x), value)
         ours, pull_ours = Gaussian(P).double().with_pullback(outputs, x)
         torch.testing.assert_close(value, 2.0 * ours)
         torch.testing.assert_close(pull(torch.ones_like(value)), pull_ours(torch.full_like(ours, 2.0)))
