@@ -107,7 +107,6 @@ FAULTS = (
         Fault(f"replay: {name}", "_engine/replay.py", old, new, (REPLAY,))
         for name, old, new in (
             ("the first batch for ever", "own.copy_(part)", "pass"),
-            ("views made anew", "elif not operation.is_view and", "elif"),
             ("one recording for all sizes", "(len(rows), rows.observed is None", "(rows.observed is None"),
             ("numbers that were looked at", "if recording.exact else self._step", ""),
             ("masks taken for places", "masks = (torch.bool, torch.uint8)", "masks = ()"),
