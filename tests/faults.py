@@ -49,6 +49,8 @@ UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_onl
 
 CONTINUOUS = "nn/likelihoods/continuous.py"
 MIXTURES = "nn/likelihoods/mixtures.py"
+CODED = "nn/likelihoods/categorical.py"
+COUNTS = "nn/likelihoods/counts.py"
 TOTAL = "return values.sum(-1) if self.weight is None else values @ self.weight"
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
 
@@ -101,6 +103,52 @@ FAULTS = (
                 "each, slope, value=0.4",
             ),
             ("floor of a scale", CONTINUOUS, "to_scale.mul_(torch.sigmoid(raw - self.floor))", "to_scale"),
+            ("probabilities of levels", CODED, "(grad / sums).neg_()", "(grad / sums.square()).neg_()"),
+            ("the picked level", CODED, "return weights.scatter_add_(0, place, grad)", "return weights"),
+            ("bounds of logits", CODED, "outputs.clamp(-MAX_LOGIT, MAX_LOGIT).exp_()", "outputs.exp()"),
+            ("bound of the picked logit", CODED, ".clamp_(-MAX_LOGIT, MAX_LOGIT)", ""),
+            (
+                "slope of a gap",
+                CODED,
+                "torch.expm1(between).reciprocal_()",
+                "torch.expm1(-between).reciprocal_().neg_()",
+            ),
+            (
+                "scale of ordered levels",
+                CODED,
+                "(slopes * distances).sum(0).neg_()",
+                "(slopes * distances)[:2].sum(0).neg_()",
+            ),
+            ("bounds of that scale", CODED, "log_scale.clamp(*LOG_SCALE)", "log_scale"),
+            ("location of ordered levels", CODED, "to_lower - to_upper, to_log_scale", "-to_upper, to_log_scale"),
+            ("threshold below a level", CODED, ".scatter_add_(1, codes, to_lower)", ""),
+            ("thresholds above a step", CODED, "to_edges[:, 1:].flip(1).cumsum(1).flip(1)", "to_edges[:, 1:].clone()"),
+            ("distances of thresholds", CODED, ".scatter_add_(1, codes, to_gap)", ""),
+            ("first thresholds", CODED, ".masked_fill_(self.first, 1.0)", ""),
+            ("bounds of distances", CODED, "self.raw_thresholds.clamp(*LOG_GAP)", "self.raw_thresholds"),
+            ("bounds of a rate", COUNTS, "x.unsqueeze(1), outputs.clamp(*LOG_RATE)", "x.unsqueeze(1), outputs"),
+            ("mean and dispersion", COUNTS, "torch.cat(back(grad)[1:])", "torch.cat(back(grad)[:0:-1])"),
+            ("bounds of a dispersion", COUNTS, "log_dispersion.clamp(*LOG_DISPERSION)", "log_dispersion"),
+            ("counts that are no zeros", COUNTS, ".masked_fill_(~is_zero, 1.0)", ""),
+            ("structural zeros", COUNTS, "torch.sigmoid(-logit).sub_(share)", "torch.sigmoid(-logit).sub_(1.0)"),
+            (
+                "embedding of missing codes",
+                "nn/networks.py",
+                "to_found * observed[:, self.embedded_cells].unsqueeze(-1)",
+                "to_found",
+            ),
+            (
+                "embedding of a code that is seen twice",
+                "nn/networks.py",
+                "to_weight.index_add_(",
+                "to_weight.index_copy_(",
+            ),
+            (
+                "a learned encoding looked at ahead",
+                "_engine/bounds.py",
+                "return None if passes.learns_to_look(model) else",
+                "return",
+            ),
         )
     ),
     *(
@@ -295,6 +343,9 @@ FAULTS = (
         "sum_to_size(df.shape).mul_(-0.6)",
         (LIKELIHOODS,),
     ),
+    Fault("gradient of a rate", COUNTS, "(grad * (x - rate))", "(grad * (x - 1.1 * rate))", (LIKELIHOODS,)),
+    Fault("gradient of a count's mean", COUNTS, "(x - mean) * shrunk", "(x - mean)", (LIKELIHOODS,)),
+    Fault("gradient of a dispersion", COUNTS, ".unbind(0)) - half)", ".unbind(0)))", (LIKELIHOODS,)),
     Fault(
         "modes drawn alike",
         MIXTURES,

@@ -67,9 +67,9 @@ class VariationalBound:
         """Whether `with_pullback` records a graph."""
         return self.free_bits > 0.0 or passes.needs_autograd(model)
 
-    def look(self, model: VAE) -> Look:
-        """What says what the encoder sees of rows, for a model that does not learn to look."""
-        return partial(_seen, model)
+    def look(self, model: VAE) -> Look | None:
+        """What says what the encoder sees of rows; None for a model that learns to look."""
+        return None if passes.learns_to_look(model) else partial(_seen, model)
 
     def _eps(self, mean: Tensor, noise: torch.Generator) -> Tensor:
         """Standard normal noise for codes (k, b), (k, S, b)."""
@@ -124,8 +124,8 @@ class ReconstructionBound:
         return passes.needs_autograd(model)
 
     def look(self, model: Autoencoder) -> Look | None:
-        """What says what the encoder sees of rows; None where each step damages them."""
-        return None if self.corruption is not None else partial(_seen, model)
+        """What says what the encoder sees of rows; None where each step damages them, or the model learns to look."""
+        return None if self.corruption is not None or passes.learns_to_look(model) else partial(_seen, model)
 
     def _damaged(self, model: Autoencoder, rows: Rows, noise: torch.Generator) -> Rows:
         if self.corruption is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import Likelihood, WayBack
-from skvae.nn.networks import Described, InputEncoding
+from skvae.nn.networks import Described, InputEncoding, TableEncoding
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import Prior
 from skvae.nn.pullbacks import Pullback, closed_form, has_closed_form
@@ -217,7 +217,7 @@ class Autoencoder(nn.Module):
 
     Parameters
     ----------
-    encoding : InputEncoding
+    encoding : InputEncoding or TableEncoding
     encoder : Module
         Maps the encoded row to its code (for the VAE: to 2k numbers, means, then log standard deviations).
     decoder : Module
@@ -230,7 +230,12 @@ class Autoencoder(nn.Module):
     start: Tensor
 
     def __init__(
-        self, encoding: InputEncoding, encoder: nn.Module, decoder: nn.Module, columns: ColumnBlocks, start: Tensor
+        self,
+        encoding: InputEncoding | TableEncoding,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        columns: ColumnBlocks,
+        start: Tensor,
     ) -> None:
         super().__init__()
         self.encoding, self.encoder, self.decoder, self.columns = encoding, encoder, decoder, columns

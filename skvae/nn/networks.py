@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skvae.nn.pullbacks import Pullback, by_autograd
+from skvae.nn.pullbacks import Pullback, add_grad, by_autograd
 
 NetworkFactory = Callable[[int, int], nn.Module]
 
@@ -214,11 +214,32 @@ class TableEncoding(Described):
             hot = x.new_zeros((*x.shape[:-1], self.n_hot))
             parts.append(hot.scatter_(-1, index, there[..., self.hot_cells]))
         if self.embedding is not None:
-            found = self.embedding(x[..., self.embedded_cells].long() + self.embedded_offsets)  # (b, m, EMBEDDING)
+            found = self.embedding(self._embedded(x))  # (b, m, EMBEDDING)
             if observed is not None:
                 found = found * observed[..., self.embedded_cells].unsqueeze(-1)
             parts.append(found.flatten(-2))
         return torch.cat(parts, dim=-1)
+
+    def _embedded(self, x: Tensor) -> Tensor:
+        """The places of embedded codes among the rows of the embedding, (b, m)."""
+        return x[..., self.embedded_cells].long() + self.embedded_offsets
+
+    def with_pullback(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Pullback]:
+        """What `forward` gives of an encoding with an embedding, features first, (n_out, b), and its pullback.
+
+        That adds to the gradient of the embedding and returns nothing: rows have none.
+        """
+        place = self._embedded(x)
+
+        def pull(grad: Tensor) -> None:
+            assert self.embedding is not None, "there is something to learn"
+            to_found = grad[-EMBEDDING * place.shape[1] :].T.unflatten(1, (-1, EMBEDDING))  # (b, m, EMBEDDING)
+            if observed is not None:
+                to_found = to_found * observed[:, self.embedded_cells].unsqueeze(-1)
+            to_weight = torch.zeros_like(self.embedding.weight)
+            add_grad(self.embedding.weight, to_weight.index_add_(0, place.flatten(), to_found.flatten(0, 1)))
+
+        return self(x, observed).T, pull
 
 
 class Pass:

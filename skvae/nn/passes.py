@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from skvae.nn.likelihoods.base import Likelihood
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder
-from skvae.nn.networks import MLP, features_first, pass_through
+from skvae.nn.networks import MLP, TableEncoding, features_first, pass_through
 from skvae.nn.priors import Prior
 from skvae.nn.pullbacks import Pullback, by_autograd, has_closed_form
 
@@ -21,7 +21,7 @@ _to_clamped = torch.ops.aten.hardtanh_backward.grad_input
 
 def needs_autograd(model: Autoencoder) -> bool:
     """Whether any part of the model is left to autograd, or is a user's own and may call it."""
-    if _learns(model.encoding):
+    if learns_to_look(model) and type(model.encoding) is not TableEncoding:
         return True
     if any(type(part) is not MLP or part.packed is None for part in (model.encoder, model.decoder)):
         return True
@@ -31,8 +31,9 @@ def needs_autograd(model: Autoencoder) -> bool:
     return not (ours and all(has_closed_form(part, "with_pullback", base) for part, base in parts))
 
 
-def _learns(part: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in part.parameters())
+def learns_to_look(model: Autoencoder) -> bool:
+    """Whether what the encoder sees of rows changes in training: it is in part a learned embedding."""
+    return any(parameter.requires_grad for parameter in model.encoding.parameters())
 
 
 def encode(
@@ -42,11 +43,14 @@ def encode(
 
     `seen` is what it sees of them, (b, width), where that is known: of a model that does not learn to look.
     """
-    if seen is None and not _learns(model.encoding):
+    if seen is None and not learns_to_look(model):
         seen = model.encoding(x, observed)
     if seen is not None:
         return pass_through(model.encoder, seen.T, to_input=False)
-    encoded, to_encoding = by_autograd(lambda _: model.encoding(x, observed).T, x.new_zeros(()))
+    if type(model.encoding) is TableEncoding:
+        encoded, to_encoding = model.encoding.with_pullback(x, observed)
+    else:
+        encoded, to_encoding = by_autograd(lambda _: model.encoding(x, observed).T, x.new_zeros(()))
     code, to_seen = pass_through(model.encoder, encoded)
     return code, lambda grad: to_encoding(to_seen(grad))
 

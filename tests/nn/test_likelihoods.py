@@ -27,7 +27,6 @@ from skvae.nn.likelihoods import (
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
-from skvae.nn.likelihoods.categorical import CategoricalLogProb
 from skvae.nn.likelihoods.continuous import GaussianLogProb
 from skvae.nn.likelihoods.counts import (
     LOG_DISPERSION,
@@ -778,10 +777,6 @@ def test_gradients_in_closed_form_are_those_of_the_values():
         assert torch.autograd.gradcheck(
             lambda mean, r, shift=shift: NegativeBinomialLogProb.apply(x, mean, r + shift), (location, wide)
         )
-    likelihood, _ = build("Categorical")
-    place = torch.tensor([[0, 3, 9], [1, 6, 7]]).expand(2, 2, 3)
-    outputs = draw(2, 2, likelihood.n_outputs, seed=4)
-    assert torch.autograd.gradcheck(lambda o: CategoricalLogProb.apply(o, place, likelihood.segments), (outputs,))
 
 
 @pytest.mark.parametrize("name", LEVELS | COUNTS)

@@ -16,14 +16,14 @@ from skvae._engine.bounds import ReconstructionBound, VariationalBound
 from skvae._engine.optimiser import FlatParameters, Optimiser
 from skvae._engine.training import bound_by_autograd
 from skvae.nn import networks, passes, priors
-from skvae.nn.likelihoods import Gaussian, Likelihood, StudentT, StudentTMixture, base
+from skvae.nn.likelihoods import Categorical, Gaussian, Likelihood, Ordinal, Poisson, StudentT, StudentTMixture, base
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
-from skvae.nn.networks import ACTIVATIONS, INTO, MLP, SLOPES, InputEncoding, pass_through
+from skvae.nn.networks import ACTIVATIONS, EMBEDDING, INTO, MLP, SLOPES, InputEncoding, TableEncoding, pass_through
 from skvae.nn.objectives import OBJECTIVES, Passed
 from skvae.nn.objectives import SLOPES as OF_OBJECTIVES
 from skvae.nn.priors import AggregatedPosterior, Mixture, Prior, StandardNormal
-from skvae.nn.pullbacks import closed_form, softmax
-from tests.nn.test_likelihoods import EVERY, P, build, cells
+from skvae.nn.pullbacks import by_autograd, closed_form, softmax
+from tests.nn.test_likelihoods import COUNTS, EVERY, LEVELS, UNEVEN, P, build, cells
 
 S, B, K = 4, 5, 3
 PRIORS = {"standard normal": StandardNormal, "mixture": Mixture, "aggregated": AggregatedPosterior}
@@ -73,6 +73,46 @@ def test_likelihood(name):
     likelihood, _ = build(name)
     outputs, x = noise(likelihood.n_outputs, S, B), cells(likelihood, B).T.contiguous()
     assert_same(likelihood, likelihood.with_pullback, lambda *of: Likelihood.with_pullback(likelihood, *of), outputs, x)
+
+
+BOUNDS = torch.tensor([-30.0, -20.0, -10.0, -8.0, 8.0, 15.0, 25.0, 30.0]).double()  # of some output each
+
+
+@pytest.mark.parametrize("beyond", [0.999, 1.0, 1.1])
+@pytest.mark.parametrize("name", LEVELS | COUNTS)
+def test_likelihood_at_its_bounds(name, beyond):
+    likelihood, _ = build(name)
+    outputs = noise(likelihood.n_outputs, S, 8)
+    outputs[:, ::2] = beyond * BOUNDS
+    outputs[: P + 1, 1::2] = beyond * BOUNDS.flip(0)
+    if name == "Ordinal":
+        likelihood.raw_thresholds.data[2:5] = beyond * torch.tensor([-25.0, 5.0, -26.0])
+    x = cells(likelihood, 8).T.contiguous()
+    assert_same(likelihood, likelihood.with_pullback, lambda *of: Likelihood.with_pullback(likelihood, *of), outputs, x)
+
+
+@pytest.mark.parametrize("family", [Categorical, Ordinal])
+def test_uneven_levels(family):
+    likelihood = family(len(UNEVEN), frequencies=UNEVEN).double()
+    outputs, n_levels = 3.0 * noise(likelihood.n_outputs, S, B), likelihood.n_levels.unsqueeze(1)
+    x = (torch.rand(len(UNEVEN), B, generator=stream()) * n_levels).floor().double()
+    x[:, 0], x[:, 1] = 0.0, n_levels[:, 0] - 1.0
+    alike = noise(S, B, seed=2).expand(len(UNEVEN), -1, -1)  # as rows without a missing cell have it
+    by_formula = partial(Likelihood.with_pullback, likelihood)
+    assert_same(likelihood, likelihood.with_pullback, by_formula, outputs, x, grad=alike)
+
+
+@pytest.mark.parametrize("name", LEVELS | COUNTS)
+@pytest.mark.parametrize("size", [10.0, 1e4])
+def test_far_outputs(name, size):
+    likelihood = build(name)[0].float()
+    outputs, x = size * noise(likelihood.n_outputs, S, B).float(), cells(likelihood, B).T.float()
+    x = 1e8 * x if name in COUNTS else x
+    with torch.no_grad():
+        value, pull = likelihood.with_pullback(outputs, x)
+        assert torch.isfinite(value).all()
+        assert torch.isfinite(pull(torch.ones_like(value))).all()
+    assert all(torch.isfinite(grad).all() for grad in gradients(likelihood))
 
 
 @pytest.mark.parametrize("name", ["StudentTMixture-5", "GaussianMixture-2", "StudentT-cell", "Gaussian-cell"])
@@ -143,6 +183,24 @@ def test_a_users_likelihood_is_not_taken_for_ours(family):
         ours, pull_ours = Gaussian(P).double().with_pullback(outputs, x)
         torch.testing.assert_close(value, 2.0 * ours)
         torch.testing.assert_close(pull(torch.ones_like(value)), pull_ours(torch.full_like(ours, 2.0)))
+
+
+@pytest.mark.parametrize("family", [Categorical, Ordinal, Poisson])
+def test_a_users_levels_and_counts_are_not_taken_for_ours(family):
+    class Halved(family):
+        def log_prob(self, outputs, x):
+            return 0.5 * super().log_prob(outputs, x)
+
+    columns, outputs, x = (
+        ColumnBlocks([Halved(P)]).double(),
+        noise(family(P).n_outputs, S, B),
+        torch.ones(P, B).double(),
+    )
+    with torch.no_grad():
+        value, pull = columns.with_pullback(outputs, x)
+        ours, pull_ours = family(P).double().with_pullback(outputs, x)
+        torch.testing.assert_close(value, 0.5 * ours)
+        torch.testing.assert_close(pull(torch.ones_like(value)), pull_ours(torch.full_like(ours, 0.5)))
 
 
 class Laid(Gaussian):
@@ -282,6 +340,61 @@ def test_a_training_network_keeps_the_memory_of_two_sizes_of_batch():
         assert not twin._passes
 
 
+# -- encodings -------------------------------------------------------------------------------------------------------
+
+
+def table_encoding(family=TableEncoding):
+    """Of a number and two codes that are embedded beside one of indicators, in the order 1, 3, 2, 0."""
+    numbers = InputEncoding(torch.zeros(1), torch.ones(1), clip=True, with_mask=True)
+    return family(numbers, torch.tensor([1]), {}, [(3, 40), (2, 5), (0, 33)], stream()).double()
+
+
+def table_rows():
+    x = torch.stack([noise(B).abs(), noise(B, seed=1), noise(B, seed=2).abs(), noise(B, seed=3).abs()], 1)
+    x[:, [0, 2, 3]] = (x[:, [0, 2, 3]] * torch.tensor([11.0, 1.5, 13.0])).floor()
+    x[1, [0, 3]] = x[0, [0, 3]]  # a code that is seen twice
+    return x
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["complete", "missing"])
+def test_encoding(missing):
+    encoding, observed = table_encoding(), noise(B, 4, seed=4) < 0.3 if missing else None
+
+    def closed(x):
+        seen, pull = encoding.with_pullback(x, observed)
+        return seen, lambda grad: pull(grad) or ()
+
+    def formula(x):
+        seen, pull = by_autograd(lambda _: encoding(x, observed).T, x.new_zeros(()))
+        return seen, lambda grad: pull(grad)[1:]
+
+    assert_same(encoding, closed, formula, table_rows())
+    assert encoding.embedding.weight.grad.count_nonzero() >= 3 * EMBEDDING
+
+
+class OwnEncoding(TableEncoding):
+    """A user's, which may look in another way."""
+
+    def forward(self, x, observed=None):
+        return 2.0 * super().forward(x, observed)
+
+
+@pytest.mark.parametrize("family", [TableEncoding, OwnEncoding])
+def test_bound_with_a_learned_encoding(family):
+    module, built = model(("StudentTMixture-5", "Categorical"))
+    numbers = InputEncoding(torch.zeros(P), torch.ones(P), clip=True, with_mask=True)
+    codes = [(P, 2), (P + 1, 40), (P + 2, 34)]
+    module.encoding = family(numbers, torch.arange(P), {}, codes, stream()).double()
+    module.encoder = network(n_in=module.encoding.n_out, n_out=2 * K)
+    bound = VariationalBound("iwae", S, 0.0)
+    FlatParameters(module)
+    assert bound.needs_autograd(module) == (family is OwnEncoding)
+    for seen_by in (bound, ReconstructionBound(None, 0.0)):
+        assert seen_by.look(module) is None
+    for one, other in both(module, bound, batch(built)):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
 # -- objectives and whole models -------------------------------------------------------------------------------------
 
 
@@ -329,10 +442,16 @@ def test_bound(objective, prior_name, missing):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "without a closed form"])
 @pytest.mark.parametrize("likelihoods", [("StudentT-column", "Ordinal"), ("NegativeBinomial", "Bernoulli")], ids=str)
-def test_bound_of_parts_without_a_closed_form(likelihoods):
+def test_bound_of_other_parts(likelihoods, closed, monkeypatch):
     module, built = model(likelihoods)
-    for one, other in both(module, VariationalBound("iwae", S, 0.0), batch(built)):
+    bound = VariationalBound("iwae", S, 0.0)
+    if not closed:
+        monkeypatch.setattr(type(built[1]), "with_pullback", Likelihood.with_pullback)
+    FlatParameters(module)
+    assert bound.needs_autograd(module) == (not closed)
+    for one, other in both(module, bound, batch(built)):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
 
 
@@ -408,12 +527,17 @@ def without_autograd(monkeypatch):
     monkeypatch.setattr("skvae._members.DETECTOR_EPOCHS", 4)
 
 
-def table(n=60, levels=False):
+def table(n=60, levels=False, many=False):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(n, 4)) @ rng.normal(size=(4, 4)), columns=list("abcd"))
     frame.loc[::7, "a"] = np.nan
     frame.loc[::3, "b"] = 0.0  # an atom
-    return frame.assign(e=pd.Categorical(rng.choice(list("xyz"), n))) if levels else frame
+    if levels:
+        frame["e"] = pd.Categorical(rng.choice(list("xyz"), n))
+    if many:
+        frame["f"] = pd.Categorical(rng.integers(34, size=n), categories=range(34))
+        frame["g"] = pd.Categorical(rng.choice(list("xyz"), n), ordered=True)
+    return frame
 
 
 @pytest.mark.parametrize(
@@ -428,16 +552,24 @@ def table(n=60, levels=False):
     ],
     ids=["transformer", "textbook", "autoencoder", "imputer", "novelties", "outliers"],
 )
-@pytest.mark.parametrize("levels", [False, True], ids=["numbers", "levels"])
+@pytest.mark.parametrize("levels", [{}, {"levels": True}, {"many": True}], ids=["numbers", "levels", "many levels"])
 @pytest.mark.filterwarnings("ignore")
 def test_default_models_train_without_autograd(make, levels, without_autograd):
-    X = table(levels=levels)
+    X = table(**levels)
     model = make(random_state=0).fit(X)
     assert all(np.isfinite(one.loss_curve_).all() for one in getattr(model, "estimators_", [model]))
 
 
-def test_the_two_roads_lead_to_the_same_model(monkeypatch):
-    X = table(levels=True)
+@pytest.mark.parametrize("family", COUNTS.values())
+def test_counts_train_without_autograd(family, without_autograd):
+    X = np.random.default_rng(0).poisson(3.0, (60, 4)).astype(float)
+    model = VAETransformer(max_iter=2, random_state=0, early_stopping=False, likelihood=family).fit(X)
+    assert np.isfinite(model.loss_curve_).all()
+
+
+@pytest.mark.parametrize("levels", ["levels", "many"])
+def test_the_two_roads_lead_to_the_same_model(levels, monkeypatch):
+    X = table(**{levels: True})
     fast = VAETransformer(max_iter=5, random_state=0, early_stopping=False).fit(X)
     monkeypatch.delattr(VariationalBound, "with_pullback")
     slow = VAETransformer(max_iter=5, random_state=0, early_stopping=False).fit(X)

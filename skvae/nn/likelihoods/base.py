@@ -78,8 +78,8 @@ class Likelihood(nn.Module):
     def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
         """Log-density of each cell, (p, S, b), and its pullback to outputs (n_outputs, S, b), features first; x (p, b).
 
-        It is called where autograd does not record. Inherited, it is that of `log_prob` by autograd. A closed form adds
-        the gradients of parameters to their `grad`.
+        It is called where autograd does not record, the pullback once. Inherited, it is that of `log_prob` by autograd.
+        A closed form adds the gradients of parameters to their `grad`.
         """
 
         def cells(outputs: Tensor) -> Tensor:

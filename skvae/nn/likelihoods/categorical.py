@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack, bounded
 from skvae.nn.noise import uniform
-from skvae.nn.pullbacks import Pullback, run
+from skvae.nn.pullbacks import Pullback, add_grad
 
 MAX_LOGIT = 30.0  # within a column, no probability is below exp(-60) times the greatest
 LOG_SCALE = (-8.0, 8.0)  # of the logistic variable behind an ordinal cell
@@ -51,7 +50,8 @@ class LevelLikelihood(Likelihood):
         super().__init__()
         self.n_columns = n_columns
         self.shares = _shares(n_columns, frequencies)
-        n_levels = torch.tensor([len(share) for share in self.shares])
+        self.sizes = [len(share) for share in self.shares]
+        n_levels = torch.tensor(self.sizes)
         offset = n_levels.cumsum(0) - n_levels
         column = torch.repeat_interleave(torch.arange(n_columns), n_levels)
         self.total = len(column)
@@ -75,31 +75,6 @@ class LevelLikelihood(Likelihood):
         top = top.scatter_reduce(-1, column, expected, "amax", include_self=False)
         codes = self.code.to(expected.dtype).masked_fill(expected < top[..., self.column], self.total)
         return top.scatter_reduce(-1, column, codes, "amin", include_self=False)
-
-
-class CategoricalLogProb(torch.autograd.Function):
-    """Log-probabilities of the picked levels with their gradient in closed form. There is none to `place`.
-
-    log p = logit of the level - log of the sum of exp(logit) over the levels of its column, the logits kept within
-    +-MAX_LOGIT. The gradient ignores the bound, so that a logit beyond it can return.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, outputs: Tensor, place: Tensor, segments: Tensor) -> Tensor:
-        """Log-probability of each cell; outputs (..., total), place (..., p), segments (total, p)."""
-        logits = outputs.clamp(-MAX_LOGIT, MAX_LOGIT)
-        picked = logits.gather(-1, place)
-        weights = logits.exp_()
-        sums = weights @ segments
-        ctx.save_for_backward(weights, sums, place, segments)
-        return picked.sub_(torch.log(sums))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Gradient to outputs: minus the probability of each level, plus one at the picked one."""
-        weights, sums, place, segments = ctx.saved_tensors
-        to_outputs = ((grad / sums).neg_() @ segments.T).mul_(weights)
-        return to_outputs.scatter_add_(-1, place, grad.contiguous()), None, None
 
 
 class Categorical(LevelLikelihood):
@@ -128,14 +103,26 @@ class Categorical(LevelLikelihood):
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         rows = torch.broadcast_shapes(outputs.shape[:-1], x.shape[:-1])
-        place = (x.long() + self.offset).expand(*rows, -1)
-        log_prob: Tensor = CategoricalLogProb.apply(outputs.expand(*rows, -1), place, self.segments)
-        return log_prob
+        logits = bounded(outputs, (-MAX_LOGIT, MAX_LOGIT)).expand(*rows, -1)
+        picked = logits.gather(-1, (x.long() + self.offset).expand(*rows, -1))
+        return picked - torch.log(torch.exp(logits) @ self.segments)
 
     def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
-        place = (x.T.long() + self.offset).expand(*outputs.shape[1:], -1)
-        cells, back = run(CategoricalLogProb, outputs.movedim(0, -1), place, self.segments)
-        return cells.movedim(-1, 0), lambda grad: back(grad.movedim(0, -1))[0].movedim(-1, 0)
+        """The gradient to a logit is minus the probability of its level, plus one at the picked one.
+
+        Beyond a bound it is that of the bound. It is made in the memory of the weights exp(logit), (total, S, b).
+        """
+        place = (x.long() + self.offset.unsqueeze(1)).unsqueeze(1).expand(-1, *outputs.shape[1:])  # (p, S, b)
+        picked = outputs.gather(0, place).clamp_(-MAX_LOGIT, MAX_LOGIT)
+        weights = outputs.clamp(-MAX_LOGIT, MAX_LOGIT).exp_()
+        sums = (self.segments.T @ weights.flatten(1)).view_as(picked)
+
+        def pull(grad: Tensor) -> Tensor:
+            for own, slope in zip(weights.split_with_sizes(self.sizes), (grad / sums).neg_(), strict=True):
+                own.mul_(slope)
+            return weights.scatter_add_(0, place, grad)
+
+        return picked.sub_(torch.log(sums)), pull
 
     def expected(self, outputs: Tensor) -> Tensor:
         weights = torch.exp(bounded(outputs, (-MAX_LOGIT, MAX_LOGIT)))
@@ -176,6 +163,7 @@ class Ordinal(LevelLikelihood):
     slot: Tensor
     first: Tensor
     edge: Tensor
+    open: Tensor
 
     def __init__(self, n_columns: int, *, frequencies: Sequence[Sequence[float]] | None = None) -> None:
         super().__init__(n_columns, frequencies=frequencies)
@@ -188,6 +176,7 @@ class Ordinal(LevelLikelihood):
         self._constant("slot", slot)  # (p, most): where a step lies among the parameters; beyond them where none is
         self._constant("first", self.code[self.code < n_steps[self.column]] == 0)  # (total - p,)
         self._constant("edge", level >= n_steps[:, None])  # (p, most): the column has no threshold above it
+        self._constant("open", self.edge | (level == 0))  # (p, most): ... or none below it
 
     def _steps(self) -> Tensor:
         """First threshold of each column, then the distances between them, shape (p, most)."""
@@ -199,21 +188,59 @@ class Ordinal(LevelLikelihood):
         """Thresholds above each level, shape (p, most); 1e30 from a column's last level on."""
         return self._steps().cumsum(1).masked_fill(self.edge, FAR)
 
+    def _edges_and_gaps(self) -> tuple[Tensor, Tensor]:
+        """What bounds the levels of each column, (p, most + 1), and the gaps in between, (p, most); FAR is infinity."""
+        steps = self._steps()
+        upper = steps.cumsum(1).masked_fill(self.edge, FAR)
+        return F.pad(upper, (1, 0), value=-FAR), steps.masked_fill(self.open, FAR)
+
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         """Log-probability of each code.
 
         The difference of two sigmoids as a product: s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)).
         """
-        steps = self._steps()
-        upper = steps.cumsum(1).masked_fill(self.edge, FAR)
-        lower = F.pad(upper[:, :-1], (1, 0), value=-FAR)
-        gap = steps.masked_fill(self.edge | (torch.arange(steps.shape[1], device=steps.device) == 0), FAR)
+        edges, gaps = self._edges_and_gaps()
         columns, codes = torch.arange(self.n_columns, device=x.device), x.long()
         location, log_scale = outputs.chunk(2, dim=-1)
         inverse_scale = torch.exp(-bounded(log_scale, LOG_SCALE))
-        above = F.logsigmoid((upper[columns, codes] - location) * inverse_scale)
-        below = F.logsigmoid((location - lower[columns, codes]) * inverse_scale)
-        return above + below + torch.log(-torch.expm1(-gap[columns, codes] * inverse_scale))
+        above = F.logsigmoid((edges[columns, codes + 1] - location) * inverse_scale)
+        below = F.logsigmoid((location - edges[columns, codes]) * inverse_scale)
+        return above + below + torch.log(-torch.expm1(-gaps[columns, codes] * inverse_scale))
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """The slope of log s(a) is s(-a), and that of log(1 - exp(-g)) is 1 / (exp(g) - 1); see `log_prob`."""
+        edges, gaps = self._edges_and_gaps()
+        codes = x.long()
+        upper, lower, gap = edges.gather(1, codes + 1), edges.gather(1, codes), gaps.gather(1, codes)  # (p, b)
+        location, log_scale = outputs.chunk(2)
+        inverse_scale = torch.exp(-log_scale.clamp(*LOG_SCALE))
+        above = (upper.unsqueeze(1) - location).mul_(inverse_scale)
+        below = (location - lower.unsqueeze(1)).mul_(inverse_scale)
+        between = gap.unsqueeze(1) * inverse_scale
+
+        def pull(grad: Tensor) -> Tensor:
+            distances = torch.stack([above, below, between])
+            slopes = torch.stack([torch.sigmoid(-above), torch.sigmoid(-below), torch.expm1(between).reciprocal_()])
+            slopes.mul_(grad)
+            to_log_scale = (slopes * distances).sum(0).neg_()
+            to_upper, to_lower, to_gap = slopes.mul_(inverse_scale).unbind(0)
+            self._pull_edges_and_gaps(codes, to_upper.sum(1), to_lower.sum(1).neg_(), to_gap.sum(1))
+            return torch.cat([to_lower - to_upper, to_log_scale])
+
+        return F.logsigmoid(above) + F.logsigmoid(below) + torch.log(-torch.expm1(-between)), pull
+
+    def _pull_edges_and_gaps(self, codes: Tensor, to_upper: Tensor, to_lower: Tensor, to_gap: Tensor) -> None:
+        """Take gradients at what bounds cells, and at the gaps between, each (p, b), to the thresholds.
+
+        Those at FAR are 0. A step moves all edges above it.
+        """
+        to_edges = to_gap.new_zeros(self.n_columns, self.slot.shape[1] + 1)
+        to_edges.scatter_add_(1, codes + 1, to_upper).scatter_add_(1, codes, to_lower)
+        to_steps = to_edges[:, 1:].flip(1).cumsum(1).flip(1).scatter_add_(1, codes, to_gap)
+        to_raw = to_steps.new_empty(len(self.raw_thresholds) + 1)  # the last for where there is no step
+        to_raw = to_raw.scatter_(0, self.slot.flatten(), to_steps.flatten())[:-1]
+        slope = torch.exp(self.raw_thresholds.clamp(*LOG_GAP)).masked_fill_(self.first, 1.0)
+        add_grad(self.raw_thresholds, slope.mul_(to_raw))
 
     def expected(self, outputs: Tensor) -> Tensor:
         location, log_scale = (part[..., self.column] for part in outputs.chunk(2, dim=-1))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from skvae.nn.likelihoods.base import Likelihood, WayBack, bounded
 from skvae.nn.noise import LOG_2PI, uniform
+from skvae.nn.pullbacks import Pullback, run
 
 LOG_RATE = (-20.0, 25.0)  # exp(25) = 7e10
 LOG_DISPERSION = (-10.0, 15.0)
@@ -81,14 +82,15 @@ class NegativeBinomialLogProb(torch.autograd.Function):
         half = deviance(d)
         shrunk = torch.exp(-log_total)  # r / (r + mu)
         count = torch.where(x > 0, x * deviance(torch.log(x) - log_mean + d), mean * shrunk)
-        ctx.save_for_backward(x, mean, r, shrunk, half)
-        return log_prob_at_rate(r) + log_prob_at_rate(x) - log_prob_at_rate(r + x) - beyond - r * half - count
+        sizes = torch.stack(torch.broadcast_tensors(r, r + x))
+        ctx.save_for_backward(x, mean, r, shrunk, half, sizes)
+        return torch.sub(*log_prob_at_rate(sizes).unbind(0)) + log_prob_at_rate(x) - beyond - r * half - count
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
         """Gradients to log_mean and log_dispersion."""
-        x, mean, r, shrunk, half = ctx.saved_tensors
-        to_dispersion = r * (log_minus_digamma(r) - log_minus_digamma(r + x) - half)
+        x, mean, r, shrunk, half, sizes = ctx.saved_tensors
+        to_dispersion = r * (torch.sub(*log_minus_digamma(sizes).unbind(0)) - half)
         return (
             None,
             (grad * (x - mean) * shrunk).sum_to_size(mean.shape),
@@ -141,6 +143,10 @@ class Poisson(Counts):
         log_prob: Tensor = PoissonLogProb.apply(x, bounded(outputs, LOG_RATE))
         return log_prob
 
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        cells, back = run(PoissonLogProb, x.unsqueeze(1), outputs.clamp(*LOG_RATE))
+        return cells, lambda grad: back(grad)[1]
+
     def at_least(self, outputs: Tensor, k: Tensor, *, tilted: bool = False) -> Tensor:
         return _of_scipy(gammainc, k.clamp_min(TINY), self.mean(outputs))  # a tilted Poisson is the same one
 
@@ -164,6 +170,12 @@ class NegativeBinomial(Counts):
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         log_prob: Tensor = NegativeBinomialLogProb.apply(x, *self._log_mean_and_dispersion(outputs))
         return log_prob
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        log_mean, log_dispersion = outputs.chunk(2)
+        log_mean, log_dispersion = log_mean.clamp(*LOG_RATE), log_dispersion.clamp(*LOG_DISPERSION)
+        cells, back = run(NegativeBinomialLogProb, x.unsqueeze(1), log_mean, log_dispersion)
+        return cells, lambda grad: torch.cat(back(grad)[1:])
 
     def at_least(self, outputs: Tensor, k: Tensor, *, tilted: bool = False) -> Tensor:
         log_mean, log_dispersion = self._log_mean_and_dispersion(outputs)
@@ -196,6 +208,19 @@ class ZeroInflated(Counts):
         of_counts, logit = self._split(outputs)
         log_prob = self.counts.log_prob(of_counts, x)
         return torch.where(x == 0, torch.logaddexp(logit, log_prob), log_prob) - F.softplus(logit)
+
+    def with_pullback(self, outputs: Tensor, x: Tensor) -> tuple[Tensor, Pullback]:
+        """The gradient to the counts' log-probability is the share that they have in a zero, and 1 at other cells."""
+        of_counts, logit = outputs.split_with_sizes([self.counts.n_outputs, self.n_columns])
+        log_prob, to_counts = self.counts.with_pullback(of_counts, x)
+        is_zero = x.unsqueeze(1) == 0
+
+        def pull(grad: Tensor) -> Tensor:
+            share = torch.sigmoid(log_prob - logit).masked_fill_(~is_zero, 1.0)
+            to_logit = torch.sigmoid(-logit).sub_(share).mul_(grad)
+            return torch.cat([to_counts(share.mul_(grad)), to_logit])
+
+        return torch.where(is_zero, torch.logaddexp(logit, log_prob), log_prob) - F.softplus(logit), pull
 
     def mean(self, outputs: Tensor) -> Tensor:
         of_counts, logit = self._split(outputs)
