@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ PARTS = {
     "draws and posterior": ("skvae._engine.bounds:VariationalBound.with_pullback", "skvae.nn.passes:posterior"),
     "prior": ("skvae.nn.priors:Mixture.with_pullback",),
     "weights of the draws": ("skvae.nn.objectives:SLOPES[iwae]",),
-    "Muon": ("skvae._engine.optimiser:Optimiser._muon",),
+    "Muon": ("skvae._engine.optimiser:orthogonalised",),
     "Adam": ("skvae._engine.optimiser:Optimiser._adam",),
-    "clip, decay, average": ("skvae._engine.optimiser:Optimiser.step",),
+    "clip, decay, average": ("skvae._engine.optimiser:Optimiser.look", "skvae._engine.optimiser:Optimiser.move"),
 }
 REST = "batches and loop"
 
@@ -55,9 +56,12 @@ class Stopwatch:
 
 @contextmanager
 def watching() -> Iterator[Stopwatch]:
-    """All parts watched inside the block."""
+    """All parts watched inside the block, in which no step is replayed: a replay has no parts."""
     watch, before = Stopwatch(), []
     try:
+        get, put = _place("skvae._engine.training:OFTEN")
+        before.append((put, get()))
+        put(math.inf)
         for part, places in PARTS.items():
             for place in places:
                 get, put = _place(place)
