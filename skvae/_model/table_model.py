@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skvae import _engine
 from skvae._model.reading import warn_of_constants
-from skvae._table import frames
+from skvae._table import frames, tables
 from skvae._table.schema import TableSchema
 from skvae._table.tables import ReadableRows
 
@@ -64,8 +64,7 @@ class TableModel(Generic[EngineT]):
 
     def over(self, table: ReadableRows, answer: Callable[[Numbers], Numbers]) -> Numbers:
         """An answer to encoded rows, a part of the table at a time."""
-        parts = [answer(self.encode(part)) for part in table.slices()]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return _stacked(len(table), (answer(self.encode(part)) for part in table.slices()))
 
     def codes(self, table: ReadableRows) -> Numbers:
         """Codes of rows, (n, k)."""
@@ -73,7 +72,9 @@ class TableModel(Generic[EngineT]):
 
     def decoded(self, z: Numbers) -> Numbers:
         """The values expected of codes (n, k): means, and the most probable levels."""
-        return self.schema.point(self.schema.expect(self.engine.decode(z, self.schema.cells.units)))
+        units = self.schema.cells.units
+        parts = (self.schema.point(self.schema.expect(self.engine.decode(part, units))) for part in self._parts(z))
+        return _stacked(len(z), parts)
 
     def reconstructed(self, table: ReadableRows) -> Numbers:
         """The values expected of the codes of rows."""
@@ -137,7 +138,25 @@ class TableModel(Generic[EngineT]):
 
     def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
         """Values drawn given codes (n, k)."""
-        return self.schema.decode(self.engine.sample(z, seed))
+        parts = enumerate(self._parts(z))
+        return _stacked(len(z), (self.schema.decode(self.engine.sample(part, seed + i)) for i, part in parts))
+
+    def _parts(self, z: Numbers) -> Iterator[Numbers]:
+        """Codes in consecutive parts, of which the rows are a slice's worth."""
+        size = max(1, tables.SLICE_CELLS // max(len(self.schema.cells), len(self.schema.columns)))
+        return (z[start : start + size] for start in range(0, max(len(z), 1), size))
+
+
+def _stacked(n: int, parts: Iterator[Numbers]) -> Numbers:
+    """Parts of n rows in one array, of which there is never a second copy."""
+    first = next(parts)
+    if len(first) == n:
+        return first
+    out = np.empty((n, *first.shape[1:]), dtype=first.dtype)
+    out[: len(first)], start = first, len(first)
+    for part in parts:
+        out[start : start + len(part)], start = part, start + len(part)
+    return out
 
 
 VAEModel: TypeAlias = "TableModel[VAEEngine]"

@@ -104,9 +104,12 @@ class TableSchema:
         limit = LARGEST[np.dtype(np.float32) if np.float32 in (table.dtype, dtype) else np.dtype(np.float64)]
         at_once = {} if table.is_frame else self._plain
         if at_once:
-            values = self._standardised(table, at_once)
             place = {cell.column: i for i, cell in enumerate(self.cells)}
-            out[:, [place[j] for j in at_once]] = np.clip(values, -limit, limit, out=values)
+            places, start = [place[j] for j in at_once], 0
+            for part in table.slices():  # in double precision, of which a part has to do
+                values = self._standardised(part, at_once)
+                out[start : start + len(part), places] = np.clip(values, -limit, limit, out=values)
+                start += len(part)
         for j, column in enumerate(self.columns):
             if j not in at_once:
                 own = column.encode(table, j, unknown)
