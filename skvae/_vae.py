@@ -616,7 +616,8 @@ class VAETransformer(BaseAutoencoder):
             values = np.where(condition.fixed, condition.values, values)
         if missing and noise:
             holes = model.engine.missing_like(z, drawn_seed(random_state))
-            values = np.where(holes if condition is None else holes & ~condition.fixed, np.nan, values)
+            holes = holes if condition is None else holes & ~condition.fixed
+            np.copyto(values, np.nan, where=holes)
         rows = model.schema.restore(values, random_state if noise else None)
         return (rows, sizes) if return_ess else rows
 

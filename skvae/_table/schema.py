@@ -235,12 +235,13 @@ class TableSchema:
 
         `random_state` draws among levels that share a code; without it the most frequent is taken.
         """
+        is_frame = self.container != frames.NUMPY
+        if not is_frame and all(column.levels is None for column in self.columns):
+            return X
         columns = [column.values(X[:, j], random_state) for j, column in enumerate(self.columns)]
-        if self.container != frames.NUMPY:
+        if is_frame:
             return frames.to_frame(columns, self.container, [column.format() for column in self.columns], self.header)
-        if any(column.levels is not None for column in self.columns):
-            return np.column_stack([np.array(column, dtype=X.dtype) for column in columns])
-        return X
+        return np.column_stack([np.array(column, dtype=X.dtype) for column in columns])
 
     # -- persistence ---------------------------------------------------------------------------------------------------
 
