@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def page_of(name: str) -> Path:
     """The page that a report is written into."""
-    return DOCS / ("performance.md" if name == "speed" else "benchmarks.md")
+    return DOCS / ("performance.md" if name in ("speed", "rivals") else "benchmarks.md")
 
 
 def replaced(document: str, name: str, text: str) -> str:
@@ -227,12 +227,18 @@ def _median_seconds(found: list[Record], name: str) -> float:
 
 def speed_report(found: list[Record]) -> list[str]:
     """The last run's timings."""
-    found = [record for record in found if record.get("run") == found[-1].get("run")]
-    by = defaultdict(list)
-    for record in found:
-        by[record["measure"]].append(record)
+    by = _last_run(found)
     tables = {"fit": _fit_table, "step": _step_table, "part": _part_table, "default fit": _default_fit}
     return [table(by[measure]) for measure, table in (tables | {"throughput": _flow}).items() if by[measure]]
+
+
+def _last_run(found: list[Record]) -> dict[str, list[Record]]:
+    """The records of the last run, by what they measure."""
+    by = defaultdict(list)
+    for record in found:
+        if record.get("run") == found[-1].get("run"):
+            by[record["measure"]].append(record)
+    return by
 
 
 def _fit_table(found: list[Record]) -> str:
@@ -268,6 +274,34 @@ def _default_fit(found: list[Record]) -> str:
 
 def _flow(found: list[Record]) -> str:
     return markdown(["method", "rows per second"], [[r["what"], f"{r['rows_per_second']:,.0f}"] for r in found])
+
+
+def rivals_report(found: list[Record]) -> list[str]:
+    """The last run's whole fits beside other packages, and steps beside the loop written by hand."""
+    by = _last_run(found)
+    tables = {"whole fit": _whole_fit_table, "step": _loop_table}
+    return [table(by[measure]) for measure, table in tables.items() if by[measure]]
+
+
+def _whole_fit_table(found: list[Record]) -> str:
+    header = ["whole fit", "table", "network, batch", "epochs (run)", "seconds", "ratio", "processor seconds", "ratio"]
+    names = ("seconds", "ratio", "cpu_seconds", "cpu_ratio")
+    rows = [
+        [f"{r['what']} ({r['version']})", f"{r['table']}, {r['n_rows']} x {r['n_features']}", r["shape"],
+         f"{r['n_epochs']} ({', '.join(map(str, r['timed_epochs']))})", *(f"{r[name]:.2f}" for name in names)]
+        for r in found
+    ]  # fmt: skip
+    return markdown(header, rows)
+
+
+def _loop_table(found: list[Record]) -> str:
+    header = ["step", "network, batch", "microseconds", "ratio", "of the processor", "ratio"]
+    rows = [
+        [r["what"], r["shape"], f"{r['microseconds']:.0f}", f"{r['ratio']:.2f}", f"{r['cpu_microseconds']:.0f}",
+         f"{r['cpu_ratio']:.2f}"]
+        for r in found
+    ]  # fmt: skip
+    return markdown(header, rows)
 
 
 # -- layout ------------------------------------------------------------------------------------------------------------
@@ -387,6 +421,7 @@ REPORTS = {
     "tables": tables_report,
     "imputation": imputation_report,
     "speed": speed_report,
+    "rivals": rivals_report,
 }
 PLOTS = {
     "density": lambda found, path: plot_differences(scores(found), path),

@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed}``.
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed,rivals}``.
 
 Results are JSON lines. The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's
 own are used.
@@ -36,6 +36,7 @@ from benchmarks.problems import (
     table_problems,
     table_split,
 )
+from benchmarks.rivals import rival_records
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from benchmarks.speed import speed_records
 
@@ -51,6 +52,8 @@ GROUPS = {
     "default": [DEFAULT],
     "variants": [name for name in VAES if name != DEFAULT],
 }
+
+TIMINGS: dict[str, Callable[[bool], Iterator[records.Record]]] = {"speed": speed_records, "rivals": rival_records}
 
 SMOKE_TABLES = ("sk/breast_cancer", "sk/diabetes")
 SMOKE_ROWS = 120
@@ -78,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tables", "how like real rows those are that the default draws, beside generators of tables"),
         ("imputation", "how well hidden cells are filled, beside other imputers"),
         ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
+        ("rivals", "seconds of whole fits, beside the VAEs of other packages and a loop written by hand"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument(
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--resume", action="store_true", help="add to the file what it lacks")
         command.add_argument("--smoke", action="store_true", help="a tiny run that only shows that it works")
-        if name != "speed":
+        if name not in TIMINGS:
             command.add_argument("--problems", nargs="+", metavar="TABLE", help="names of tables")
             default, what = {"outliers": (5, "splits"), "imputation": (10, "masks")}.get(name, (3, "splits"))
             command.add_argument("--seeds", type=int, default=default, help=f"number of {what} (default {default})")
@@ -123,7 +127,7 @@ def _default_out(args: argparse.Namespace) -> Path:
 
 
 def _seeds(args: argparse.Namespace) -> list[int]:
-    return [0] if args.smoke or args.command == "speed" else list(range(args.seeds))
+    return [0] if args.smoke or args.command in TIMINGS else list(range(args.seeds))
 
 
 def run_density(args: argparse.Namespace, out: Path) -> None:
@@ -208,10 +212,10 @@ def _methods(args: argparse.Namespace, benchmark: Any) -> dict[str, Any]:
     return {name: _smaller(method) for name, method in methods.items()} if args.smoke else methods
 
 
-def run_speed(args: argparse.Namespace, out: Path) -> None:
-    """All timings; a file that exists gets a second set, and the report reads the last."""
+def run_timings(args: argparse.Namespace, out: Path) -> None:
+    """All timings of the benchmark; a file that exists gets a second set, and the report reads the last."""
     writer = records.Writer(out, _seeds(args))
-    for record in speed_records(args.smoke):
+    for record in TIMINGS[args.command](args.smoke):
         writer.write(record)
         print(
             "  ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values()),
@@ -225,7 +229,7 @@ COMMANDS = {
     "outliers": run_outliers,
     "tables": run_tables,
     "imputation": run_imputation,
-    "speed": run_speed,
+    **dict.fromkeys(TIMINGS, run_timings),
 }
 
 

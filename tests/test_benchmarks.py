@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from dataclasses import replace
@@ -12,9 +13,9 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from benchmarks import imputation, outliers, parts, quality, records, report, rules, run, speed, tables
+from benchmarks import imputation, outliers, parts, quality, records, report, rivals, rules, run, speed, tables
 from benchmarks.measure import measure_density
-from benchmarks.methods import density, flows, heads
+from benchmarks.methods import density, eager, flows, heads
 from benchmarks.methods import imputation as imputers
 from benchmarks.methods import outliers as outlier_methods
 from benchmarks.methods import tables as generators
@@ -323,6 +324,86 @@ def test_a_part_has_only_the_time_that_it_has_to_itself(monkeypatch):
     assert watch.seconds == {"inner": 1.0, "outer": 2.0}
     pull()
     assert watch.seconds == {"inner": 2.0, "outer": 4.0}
+
+
+# -- whole fits beside other packages ----------------------------------------------------------------------------------
+
+
+def test_the_loop_has_the_layers_of_the_shape_and_learns():
+    shape = speed.Shape(20, (16, 8), 3, 32)
+    table = speed.factor_table(320, 20, 0)
+    before, after = (eager.fit_eager(shape, table, n, 0) for n in (0, 100))
+    widths = [
+        (layer.in_features, layer.out_features) for layer in before.modules() if isinstance(layer, torch.nn.Linear)
+    ]
+    assert widths == [layer[1:] for layer in shape.products(1, 20)]
+    rows = torch.as_tensor(table, dtype=torch.float32)
+    assert after(rows).mean() > before(rows).mean() + 1.0
+
+
+def test_the_bound_of_the_loop_is_the_textbooks():
+    model = eager.EagerVAE(speed.Shape(3, (), 2, 4))
+    with torch.no_grad():
+        for layer in (*model.encoder, *model.decoder):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        model.encoder[-1].bias.copy_(torch.tensor([1.0, 0.0, 0.0, math.log(2.0)]))
+        model.log_std.fill_(math.log(3.0))
+        bound = model(torch.full((1, 3), 2.0)).item()
+    divergence = 0.5 * 1.0 + (0.5 * (4.0 - 1.0) - math.log(2.0))
+    assert bound == pytest.approx(3 * norm.logpdf(2.0, scale=3.0) - divergence, rel=1e-5)
+
+
+def test_a_whole_fit_is_the_set_up_and_all_epochs():
+    rival = replace(rivals.RIVALS[-1], n_epochs=300, timed=(2, 12))
+    timed = [speed.Seconds(10.0 + 2 * 0.5, 8.0 + 2 * 0.25), speed.Seconds(10.0 + 12 * 0.5, 8.0 + 12 * 0.25)]
+    assert rivals.extrapolated(timed, rival) == (160.0, 83.0)
+    assert rivals.extrapolated(timed[:1], replace(rival, timed=(300,))) == timed[0]
+
+
+def test_rivals_that_are_not_there_are_skipped_with_a_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rivals, "find_spec", lambda package: None)
+    out = tmp_path / "rivals.jsonl"
+    run.main(["rivals", "--smoke", "--out", str(out)])
+    found, environments = records.read(out)
+    assert [(record["measure"], record["what"]) for record in found] == [("step", rivals.OURS), ("step", rivals.EAGER)]
+    assert environments[0]["seeds"] == [0]
+    assert capsys.readouterr().out.count("rivals_env.sh") == len(rivals.RIVALS)
+    monkeypatch.setattr(rivals, "find_spec", lambda package: package)
+    assert "SKVAE_DATA" in rivals.RIVALS[-1].missing()
+
+
+def fit_nothing(table, n_epochs, seed):
+    """Stands for the fit of a package."""
+
+
+@pytest.mark.parametrize("rival", rivals.RIVALS, ids=lambda rival: rival.name)
+def test_both_fits_and_the_floor_are_recorded_and_reported(rival):
+    small = replace(rival.smaller(), fit=fit_nothing, package="numpy", n_epochs=3)
+    table = small.tables()[small.table]()[:40]
+    found = list(rivals.fit_records(small, table, 0))
+    assert [record["what"] for record in found] == [rivals.OURS, rival.name, rivals.FLOOR]
+    assert found[0]["ratio"] == found[0]["cpu_ratio"] == 1.0
+    assert small.ours(table, 2, 0).n_iter_ == 2
+    assert f"| {rival.name} (numpy " in report.rivals_report(found)[0]
+
+
+def test_settings_of_the_rivals_are_their_defaults():
+    pyod, pythae, _, tvae = rivals.RIVALS
+    vae = pytest.importorskip("pyod.models.vae").VAE
+    told = {name: value.default for name, value in inspect.signature(vae).parameters.items()}
+    assert (pyod.hidden, pyod.n_components) == (tuple(told["encoder_neuron_list"]), told["latent_dim"])
+    assert pyod.hidden[::-1] == tuple(told["decoder_neuron_list"])
+    assert (pyod.batch_size, pyod.n_epochs) == (told["batch_size"], told["epoch_num"])
+    models = pytest.importorskip("pythae.models")
+    config = pytest.importorskip("pythae.trainers").BaseTrainerConfig()
+    widths = {layer.out_features for layer in models.VAE(models.VAEConfig(input_dim=(7,))).modules()
+              if isinstance(layer, torch.nn.Linear)}  # fmt: skip
+    assert widths == {*pythae.hidden, pythae.n_components, 7}
+    assert (pythae.batch_size, pythae.n_epochs) == (config.per_device_train_batch_size, config.num_epochs)
+    model = pytest.importorskip("ctgan").TVAE(enable_gpu=False)
+    assert tvae.hidden == model.compress_dims == model.decompress_dims[::-1]
+    assert (tvae.n_components, tvae.batch_size, tvae.n_epochs) == (model.embedding_dim, model.batch_size, model.epochs)
 
 
 # -- outliers ----------------------------------------------------------------------------------------------------------
