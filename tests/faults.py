@@ -90,10 +90,10 @@ FAULTS = (
             (
                 "clamped scales",
                 "nn/passes.py",
-                "pull(torch.cat([to_mean, to_raw(to_std)]))",
-                "pull(torch.cat([to_mean, to_std]))",
+                "_to_clamped(to_std, raw, MIN_LOG_STD, MAX_LOG_STD, grad_input=at[len(mean) :])",
+                "at[len(mean) :].copy_(to_std)",
             ),
-            ("rows that say nothing", "nn/passes.py", "to_raw(to_std * full)", "to_raw(to_std)"),
+            ("rows that say nothing", "nn/passes.py", "to_code(to_mean * full, to_std * full)", "to_code(to_mean * full, to_std)"),
             ("gates", "nn/passes.py", "to_z(to_outputs(grad * counts))", "to_z(to_outputs(grad.expand_as(cells)))"),
             ("scale of the noise", "_engine/bounds.py", "_summed(at_z * eps).mul_(std)", "_summed(at_z * eps)"),
             (

@@ -190,7 +190,7 @@ class Optimiser:
         """The first half of a step: where to go. By the same operations each time, so that it may be replayed."""
         self.flat.clear()
         pull()
-        scale = torch.linalg.vector_norm(self.flat.grad).reciprocal_().mul_(CLIP).clamp_(max=1.0)
+        scale = torch.dot(self.flat.grad, self.flat.grad).rsqrt_().mul_(CLIP).clamp_(max=1.0)
         self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
         if self._led_by_muon:
             grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))

@@ -74,8 +74,11 @@ def posterior(
     mean, raw = code.chunk(2)
     log_std = raw.clamp(MIN_LOG_STD, MAX_LOG_STD)
 
-    def to_raw(grad: Tensor) -> Tensor:
-        return _to_clamped(grad, raw, MIN_LOG_STD, MAX_LOG_STD, grad_input=torch.empty_like(raw))
+    def to_code(to_mean: Tensor, to_std: Tensor) -> object:
+        at = torch.empty_like(code)
+        at[: len(mean)].copy_(to_mean)
+        _to_clamped(to_std, raw, MIN_LOG_STD, MAX_LOG_STD, grad_input=at[len(mean) :])
+        return pull(at)
 
     if observed is not None:
         full = observed.any(-1)
@@ -83,8 +86,8 @@ def posterior(
         prior_mean, prior_std = model.prior.moments()
         mean = torch.where(empty, prior_mean.unsqueeze(1), mean)
         log_std = torch.where(empty, prior_std.log().unsqueeze(1), log_std)
-        return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean * full, to_raw(to_std * full)]))
-    return mean, log_std, lambda to_mean, to_std: pull(torch.cat([to_mean, to_raw(to_std)]))
+        return mean, log_std, lambda to_mean, to_std: to_code(to_mean * full, to_std * full)
+    return mean, log_std, to_code
 
 
 def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Pullback]:
