@@ -72,7 +72,7 @@ FAULTS = (
             ),
             ("slope of the wrong layer", "nn/networks.py", "before, self._after[i])", "before, self._after[-1])"),
             ("second moment of the prior's modes", "nn/priors.py", "means, first + below", "means, first"),
-            ("prior's shares", "nn/priors.py", "torch.softmax(self.logits, 0), n.sum()", "n, n.sum()"),
+            ("prior's shares", "nn/priors.py", "torch.softmax(self.logits, 0), n.sum(0)", "n, n.sum(0)"),
             ("KL's gradient to the scale", "nn/priors.py", "torch.expm1(log_std + log_std)", "torch.expm1(log_std)"),
             (
                 "weights of draws",
@@ -93,7 +93,12 @@ FAULTS = (
                 "_to_clamped(to_std, raw, MIN_LOG_STD, MAX_LOG_STD, grad_input=at[len(mean) :])",
                 "at[len(mean) :].copy_(to_std)",
             ),
-            ("rows that say nothing", "nn/passes.py", "to_code(to_mean * full, to_std * full)", "to_code(to_mean * full, to_std)"),
+            (
+                "rows that say nothing",
+                "nn/passes.py",
+                "to_code(to_mean * full, to_std * full)",
+                "to_code(to_mean * full, to_std)",
+            ),
             ("gates", "nn/passes.py", "to_z(to_outputs(grad * counts))", "to_z(to_outputs(grad.expand_as(cells)))"),
             ("scale of the noise", "_engine/bounds.py", "_summed(at_z * eps).mul_(std)", "_summed(at_z * eps)"),
             (

@@ -88,7 +88,8 @@ def _filling(operation: Any, name: str, args: Sequence[Any], kwargs: Mapping[str
     if name in COPIES:
         return partial(result.copy_, args[0])
     is_random = torch.Tag.nondeterministic_seeded in operation.tags
-    for function in () if is_random else (getattr(torch, name, None), getattr(operation.overloadpacket, "out", None)):
+    public = getattr(torch, name, None) or getattr(torch.linalg, name.removeprefix("linalg_"), None)
+    for function in () if is_random else (public, getattr(operation.overloadpacket, "out", None)):
         call = partial(function, *args, **kwargs, out=result) if function is not None else None
         if call is not None and _works(call):
             return call

@@ -132,7 +132,7 @@ def elbo_slopes(prior: Prior, draws: Passed, beta: float) -> Sloped:
 
 def _mean(draws: Tensor) -> Tensor:
     """Mean over the draws, (b,)."""
-    return draws[0] if len(draws) == 1 else draws.mean(0)
+    return draws[0] if len(draws) == 1 else draws.sum(0).mul_(1.0 / len(draws))
 
 
 def _each(grad: Tensor, n: int) -> Tensor:
@@ -168,7 +168,8 @@ def _weighed(prior: Prior, draws: Passed, beta: float) -> tuple[Bound, Tensor, P
     log_p, to_z = closed_form(prior, "with_pullback", Prior)(draws.z)
     log_ratio = log_p - draws.log_q()
     share, total = softmax(torch.add(draws.log_likelihood, log_ratio, alpha=beta))
-    return Bound(total - math.log(share.shape[0]), draws.log_likelihood.mean(0), -log_ratio.mean(0)), share, to_z
+    value = total.sub_(math.log(share.shape[0]))
+    return Bound(value, _mean(draws.log_likelihood), _mean(log_ratio).neg_()), share, to_z
 
 
 Sloped = tuple[Bound, Callable[[Tensor], Slopes]]

@@ -200,7 +200,7 @@ class Mixture(Prior):
             distance = torch.addcmul(second, means, first + below, value=-1.0)
             add_grad(means, precision * below)
             add_grad(self.log_stds, torch.addcmul(-n, precision, distance))
-            add_grad(self.logits, torch.addcmul(n.squeeze(1), torch.softmax(self.logits, 0), n.sum(), value=-1.0))
+            add_grad(self.logits, torch.addcmul(n.squeeze(1), torch.softmax(self.logits, 0), n.sum(0), value=-1.0))
             return torch.addcmul(to_z, to_square, z, value=2.0)
 
         return value.view(z.shape[1:]), pull
