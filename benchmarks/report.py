@@ -229,7 +229,8 @@ def speed_report(found: list[Record]) -> list[str]:
     """The last run's timings."""
     by = _last_run(found)
     tables = {"fit": _fit_table, "step": _step_table, "part": _part_table, "default fit": _default_fit}
-    return [table(by[measure]) for measure, table in (tables | {"throughput": _flow}).items() if by[measure]]
+    tables |= {"throughput": _flow, "growth": _growth_table, "threads": _threads_table}
+    return [table(by[measure]) for measure, table in tables.items() if by[measure]]
 
 
 def _last_run(found: list[Record]) -> dict[str, list[Record]]:
@@ -274,6 +275,44 @@ def _default_fit(found: list[Record]) -> str:
 
 def _flow(found: list[Record]) -> str:
     return markdown(["method", "rows per second"], [[r["what"], f"{r['rows_per_second']:,.0f}"] for r in found])
+
+
+def _growth_table(found: list[Record]) -> str:
+    """A row for each thing that grows with another."""
+    rows = defaultdict(list)
+    for r in found:
+        digits = 1 if r["unit"] == "seconds" else 0
+        rows[r["what"], r["of"], r["unit"]].append(f"{r['value']:,}: {r['cpu']:,.{digits}f}")
+    header = ["what", "grows with", "in (of the processor)", "so"]
+    return markdown(header, [[*head, "; ".join(cells)] for head, cells in rows.items()])
+
+
+def _threads_table(found: list[Record]) -> str:
+    """Microseconds on the clock."""
+    by = {(r["shape"], r["threads"]): r for r in found}
+    rows = [
+        [shape, *(f"{by[shape, n][name]:,.0f}" for name in ("step", "score") for n in (1, 2))]
+        for shape in dict.fromkeys(r["shape"] for r in found)
+    ]
+    heads = [f"{what}, {threads}" for what in ("step", "score of a row") for threads in ("one thread", "two")]
+    return markdown(["network, batch: microseconds of the default on the clock", *heads], rows)
+
+
+def plot_growth(found: list[Record], path: Path) -> None:
+    """Draw how steps, scores and fits grow, on logarithmic axes."""
+    from matplotlib.figure import Figure
+
+    growth = _last_run(found)["growth"]
+    ways = list(dict.fromkeys(r["of"] for r in growth))
+    figure = Figure(figsize=(3.0 * len(ways), 3.0), layout="constrained")
+    for axes, way in zip(figure.subplots(1, len(ways), squeeze=False)[0], ways, strict=True):
+        for what in dict.fromkeys(r["what"] for r in growth if r["of"] == way):
+            own = [r for r in growth if (r["what"], r["of"]) == (what, way)]
+            scale = 1.0 if own[0]["unit"] == "seconds" else 1e-6
+            axes.loglog([r["value"] for r in own], [scale * r["cpu"] for r in own], marker="o", label=what)
+        axes.set(xlabel=way, ylabel="seconds of the processor")
+        axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
 
 
 def rivals_report(found: list[Record]) -> list[str]:
@@ -425,6 +464,7 @@ REPORTS = {
 }
 PLOTS = {
     "density": lambda found, path: plot_differences(scores(found), path),
+    "speed": plot_growth,
     "outliers": outliers.plot_ranks,
     "tables": tables.plot,
     "imputation": imputation.plot,

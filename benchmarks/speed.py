@@ -79,6 +79,12 @@ STEP_SHAPES = (
     Shape(784, (500,), 20, 100),
     Shape(784, (200, 200), 50, 256),
 )
+SCORED = 500  # rows
+GROWTH = {  # from one shape in three directions
+    "columns": [Shape(d, (128, 128), 8, 128) for d in (10, 30, 100, 300, 1_000, 2_000)],
+    "width": [Shape(30, (width, width), 8, 128) for width in (32, 64, 128, 256, 512)],
+    "batch": [Shape(30, (128, 128), 8, size) for size in (32, 128, 512, 2_048)],
+}
 
 
 def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
@@ -93,6 +99,8 @@ def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
         yield from part_records(shape, n_batches, seed)
     yield from throughput_records(table, 2 if smoke else 5, repeats, seed)
     yield from default_fit_records(table, 2 if smoke else "auto", seed)
+    yield from growth_records(smoke, repeats, seed)
+    yield from thread_records(smoke, repeats, seed)
 
 
 def factor_table(n: int, p: int, seed: int) -> np.ndarray:
@@ -236,6 +244,68 @@ def default_fit_records(table: np.ndarray, max_iter: int | str, seed: int) -> It
         "measure": "default fit", "what": "VAETransformer()", "n_rows": len(table), "n_features": table.shape[1],
         "n_epochs": model.n_iter_, "seconds": seconds.wall, "cpu_seconds": seconds.cpu,
     }  # fmt: skip
+
+
+def growth_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
+    """What grows with what: a default fit with rows, a default step and scores with columns, width and batch."""
+    for n in (300,) if smoke else (1_000, 10_000, 100_000, 1_000_000):
+        model, table = VAETransformer(max_iter=2 if smoke else "auto", random_state=seed), factor_table(n, 30, seed)
+        seconds = in_turn({"fit": _fit(model, table)}, 1)["fit"]
+        yield _growth("default fit", "rows", n, "seconds", seconds)
+    for what, shapes in GROWTH.items():
+        for shape in shapes[:1] if smoke else shapes:
+            n_batches = 2 if smoke else 50 if shape.n_features <= 300 else 8
+            yield from _step_growth(what, shape, n_batches, repeats, seed)
+
+
+def _step_growth(what: str, shape: Shape, n_batches: int, repeats: int, seed: int) -> Iterator[Record]:
+    """A step of the default on a shape, and where the columns grow the scores of the last model."""
+    table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
+    value = {"columns": shape.n_features, "width": shape.hidden[0], "batch": shape.batch_size}[what]
+    models = {epochs: default_vae(shape, epochs, seed) for epochs in (2, 8)}
+    seconds = in_turn({epochs: _fit(model, table) for epochs, model in models.items()}, repeats)
+    yield _growth("default step", what, value, "microseconds", (seconds[8] - seconds[2]).per(6e-6 * n_batches))
+    if what == "columns":
+        rows = table[:SCORED]
+        score = in_turn({"score": lambda: models[8].score_samples(rows)}, repeats)["score"]
+        yield _growth("score of a row, 64 draws", what, value, "microseconds", score.per(1e-6 * len(rows)))
+
+
+def _growth(what: str, of: str, value: int, unit: str, seconds: Seconds) -> Record:
+    return {"measure": "growth", "what": what, "of": of, "value": value, "unit": unit, **seconds._asdict()}
+
+
+def thread_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
+    """Steps and scores of the default on one thread and on two, in turn."""
+    users = torch.get_num_threads()
+    for shape in STEP_SHAPES[:1] if smoke else STEP_SHAPES[1:]:
+        n_batches = 2 if smoke else 40 if shape.n_features < 100 else 5
+        table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
+        models = {epochs: default_vae(shape, epochs, seed) for epochs in (2, 8)}
+        actions: dict[tuple[int, object], Action] = {
+            (threads, epochs): _with_threads(threads, _fit(model, table))
+            for threads in (1, 2)
+            for epochs, model in models.items()
+        }
+        seconds = in_turn(actions, repeats)
+        rows = table[:SCORED]
+        scores = {n: _with_threads(n, lambda: models[8].score_samples(rows)) for n in (1, 2)}  # noqa: B023 (run here)
+        score = in_turn(scores, repeats)
+        for n in (1, 2):
+            step = (seconds[n, 8] - seconds[n, 2]).per(6e-6 * n_batches)
+            yield {
+                "measure": "threads", "shape": str(shape), "threads": n, "step": step.wall,
+                "score": score[n].per(1e-6 * len(rows)).wall,
+            }  # fmt: skip
+    torch.set_num_threads(users)
+
+
+def _with_threads(n: int, action: Action) -> Action:
+    def run() -> None:
+        torch.set_num_threads(n)
+        action()
+
+    return run
 
 
 def in_turn(actions: dict[Name, Action], repeats: int) -> dict[Name, Seconds]:

@@ -18,6 +18,7 @@ from torch import nn
 
 from skvae import AutoencoderTransformer, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae._engine.engine import AutoencoderEngine, Engine
+from skvae._engine.optimiser import Optimiser
 from skvae._engine.runtime import own_torch_state
 from skvae._engine.training import Plan
 from skvae._engine.vae import VAEEngine
@@ -326,3 +327,17 @@ def test_every_public_method_of_an_engine_is_a_door(cls):
     public = [name for name in methods if not name.startswith("_") and not isinstance(methods[name], staticmethod)]
     assert public
     assert [name for name in public if not hasattr(getattr(cls, name), "__wrapped__")] == []
+
+
+def test_steps_know_no_denormal_numbers(monkeypatch):
+    seen, own = [], Optimiser.move
+
+    def is_kept():
+        return (torch.tensor([2.0**-126]) * 0.5).item() > 0.0
+
+    monkeypatch.setattr(Optimiser, "move", lambda *args: (seen.append(is_kept()), own(*args)))
+    model = VAETransformer(max_iter=3, early_stopping=False, random_state=0)
+    model.fit(np.random.default_rng(0).normal(size=(50, 3)))
+    assert is_kept()
+    assert seen
+    assert not any(seen)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._engine.batches import Rows, chunks, minibatches
+from skvae._engine.batches import Rows, chunks, looked_at, minibatches
 
 
 def stream(seed=0):
@@ -101,3 +101,15 @@ def test_what_the_encoder_sees_goes_with_its_rows(gathered, monkeypatch):
     for batch, plain in zip(batches, minibatches(rows, 3, stream()), strict=True):
         assert torch.equal(batch.x, plain.x)
         assert torch.equal(batch.seen, torch.cat([plain.x, plain.observed], 1))
+
+
+def test_what_is_seen_is_kept_where_there_is_room(monkeypatch):
+    rows = Rows.from_numpy(table())
+
+    def look(some):
+        return torch.cat([some.x, some.observed], 1)
+
+    kept = looked_at(rows, look)
+    assert torch.equal(kept.seen, look(rows))
+    monkeypatch.setattr("skvae._engine.batches.KEPT", kept.seen.numel() - 1)
+    assert looked_at(rows, look) is None
