@@ -140,7 +140,7 @@ class Replayed:
             self._steps[kind] = partial(self._record, kind) if self._comes_often(len(rows)) else self._step
 
     def _record(self, kind: tuple[object, ...], rows: Rows) -> None:
-        home = Rows(*(None if part is None else part.clone() for part in rows.parts))
+        home = Rows(rows.x.clone(), *(None if part is None else part.clone() for part in rows.parts[1:]))
         with Recording() as recording:
             self._step(home)
         self._steps[kind] = partial(_replay, home, recording.calls) if recording.exact else self._step
@@ -148,7 +148,7 @@ class Replayed:
 
 def _replay(home: Rows, calls: Sequence[Call], rows: Rows) -> None:
     for own, part in zip(home.parts, rows.parts, strict=True):
-        if own is not None:
+        if own is not None and part is not None:
             own.copy_(part)
     for call in calls:
         call()

@@ -312,7 +312,8 @@ class VAE(Autoencoder):
             return self.prior.log_prob_of_others(draws.z, draws.mean)
         if draws.z.requires_grad:
             return self.prior.log_prob(draws.z)
-        return closed_form(self.prior, "features_first", Prior)(draws.z.movedim(-1, 0))
+        log_p: Tensor = closed_form(self.prior, "features_first", Prior)(draws.z.movedim(-1, 0))
+        return log_p
 
     def kl(self, draws: Draws) -> Tensor:
         """KL(q(z|x) || p(z)) in nats, shape (b,): closed, or estimated from the draws."""
