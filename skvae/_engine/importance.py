@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.runtime import sound
+from skvae.nn import passes
 from skvae.nn.models import VAE
 from skvae.nn.noise import log_normal
 
@@ -18,6 +19,11 @@ PRIOR_DRAWS = 10.0  # draws that the encoder's own spread counts for in a matche
 
 
 Proposal = tuple[Tensor, Tensor]  # mean and log standard deviation of a normal density of z for each row, (b, k)
+
+
+def drawn(mean: Tensor, log_std: Tensor, points: Tensor) -> Tensor:
+    """Draws (S, b, k) of normal densities (b, k), which lie in memory as the way through the decoder has them."""
+    return torch.addcmul(mean.T.unsqueeze(1), torch.exp(log_std).T.unsqueeze(1), points.movedim(-1, 0)).movedim(0, -1)
 
 
 class WeighedDraws(NamedTuple):
@@ -76,9 +82,11 @@ def _adapted(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> 
     z, outputs, log_joint = [], [], []
     for i, part in enumerate(points):
         mean, log_std = proposals[i]
-        z.append(mean + torch.exp(log_std) * part)
-        outputs.append(model.decode(z[i]))
-        log_joint.append(model.log_prob_observed(outputs[i], rows.x, rows.observed) + model.prior.log_prob(z[i]))
+        z.append(drawn(mean, log_std, part))
+        first = z[i].movedim(-1, 0)
+        outputs.append(passes.decode(model, first).movedim(0, -1))
+        log_likelihood = model.log_prob_observed(outputs[i], rows.x, rows.observed)
+        log_joint.append(log_likelihood + passes.log_prior(model, first))
         draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows
-from skvae._engine.importance import n_rounds, proposals
+from skvae._engine.importance import drawn, n_rounds, proposals
 from skvae._engine.pareto import pareto_k, trusted_below
 from skvae.nn import passes
 from skvae.nn.models import VAE, Draws
@@ -50,11 +50,6 @@ def posterior(model: VAE, rows: Rows) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of q(z|x), each of shape (b, k)."""
     mean, log_std = model.posterior(rows.x, rows.observed)
     return mean, log_std.exp()
-
-
-def drawn(mean: Tensor, log_std: Tensor, points: Tensor) -> Tensor:
-    """Draws (S, b, k) of normal densities (b, k), which lie in memory as the way through the decoder has them."""
-    return torch.addcmul(mean.T.unsqueeze(1), torch.exp(log_std).T.unsqueeze(1), points.movedim(-1, 0)).movedim(0, -1)
 
 
 def kl_per_component(model: VAE, rows: Rows, points: Tensor) -> Tensor:

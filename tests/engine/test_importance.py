@@ -29,6 +29,7 @@ class Model:
     """An encoder that is off by `shift` exact standard deviations, and `stretch` times as wide."""
 
     columns = Columns()
+    decoder, start = torch.nn.Identity(), torch.zeros(K)
 
     def __init__(self, shift=0.0, stretch=1.0):
         self.prior = StandardNormal(K).double()
@@ -41,10 +42,6 @@ class Model:
         mean = there * (x / (1.0 + STD**2) + self.shift * EXACT_STD)
         std = there * EXACT_STD * self.stretch + (1.0 - there)
         return mean, std.log()
-
-    @staticmethod
-    def decode(z):
-        return z
 
     @staticmethod
     def log_prob_observed(outputs, x, observed):
