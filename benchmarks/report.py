@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def page_of(name: str) -> Path:
     """The page that a report is written into."""
-    return DOCS / ("performance.md" if name in ("speed", "rivals") else "benchmarks.md")
+    return DOCS / ("performance.md" if name in ("speed", "memory", "rivals") else "benchmarks.md")
 
 
 def replaced(document: str, name: str, text: str) -> str:
@@ -315,6 +315,16 @@ def plot_growth(found: list[Record], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def memory_report(found: list[Record]) -> list[str]:
+    """The last run's megabytes."""
+    own = _last_run(found)["memory"]
+    first = own[0]
+    table = f"{first['n_rows']:,} x {first['n_features']}, {first['input']:.0f} MB: megabytes"
+    header = [table, "at most, beyond the input", "of the answer", "beside both"]
+    rows = [[r["what"], *(f"{r[name]:.0f}" for name in ("peak", "answer", "beside"))] for r in own]
+    return [markdown(header, rows)]
+
+
 def rivals_report(found: list[Record]) -> list[str]:
     """The last run's whole fits beside other packages, and steps beside the loop written by hand."""
     by = _last_run(found)
@@ -460,6 +470,7 @@ REPORTS = {
     "tables": tables_report,
     "imputation": imputation_report,
     "speed": speed_report,
+    "memory": memory_report,
     "rivals": rivals_report,
 }
 PLOTS = {

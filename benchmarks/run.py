@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed,rivals}``.
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed,memory,rivals}``.
 
 Results are JSON lines. The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's
 own are used.
@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks import imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
+from benchmarks.memory import memory_records
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS, SECONDS
 from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod, patched
@@ -53,7 +54,11 @@ GROUPS = {
     "variants": [name for name in VAES if name != DEFAULT],
 }
 
-TIMINGS: dict[str, Callable[[bool], Iterator[records.Record]]] = {"speed": speed_records, "rivals": rival_records}
+TIMINGS: dict[str, Callable[[bool], Iterator[records.Record]]] = {
+    "speed": speed_records,
+    "memory": memory_records,
+    "rivals": rival_records,
+}
 
 SMOKE_TABLES = ("sk/breast_cancer", "sk/diabetes")
 SMOKE_ROWS = 120
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tables", "how like real rows those are that the default draws, beside generators of tables"),
         ("imputation", "how well hidden cells are filled, beside other imputers"),
         ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
+        ("memory", "megabytes that fits and answers need beside the table and the answer"),
         ("rivals", "seconds of whole fits, beside the VAEs of other packages and a loop written by hand"),
     ):
         command = commands.add_parser(name, help=text, description=text)

@@ -1,5 +1,7 @@
 """The fitted model of a table by itself: a schema and an engine, without an estimator around them."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,3 +104,21 @@ def test_a_new_level_is_what_the_model_is_told(estimator, frame):
     np.testing.assert_allclose(missing - unlikely, [np.log(len(frame) + 2), 0.0])
     with pytest.raises(ValueError, match="'town' holds level"):
         TableModel(estimator.schema_, estimator._engine, "error").codes(table)
+
+
+def test_a_large_table_is_in_double_precision_a_part_at_a_time():
+    """NumPy's memory beyond the table and what is made of it: never another copy."""
+    rows = np.random.default_rng(0).normal(size=(300_000, 20))
+    estimator = VAETransformer(**OPTIONS).fit(rows[:200])
+    table, model = Table(rows, frames.NUMPY, range(20), [rows.dtype] * 20, rows.dtype), estimator._model
+    calls = {
+        "encode": (lambda: model.encode_to_train(table), rows.nbytes / 2),
+        "decode": (lambda: model.decoded(np.zeros((len(rows), 2))), rows.nbytes),
+        "sample": (lambda: estimator.sample(len(rows), random_state=0), rows.nbytes),
+    }
+    for name, (call, size) in calls.items():
+        tracemalloc.start()
+        call()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < size + (0.5 if name == "encode" else 0.9) * rows.nbytes, name
