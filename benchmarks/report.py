@@ -308,10 +308,16 @@ def plot_growth(found: list[Record], path: Path) -> None:
     for axes, way in zip(figure.subplots(1, len(ways), squeeze=False)[0], ways, strict=True):
         for what in dict.fromkeys(r["what"] for r in growth if r["of"] == way):
             own = [r for r in growth if (r["what"], r["of"]) == (what, way)]
-            scale = 1.0 if own[0]["unit"] == "seconds" else 1e-6
+            scale = 1e3 if own[0]["unit"] == "seconds" else 1e-3
             axes.loglog([r["value"] for r in own], [scale * r["cpu"] for r in own], marker="o", label=what)
-        axes.set(xlabel=way, ylabel="seconds of the processor")
-        axes.legend(fontsize="small")
+        axes.set(xlabel=way, ylabel="milliseconds of the processor")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter("")
+            axis.set_major_formatter("{x:,g}")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, 2.0 * high)  # room for the legend
+        axes.set_xticks(*[[r["value"] for r in own]] * 2, rotation=45)
+        axes.legend(fontsize="small", loc="upper left")
     figure.savefig(path, dpi=150)
 
 
