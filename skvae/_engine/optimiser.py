@@ -157,6 +157,7 @@ class Optimiser:
         self._ahead = torch.empty_like(self.flat.value[: self.flat.n_inner])
         inner = (self.flat.stacks(flat[: self.flat.n_inner]) for flat in (self.flat.value, self._ahead))
         self._inner = list(zip(*inner, strict=True))  # matrices, and the directions that they are to go
+        self._excess, self._broken = self.flat.value.new_ones(()), self.flat.value.new_zeros(())
         self._safe = self._mean.value.clone()
 
     def __deepcopy__(self, memo: dict[int, object]) -> Optimiser:
@@ -190,8 +191,13 @@ class Optimiser:
         """The first half of a step: where to go. By the same operations each time, so that it may be replayed."""
         self.flat.clear()
         pull()
-        scale = torch.dot(self.flat.grad, self.flat.grad).rsqrt_().mul_(CLIP).clamp_(max=1.0)
-        self.flat.grad.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
+        norm = torch.dot(self.flat.grad, self.flat.grad).sqrt_()
+        torch.sub(norm, norm, out=self._broken).nan_to_num_(1.0)
+        torch.mul(norm, 1.0 / CLIP, out=self._excess).clamp_(min=1.0)
+        # Adam's kernel divides by the excess, and leaves all as it is where the gradient is broken.
+        by_hand = self.flat.grad[: self.flat.n_inner if self._led_by_muon else 0] if self._fused else self.flat.grad
+        if len(by_hand):
+            by_hand.div_(self._excess).nan_to_num_(0.0, 0.0, 0.0)
         if self._led_by_muon:
             grad, momentum = (flat[: self.flat.n_inner] for flat in (self.flat.grad, self._moments["exp_avg"]))
             momentum.lerp_(grad, 1.0 - MOMENTUM)
@@ -281,8 +287,8 @@ class Optimiser:
         lists += [[self._moments[name][part]] for name in ("exp_avg", "exp_avg_sq")]
         step: Callable[..., object] = partial(adam, fused=False)
         if self._fused:
-            self._moments["step"].add_(1.0)
-            step = torch._fused_adam_
+            self._moments["step"].add_(1.0).sub_(self._broken)
+            step = partial(torch._fused_adam_, grad_scale=self._excess, found_inf=self._broken)
         step(
             *lists,
             [],
