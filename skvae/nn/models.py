@@ -111,9 +111,8 @@ class ColumnBlocks(Described):
 
     def counted(self, x: Tensor) -> Tensor:
         """1 for the cells that count, 0 for values that are atoms; shape (b, p)."""
-        counts = torch.ones_like(x)
-        counts[..., self.values] = (x[..., self.atoms] == 0).to(x.dtype)
-        return counts
+        is_no_atom = (x.index_select(-1, self.atoms) == 0).to(x.dtype)
+        return torch.ones_like(x).index_copy_(-1, self.values, is_no_atom)
 
     def expected(self, outputs: Tensor) -> Tensor:
         """The statistics of each column that may be averaged over z: E[x|z], or the probability of each code.
