@@ -551,8 +551,8 @@ FAULTS = (
     Fault(
         "gate of atoms turned",
         "nn/models.py",
-        "(x[..., self.atoms] == 0)",
-        "(x[..., self.atoms] != 0)",
+        "(x.index_select(-1, self.atoms) == 0)",
+        "(x.index_select(-1, self.atoms) != 0)",
         (MODELS,),
     ),
     Fault(
