@@ -495,8 +495,10 @@ FAULTS = (
         (f"{OUTLIER}::test_rows_set_aside_are_scored_and_not_trained_on",),
     ),
     *(
-        Fault(f"Muon: {name}", "_engine/optimiser.py", right, wrong, (OPTIMISER,))
+        Fault(f"optimiser: {name}", "_engine/optimiser.py", right, wrong, (OPTIMISER, TRAINING))
         for name, right, wrong in (
+            ("gradients not clipped", "1.0 / CLIP, out=self._excess", "0.0, out=self._excess"),
+            ("a broken step is taken", "nan_to_num_(1.0)", "nan_to_num_(0.0)"),
             ("no momentum", "momentum.lerp_(grad, 1.0 - MOMENTUM)", "momentum.copy_(grad)"),
             ("uphill", "value.sub_(direction", "value.add_(direction"),
             ("tall matrices as if wide", "x = matrices.mT if is_tall else matrices", "x = matrices"),

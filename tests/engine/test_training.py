@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skvae._engine.batches import Rows
-from skvae._engine.optimiser import FlatParameters, Optimiser, copied
+from skvae._engine.optimiser import CLIP, FlatParameters, Optimiser, copied
 from skvae._engine.training import EpochRecord, Patience, Plan, epochs, mean_bound, shares
 from skvae.nn.objectives import Bound
 
@@ -118,6 +118,35 @@ def test_step_is_adams(fused, monkeypatch):
         adam.param_groups[0]["lr"] = rate
         adam.step()
     torch.testing.assert_close(weights(ours.module), weights(theirs))
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["one kernel", "plain code"])
+def test_steps_of_large_gradients_are_clipped(fused, monkeypatch):
+    """Torch's Adam after torch's clipping."""
+    monkeypatch.setattr(Optimiser, "_fused", fused)
+    ours, theirs = Optimiser(network()), network()
+    adam = torch.optim.Adam(theirs.parameters(), lr=0.1, betas=(0.9, 0.95))
+    x = points().x
+    for size in (0.1, 3.0, 100.0, 1e6, 0.1):
+        ours.step((size * ours.module(x).square().sum()).backward, 0.1, 0.0)
+        adam.zero_grad()
+        (size * theirs(x).square().sum()).backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), CLIP)
+        adam.step()
+    torch.testing.assert_close(weights(ours.module), weights(theirs), rtol=1e-4, atol=1e-6)
+
+
+def test_a_broken_gradient_leaves_the_moments_as_they_are():
+    x = points().x
+    once, twice = Optimiser(network()), Optimiser(network())
+    for optimiser in (once, twice):
+        optimiser.step(optimiser.module(x).square().sum().backward, 0.1, 0.0)
+    before = weights(twice.module).clone()
+    twice.step((twice.module(x).sum() * math.nan).backward, 0.1, 0.0)
+    assert torch.equal(weights(twice.module), before)
+    for optimiser in (once, twice):
+        optimiser.step(optimiser.module(x).square().sum().backward, 0.1, 0.0)
+    torch.testing.assert_close(weights(twice.module), weights(once.module))
 
 
 def test_decay_shrinks_matrices_alone():
