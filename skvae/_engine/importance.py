@@ -12,6 +12,7 @@ from skvae._engine.runtime import sound
 from skvae.nn import passes
 from skvae.nn.models import VAE
 from skvae.nn.noise import log_normal
+from skvae.nn.priors import log_prob_features_first
 
 COMPLETED = 3  # rounds in which an encoder that was trained on complete rows sees the row completed ...
 MATCHED = 3  # ... and rounds for every encoder, from normal densities matched to the draws so far
@@ -86,7 +87,7 @@ def _adapted(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> 
         first = z[i].movedim(-1, 0)
         outputs.append(passes.decode(model, first).movedim(0, -1))
         log_likelihood = model.log_prob_observed(outputs[i], rows.x, rows.observed)
-        log_joint.append(log_likelihood + passes.log_prior(model, first))
+        log_joint.append(log_likelihood + log_prob_features_first(model.prior, first))
         draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))

@@ -129,13 +129,13 @@ def _float32() -> Iterator[None]:
 
 
 @contextmanager
-def _exact_denormals() -> Iterator[None]:
-    """Numbers near 0 are kept where the user told the processor to flush them."""
+def _denormals(*, kept: bool) -> Iterator[None]:
+    """Numbers too near to 0 for a full exponent are kept, or are 0, where it was the other way round."""
     try:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(not kept)
         yield
     finally:
-        torch.set_flush_denormal(True)
+        torch.set_flush_denormal(kept)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def own_torch_state() -> Iterator[None]:
     elsewhere = torch.empty(0).device.type != "cpu"
     with (
         _float32(),
-        _exact_denormals() if DENORMAL * 0.5 == 0.0 else nullcontext(),
+        _denormals(kept=True) if DENORMAL * 0.5 == 0.0 else nullcontext(),
         nullcontext() if grad else torch.inference_mode(False),
         nullcontext() if grad else torch.enable_grad(),
         torch.device("cpu") if elsewhere else nullcontext(),
@@ -211,22 +211,12 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
     pools = _openmp() if one_thread else []
     while True:
         lent = nullcontext() if lent_seed is None else lent_streams(lent_seed)
-        with own_torch_state(), _no_denormals(), _one_thread(pools) if one_thread else nullcontext(), lent:
+        with own_torch_state(), _denormals(kept=False), _one_thread(pools) if one_thread else nullcontext(), lent:
             step = next(steps, None)
         if step is None:
             return
         yield step
         lent_seed = None if lent_seed is None else lent_seed + 1
-
-
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Numbers near 0 are 0: on some processors a product with others takes a hundred times as long."""
-    try:
-        torch.set_flush_denormal(True)
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 @cache

@@ -14,7 +14,7 @@ from skvae._table.kinds import KINDS
 from skvae.nn.likelihoods import Likelihood, WayBack
 from skvae.nn.networks import Described, InputEncoding, TableEncoding
 from skvae.nn.noise import LOG_2PI
-from skvae.nn.priors import Prior
+from skvae.nn.priors import Prior, log_prob_features_first
 from skvae.nn.pullbacks import Pullback, closed_form, has_closed_form
 
 MAX_LOG_STD = 3.0
@@ -309,10 +309,9 @@ class VAE(Autoencoder):
     def _log_prior(self, draws: Draws, *, trained_on: bool) -> Tensor:
         if trained_on:
             return self.prior.log_prob_of_others(draws.z, draws.mean)
-        if draws.z.requires_grad:
+        if torch.is_grad_enabled():
             return self.prior.log_prob(draws.z)
-        log_p: Tensor = closed_form(self.prior, "features_first", Prior)(draws.z.movedim(-1, 0))
-        return log_p
+        return log_prob_features_first(self.prior, draws.z.movedim(-1, 0))
 
     def kl(self, draws: Draws) -> Tensor:
         """KL(q(z|x) || p(z)) in nats, shape (b,): closed, or estimated from the draws."""

@@ -14,7 +14,7 @@ from skvae.nn.likelihoods.base import Likelihood
 from skvae.nn.models import MAX_LOG_STD, MIN_LOG_STD, VAE, Autoencoder
 from skvae.nn.networks import MLP, TableEncoding, features_first, pass_through
 from skvae.nn.priors import Prior
-from skvae.nn.pullbacks import Pullback, by_autograd, closed_form, has_closed_form
+from skvae.nn.pullbacks import Pullback, by_autograd, has_closed_form
 
 _to_clamped = torch.ops.aten.hardtanh_backward.grad_input
 
@@ -103,12 +103,6 @@ def likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None
 def decode(model: Autoencoder, z: Tensor) -> Tensor:
     """The decoder's outputs (n_outputs, S, b) for codes (k, S, b), features first."""
     return features_first(model.decoder, z, model.start)
-
-
-def log_prior(model: VAE, z: Tensor) -> Tensor:
-    """Log p(z), (S, b), of codes (k, S, b), features first."""
-    value: Tensor = closed_form(model.prior, "features_first", Prior)(z)
-    return value
 
 
 def log_likelihood(model: Autoencoder, z: Tensor, x: Tensor, observed: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skvae.nn.noise import LOG_2PI, normal
-from skvae.nn.pullbacks import Pullback, add_grad, by_autograd, softmax
+from skvae.nn.pullbacks import Pullback, add_grad, by_autograd, closed_form, softmax
 
 KL = tuple[Tensor, Callable[[Tensor], list[Tensor]]]  # (b,), and its pullback to the posteriors' two tensors (k, b)
 
@@ -103,6 +103,12 @@ def _kl_to_standard_normal_with_pullback(mean: Tensor, log_std: Tensor) -> KL:
 
 
 PriorFactory = Callable[[int], Prior]
+
+
+def log_prob_features_first(prior: Prior, z: Tensor) -> Tensor:
+    """Log-density (S, b) of z (k, S, b), where autograd does not record: by what is made for this order, if any."""
+    value: Tensor = closed_form(prior, "features_first", Prior)(z)
+    return value
 
 
 class StandardNormal(Prior):

@@ -173,6 +173,15 @@ def test_log_ratio_is_prior_over_posterior():
     torch.testing.assert_close(model.log_prior_over_posterior(draws), model.prior.log_prob(draws.z) - log_q)
 
 
+def test_prior_learns_from_draws_of_an_encoder_that_is_frozen():
+    model = vae(mixture(3))
+    model.encoder.requires_grad_(False)
+    draws = model.draw(rows(), None, torch.randn(2, 4, K, generator=stream(3)).double())
+    model.log_prior_over_posterior(draws).sum().backward()
+    for name, parameter in model.prior.named_parameters():
+        assert (parameter.grad != 0).any(), name
+
+
 def test_posterior_scale_is_bounded():
     model = vae()
     with torch.no_grad():
