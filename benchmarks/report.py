@@ -230,6 +230,7 @@ def speed_report(found: list[Record]) -> list[str]:
     by = _last_run(found)
     tables = {"fit": _fit_table, "step": _step_table, "part": _part_table, "default fit": _default_fit}
     tables |= {"throughput": _flow, "growth": _growth_table, "threads": _threads_table}
+    tables |= {"more rows": _more_rows_table, "products": _products_table, "gpu": _gpu_table}
     return [table(by[measure]) for measure, table in tables.items() if by[measure]]
 
 
@@ -296,6 +297,23 @@ def _threads_table(found: list[Record]) -> str:
     ]
     heads = [f"{what}, {threads}" for what in ("step", "score of a row") for threads in ("one thread", "two")]
     return markdown(["network, batch: microseconds of the default on the clock", *heads], rows)
+
+
+def _more_rows_table(found: list[Record]) -> str:
+    rows = [[r["shape"], r["what"], f"{r['twice']:.2f}", f"{r['five_times']:.2f}"] for r in found]
+    return markdown(["network, batch", "a step, times as long on", "twice the rows", "five times the rows"], rows)
+
+
+def _products_table(found: list[Record]) -> str:
+    rows = [[r["shape"], r["what"], *(f"{1e6 * r[name]:,.0f}" for name in ("highest", "medium"))] for r in found]
+    return markdown(["network, batch", "microseconds a step", "single precision", "bfloat16 allowed"], rows)
+
+
+def _gpu_table(found: list[Record]) -> str:
+    columns = list(dict.fromkeys(r["what"] for r in found))
+    cells = {(r["shape"], r["what"]): f"{r['microseconds']:.0f}" for r in found}
+    rows = [[shape, *(cells[shape, what] for what in columns)] for shape in dict.fromkeys(r["shape"] for r in found)]
+    return markdown([f"network, batch: microseconds a step on {found[0]['device']}", *columns], rows)
 
 
 def plot_growth(found: list[Record], path: Path) -> None:

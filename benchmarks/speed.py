@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -36,6 +37,10 @@ class Seconds(NamedTuple):
 
     def __sub__(self, other: Seconds) -> Seconds:
         return Seconds(self.wall - other.wall, self.cpu - other.cpu)
+
+    def __add__(self, other: object) -> Seconds:
+        assert isinstance(other, Seconds), "seconds and seconds"
+        return Seconds(self.wall + other.wall, self.cpu + other.cpu)
 
     def per(self, n: float) -> Seconds:
         """Seconds of one of n."""
@@ -101,6 +106,9 @@ def speed_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
     yield from default_fit_records(table, 2 if smoke else "auto", seed)
     yield from growth_records(smoke, repeats, seed)
     yield from thread_records(smoke, repeats, seed)
+    yield from more_rows_records(smoke, repeats, seed)
+    yield from products_records(smoke, repeats, seed)
+    yield from gpu_records(smoke, repeats, seed)
 
 
 def factor_table(n: int, p: int, seed: int) -> np.ndarray:
@@ -144,6 +152,9 @@ def mlp(shape: Shape, max_iter: int, seed: int) -> MLPRegressor:
     )
 
 
+SKVAES = {"skvae, plain bound": plain_vae, "skvae, default bound": default_vae}
+
+
 def fit_records(table: np.ndarray, max_iter: int, repeats: int, seed: int) -> Iterator[Record]:
     """Seconds to fit a table, as a ratio to MLPRegressor with the same layers, batch and epochs."""
     models = {
@@ -165,7 +176,7 @@ def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Itera
     """Microseconds of a training step: the slope between a short and a long fit, which leaves the set-up out."""
     table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
     short, long = 2, 8
-    makers = {"skvae, plain bound": plain_vae, "skvae, default bound": default_vae, "MLPRegressor": mlp}
+    makers = {**SKVAES, "MLPRegressor": mlp}
     fits = {
         (name, epochs): _fit(make(shape, epochs, seed), table)
         for name, make in makers.items()
@@ -178,6 +189,7 @@ def step_records(shape: Shape, n_batches: int, repeats: int, seed: int) -> Itera
     _fit(default, table)()
     of_default = shape.products(default.n_train_samples, default._engine.model.columns.n_outputs)
     step["matmul floor"] = matmul_floor(shape.products(1, shape.n_features), 10 * n_batches, repeats)
+    step["floor and Adam's pass"] = step["matmul floor"] + adam_pass(shape, 10 * n_batches, repeats)
     step["matmul floor of the default"] = matmul_floor(of_default, 10 * n_batches, repeats)
     for name, value in step.items():
         yield {
@@ -220,6 +232,22 @@ def matmul_floor(layers: list[tuple[int, int, int]], n: int, repeats: int) -> Se
                 torch.mm(left, right, out=out)
 
     return in_turn({"floor": steps}, repeats)["floor"].per(n)
+
+
+def adam_pass(shape: Shape, n: int, repeats: int) -> Seconds:
+    """Seconds of Adam's kernel over as many parameters, all in one tensor: the least that moves them."""
+    size = sum((n_in + 1) * n_out for _, n_in, n_out in shape.products(1, shape.n_features))
+    value, grad, first, second = (torch.rand(size) for _ in range(4))
+    steps = torch.zeros(())
+
+    def passes() -> None:
+        for _ in range(n):
+            torch._fused_adam_(
+                [value], [grad], [first], [second], [], [steps],
+                lr=1e-3, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+    return in_turn({"Adam": passes}, repeats)["Adam"].per(n)
 
 
 def throughput_records(table: np.ndarray, max_iter: int, repeats: int, seed: int) -> Iterator[Record]:
@@ -298,6 +326,62 @@ def thread_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
                 "score": score[n].per(1e-6 * len(rows)).wall,
             }  # fmt: skip
     torch.set_num_threads(users)
+
+
+def more_rows_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
+    """Steps on several times the rows: less than as many networks of that shape could cost as one."""
+    for shape, (name, make) in product(STEP_SHAPES[:1] if smoke else STEP_SHAPES[:2], SKVAES.items()):
+        n_batches, step = 2 if smoke else 40, {}
+        for times in (1, 2, 5):
+            larger = replace(shape, batch_size=times * shape.batch_size)
+            step[times] = _step(partial(make, larger, seed=seed), larger, n_batches, repeats, seed).wall
+        yield {"measure": "more rows", "what": name, "shape": str(shape), "twice": step[2] / step[1],
+               "five_times": step[5] / step[1]}  # fmt: skip
+
+
+def products_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
+    """Steps with products in single precision and with what `torch.set_float32_matmul_precision("medium")` allows."""
+    users = torch.get_float32_matmul_precision()
+    for shape, (name, make) in product(STEP_SHAPES[:1] if smoke else STEP_SHAPES, SKVAES.items()):
+        n_batches, step = 2 if smoke else 40 if shape.n_features < 100 else 5, {}
+        for precision in ("highest", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            step[precision] = _step(partial(make, shape, seed=seed), shape, n_batches, repeats, seed).wall
+        torch.set_float32_matmul_precision(users)
+        yield {"measure": "products", "what": name, "shape": str(shape), **step}
+
+
+def gpu_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
+    """Steps on a GPU, where there is one: skvae's, and those of the textbook's loop over batches that are there."""
+    if not torch.cuda.is_available():
+        print("skipped: torch finds no CUDA device to take steps on")
+        return
+    from benchmarks.methods.eager import fit_eager
+
+    for shape in STEP_SHAPES[:1] if smoke else STEP_SHAPES:
+        table = factor_table(40 * shape.batch_size, shape.n_features, seed)
+        models = {
+            (name, epochs): _fit(make(shape, epochs, seed).set_params(device="cuda"), table)
+            for name, make in SKVAES.items()
+            for epochs in (2, 12)
+        }
+        loops = {
+            ("eager PyTorch, fused Adam", epochs): partial(fit_eager, shape, table, epochs, seed, device="cuda")
+            for epochs in (2, 12)
+        }
+        seconds = in_turn(models | loops, repeats)
+        for name in dict.fromkeys(name for name, _ in seconds):
+            step = (seconds[name, 12] - seconds[name, 2]).per(10 * 40)
+            yield {"measure": "gpu", "what": name, "shape": str(shape), "microseconds": 1e6 * step.wall,
+                   "device": torch.cuda.get_device_name()}  # fmt: skip
+
+
+def _step(make: Callable[..., VAETransformer], shape: Shape, n_batches: int, repeats: int, seed: int) -> Seconds:
+    """Seconds of a training step: the slope between a short and a long fit."""
+    table = factor_table(n_batches * shape.batch_size, shape.n_features, seed)
+    fits = {epochs: _fit(make(max_iter=epochs), table) for epochs in (2, 8)}
+    seconds = in_turn(fits, repeats)
+    return (seconds[8] - seconds[2]).per(6 * n_batches)
 
 
 def _with_threads(n: int, action: Action) -> Action:

@@ -83,6 +83,7 @@ def state():
         torch.are_deterministic_algorithms_enabled(),
         (torch.tensor(2.0**-1022, dtype=torch.float64, device="cpu") * 0.5).item() == 0.0,
         torch.is_anomaly_enabled(),
+        torch.get_float32_matmul_precision(),
         torch.get_num_threads(),
         torch.get_rng_state().numpy().tobytes(),
     )
@@ -205,6 +206,17 @@ def test_a_vae_is_fitted_answers_and_is_loaded(any_setting):
         return of_vae(pickle.loads(pickle.dumps(vae(encoder=Net).fit(X))), X)
 
     assert_unmoved_by(any_setting, answers)
+
+
+def test_the_precision_of_products_stays_the_users():
+    """The numbers of a fit may follow it; scores in double precision do not."""
+    model = vae().fit(frame())
+    expected = model.score_samples(frame())
+    with switched(torch.set_float32_matmul_precision, on="medium", off="highest"):
+        before = state()
+        np.testing.assert_array_equal(model.score_samples(frame()), expected)
+        assert np.isfinite(vae().fit(frame()).score_samples(frame())).all()
+        assert state() == before
 
 
 @pytest.mark.parametrize("name", VAES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -40,17 +40,25 @@ def mlp(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def fit_eager(shape: Shape, table: np.ndarray, n_epochs: int, seed: int) -> EagerVAE:
-    """Steps of Adam over shuffled batches."""
+def fit_eager(shape: Shape, table: np.ndarray, n_epochs: int, seed: int, device: str = "cpu") -> EagerVAE:
+    """Steps of Adam over shuffled batches: of a DataLoader, or, on a GPU, of a table that is there, by a fused Adam."""
     torch.manual_seed(seed)
-    model = EagerVAE(shape)
-    optimiser = torch.optim.Adam(model.parameters())
-    rows = TensorDataset(torch.as_tensor(table, dtype=torch.float32))
-    loader = DataLoader(rows, batch_size=shape.batch_size, shuffle=True)
+    model = EagerVAE(shape).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), fused=device != "cpu")
+    rows = torch.as_tensor(table, dtype=torch.float32, device=device)
+    loader = DataLoader(TensorDataset(rows), batch_size=shape.batch_size, shuffle=True)
     for _ in range(n_epochs):
-        for (batch,) in loader:
+        for (batch,) in loader if device == "cpu" else resident(rows, shape.batch_size):
             optimiser.zero_grad()
             loss = -model(batch).mean()
             loss.backward()
             optimiser.step()
+    if device != "cpu":
+        torch.cuda.synchronize()
     return model
+
+
+def resident(rows: Tensor, size: int) -> Iterator[tuple[Tensor]]:
+    """Shuffled batches of rows where they are."""
+    for places in torch.randperm(len(rows), device=rows.device).split(size):
+        yield (rows[places],)

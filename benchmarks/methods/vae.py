@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
@@ -134,6 +135,30 @@ class Averaged:
     def smaller(self, max_iter: int) -> Averaged:
         """The same with another number of epochs."""
         return Averaged(self.member.smaller(max_iter), self.n_members)
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """A model whose products in training may be those of bfloat16: torch's own setting, "medium"."""
+
+    method: VAEMethod
+
+    def __call__(self, train: np.ndarray, seed: int) -> LogDensity:
+        users = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            return self.method(train, seed)
+        finally:
+            torch.set_float32_matmul_precision(users)
+
+    @property
+    def settings(self) -> str:
+        """A digest of the model's, and this one."""
+        return f"{self.method.settings} in bfloat16"
+
+    def smaller(self, max_iter: int) -> InBfloat16:
+        """The same with another number of epochs."""
+        return InBfloat16(self.method.smaller(max_iter))
 
 
 TEXTBOOK = {

@@ -15,6 +15,12 @@ GATHERED = 2**18  # cells of the rows that are gathered at once, at most, but fo
 KEPT = 2**23  # numbers that encoders see of rows, which are kept through a training, at most
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device: on the way to a GPU in pinned memory, so that nobody waits for it."""
+    pins = device.type == "cuda" and tensor.device.type == "cpu"
+    return (tensor.pin_memory() if pins else tensor).to(device, non_blocking=pins)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Standardised rows as the model reads them.
@@ -73,6 +79,13 @@ class Rows:
         """The rows at `index`."""
         others = (None if part is None else part[index] for part in (self.observed, self.weight, self.seen))
         return Rows(self.x[index], *others)
+
+    def to(self, device: torch.device) -> Rows:
+        """The rows on a device."""
+        if device == self.device:
+            return self
+        others = (None if part is None else sent(part, device) for part in self.parts[1:])
+        return Rows(sent(self.x, device), *others)
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean over the last axis, that of the rows; of a batch, an unbiased estimate of that of all rows."""
@@ -137,16 +150,22 @@ def looked_at(rows: Rows | SparseRows, look: Look) -> Rows | None:
 
 
 def minibatches(
-    rows: Rows | SparseRows, batch_size: int, generator: torch.Generator, look: Look | None = None
+    rows: Rows | SparseRows,
+    batch_size: int,
+    generator: torch.Generator,
+    look: Look | None = None,
+    device: torch.device | None = None,
 ) -> Iterator[Rows]:
     """One epoch: every row once, in an order drawn on the CPU so that it does not depend on the device.
 
-    Many batches are gathered at once, and `look`, where it is given, says what the encoder sees of them.
+    Many batches are gathered at once where the rows are and sent to the `device`, if that is another; `look`, where it
+    is given, says what the encoder sees of them.
     """
-    order = torch.randperm(len(rows), generator=generator).to(rows.device)
+    order = sent(torch.randperm(len(rows), generator=generator), rows.device)
     size = batch_size * max(1, GATHERED // (batch_size * rows.n_columns))
     for start in range(0, len(rows), size):
         gathered = rows.take(order[start : start + size])
+        gathered = gathered if device is None else gathered.to(device)
         yield from chunks(gathered if look is None else replace(gathered, seen=look(gathered)), batch_size)
 
 

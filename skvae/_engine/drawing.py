@@ -69,14 +69,15 @@ def weighed_cells(
     model: VAE, rows: Rows, draws: WeighedDraws, n_each: int, stream: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """`n_each` draws of every cell given each draw of z, (S, b, p), and their weights, (S, b)."""
-    each = [model.columns.sample(draws.outputs, stream) for _ in range(n_each)]
+    outputs = draws.outputs
+    each = [model.columns.sample(outputs, stream) for _ in range(n_each)]
     return torch.cat(each), draws.weight.repeat(n_each, 1) / n_each
 
 
 def completed(model: VAE, rows: Rows, draws: WeighedDraws, stream: torch.Generator) -> Tensor:
     """The rows, (b, p), with a draw of each missing cell, given a code that is resampled from the weighed draws."""
     chosen = torch.multinomial(draws.weight.T, 1, generator=stream)[:, 0]
-    drawn = model.columns.sample(draws.outputs[chosen, torch.arange(len(rows))], stream)
+    drawn = model.columns.sample(draws.outputs[chosen, torch.arange(len(rows), device=chosen.device)], stream)
     return drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn)
 
 

@@ -21,7 +21,16 @@ from torch import Tensor
 from skvae._engine.batches import Rows, SparseRows
 from skvae._engine.build import ModelSpec, Quantiles, build_autoencoder
 from skvae._engine.optimiser import Optimiser, copied
-from skvae._engine.runtime import SHARED_PRODUCTS, chunk_size, doors, generator, own_steps, resolve_device
+from skvae._engine.runtime import (
+    SHARED_PRODUCTS,
+    chunk_size,
+    doors,
+    generator,
+    home_of_rows,
+    in_chunks,
+    own_steps,
+    resolve_device,
+)
 from skvae._engine.training import EpochRecord, Plan, RowBound, epochs, mean_bound
 from skvae._table.cells import Units
 from skvae.nn.likelihoods import WayBack
@@ -38,7 +47,7 @@ SHOWN_ROWS = 2**15  # training rows whose posteriors are kept, to draw codes fro
 ORDERING_ROWS = 4_096  # rows that the order and sign of the codes and the final bound are read off ...
 ORDERING_CELLS = 2**24  # ... unless they have more cells than this ...
 LEAST_ROWS = 256  # ... but so many in any case
-REPLAYED = 2**19  # outputs of the decoder in a step, up to which the memory of a whole step may stay
+REPLAYED = {"cpu": 2**19, "cuda": 2**24}  # outputs of the decoder, up to which the memory of a whole step may stay
 OTHER = 2**32  # from the seed of an engine's own streams to that of those it lends
 
 
@@ -122,7 +131,11 @@ class Engine(Generic[ModelT]):
         if self._optimiser is None or not resume:
             self._optimiser = Optimiser(self._trainable())
         seed = self.spec.seed + self._optimiser.steps
-        judge = None if held_out is None else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed)
+        judge = (
+            None
+            if held_out is None
+            else partial(mean_bound, rows=held_out, bound=bound, seed=self.spec.seed, device=self.device)
+        )
         order, noise = generator(seed), generator(seed, self.device)
         n_outputs = plan.batch_size * plan.n_draws * self.model.columns.n_outputs
         records = epochs(
@@ -133,7 +146,7 @@ class Engine(Generic[ModelT]):
             order=order,
             noise=noise,
             validation=judge,
-            replays=n_outputs <= REPLAYED,
+            replays=n_outputs <= REPLAYED.get(self.device.type, REPLAYED["cpu"]),
         )
         n_weights = sum(parameter.numel() for parameter in self.model.parameters())
         small = n_weights * plan.batch_size * plan.n_draws < SHARED_PRODUCTS
@@ -142,7 +155,7 @@ class Engine(Generic[ModelT]):
     def _rows(self, x: Any, weight: FloatArray | None) -> Rows | SparseRows:
         """Rows on the device, from an array that they take over or from a CSR matrix."""
         if isinstance(x, np.ndarray):
-            return Rows.from_numpy(x, weight, device=self.device, copy=False)
+            return Rows.from_numpy(x, weight, device=home_of_rows(x.nbytes, self.device), copy=False)
         return SparseRows.from_csr(x, weight, device=self.device)
 
     def _trainable(self) -> ModelT:
@@ -172,12 +185,15 @@ class Engine(Generic[ModelT]):
         In float32 for rows in float32, in float64 for all others; in chunks small enough for n draws of each row.
         """
         dtype = torch.float32 if x.dtype == np.float32 else self._double
-        model, size, parts = self._in(dtype), chunk_size(n, self._width(), self.device), []
+        model, size = self._in(dtype), chunk_size(n, self._width(), self.device)
+
+        def part(rows: slice) -> tuple[Tensor, ...]:
+            said = answer(model, Rows.from_numpy(x[rows], dtype=dtype, device=self.device))
+            return tuple(each.cpu() for each in (said if isinstance(said, tuple) else (said,)))
+
         with torch.inference_mode():
-            for start in range(0, len(x), size):
-                part = answer(model, Rows.from_numpy(x[start : start + size], dtype=dtype, device=self.device))
-                parts.append(part if isinstance(part, tuple) else (part,))
-            return tuple(torch.cat(part, axis).cpu().numpy() for part in zip(*parts, strict=True))
+            parts = zip(*in_chunks(len(x), size, part), strict=True)
+            return tuple(torch.cat(each, axis).numpy() for each in parts)
 
     @property
     def _double(self) -> torch.dtype:

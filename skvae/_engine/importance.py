@@ -11,7 +11,6 @@ from skvae._engine.batches import Rows
 from skvae._engine.runtime import sound
 from skvae.nn import passes
 from skvae.nn.models import VAE
-from skvae.nn.noise import log_normal
 from skvae.nn.priors import log_prob_features_first
 
 COMPLETED = 3  # rounds in which an encoder that was trained on complete rows sees the row completed ...
@@ -30,19 +29,24 @@ def drawn(mean: Tensor, log_std: Tensor, points: Tensor) -> Tensor:
 class WeighedDraws(NamedTuple):
     """Draws for b rows, whose weights sum to 1 over the S draws of a row."""
 
-    z: Tensor  # (S, b, k)
+    z: Tensor  # (k, S, b)
     weight: Tensor  # (S, b)
-    outputs: Tensor  # of the decoder, (S, b, n_outputs)
+    parts: list[Tensor]  # of the decoder's outputs, (n_outputs, some of S, b) each
+
+    @property
+    def outputs(self) -> Tensor:
+        """Those of the decoder, (S, b, n_outputs)."""
+        return torch.cat(self.parts, 1).movedim(0, -1)
 
     def expected(self, model: VAE) -> Tensor:
         """Weighted means of the statistics of each cell, (b, n_statistics)."""
         return model.columns.averaged(self.outputs, self.weight)
 
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and variance of z, (b, k), and the effective sample size (Kish 1965), (b, 1)."""
-        weight = self.weight.unsqueeze(-1)
-        mean = (weight * self.z).sum(0)
-        return mean, (weight * (self.z - mean).square()).sum(0), 1.0 / weight.square().sum(0)
+        """Mean and variance of z, (k, b), and the effective sample size (Kish 1965), (b,)."""
+        mean = (self.weight * self.z).sum(1)
+        distance = self.z - mean.unsqueeze(1)
+        return mean, distance.square_().mul_(self.weight).sum(1), self.weight.square().sum(0).reciprocal_()
 
 
 def n_rounds(knows_missing: bool) -> int:
@@ -81,22 +85,26 @@ def _adapted(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> 
     """Proposal after proposal, and the draws of all but the last."""
     proposals = [model.posterior(rows.x, rows.observed)]
     z, outputs, log_joint = [], [], []
+    log_q = points.new_empty(0, 0, len(rows))  # of all draws, under each proposal
     for i, part in enumerate(points):
-        mean, log_std = proposals[i]
-        z.append(drawn(mean, log_std, part))
-        first = z[i].movedim(-1, 0)
-        outputs.append(passes.decode(model, first).movedim(0, -1))
-        log_likelihood = model.log_prob_observed(outputs[i], rows.x, rows.observed)
-        log_joint.append(log_likelihood + log_prob_features_first(model.prior, first))
-        draws = _weighed(proposals, torch.cat(z), torch.cat(log_joint), torch.cat(outputs))
+        z.append(drawn(*proposals[i], part).movedim(-1, 0))
+        outputs.append(passes.decode(model, z[i]))
+        log_likelihood = model.log_prob_observed(outputs[i].movedim(0, -1), rows.x, rows.observed)
+        log_joint.append(log_likelihood + log_prob_features_first(model.prior, z[i]))
+        own = _log_normal(torch.cat(z, 1), *proposals[i])
+        of_others = [_log_normal(z[i], *earlier) for earlier in proposals[:i]]
+        log_q = torch.stack([*(torch.cat(each) for each in zip(log_q, of_others, strict=True)), own])
+        weight = torch.softmax(torch.cat(log_joint) - torch.logsumexp(log_q, 0), 0)
+        draws = WeighedDraws(torch.cat(z, 1), weight, outputs)
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))
     return proposals, draws
 
 
-def _weighed(proposals: list[Proposal], z: Tensor, log_joint: Tensor, outputs: Tensor) -> WeighedDraws:
-    log_mixture = torch.logsumexp(torch.stack([log_normal(z, *proposal) for proposal in proposals]), 0)
-    return WeighedDraws(z, torch.softmax(log_joint - log_mixture, 0), outputs)
+def _log_normal(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density (S, b) of z (k, S, b) under a proposal, but for the constant that all have."""
+    scale = torch.exp(log_std).T.unsqueeze(1)
+    return torch.sub(z, mean.T.unsqueeze(1)).div_(scale).square_().sum(0).mul_(-0.5).sub_(log_std.sum(1))
 
 
 def _completed(model: VAE, rows: Rows, draws: WeighedDraws) -> Proposal:
@@ -108,5 +116,5 @@ def _completed(model: VAE, rows: Rows, draws: WeighedDraws) -> Proposal:
 def _matched(draws: WeighedDraws, first: Proposal) -> Proposal:
     """Mean and log standard deviation of the draws; where they are few the spread is near that of the encoder."""
     mean, variance, size = draws.moments()
-    shrunk = (size * variance + PRIOR_DRAWS * torch.exp(2.0 * first[1])) / (size + PRIOR_DRAWS)
-    return mean, 0.5 * torch.log(shrunk)
+    shrunk = (size * variance + PRIOR_DRAWS * torch.exp(2.0 * first[1]).T) / (size + PRIOR_DRAWS)
+    return mean.T, 0.5 * torch.log(shrunk.T)

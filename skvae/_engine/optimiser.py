@@ -269,13 +269,18 @@ class Optimiser:
             self._led_by_muon = self.flat.n_inner > 0 and not self._moments["exp_avg_sq"][: self.flat.n_inner].any()
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.flat.value.device
+
+    @property
     def _fused(self) -> bool:
         """Whether the device has Adam as one kernel."""
-        return self.flat.value.device.type in ("cpu", "cuda")
+        return self.device.type in ("cpu", "cuda")
 
     def _home(self, moment: str) -> torch.device | str:
         """Where a moment lives: beside the weights; but the count of steps where plain code reads it, not a kernel."""
-        return "cpu" if moment == "step" and not self._fused else self.flat.value.device
+        return "cpu" if moment == "step" and not self._fused else self.device
 
     def _adam(self, learning_rate: float, part: slice) -> None:
         """One step of Adam (Kingma & Ba 2015, arXiv 1412.6980) for a part of the parameters.

@@ -1,7 +1,8 @@
-"""A training step as the flat list of torch's operations that it comes to: recorded once, then replayed.
+"""A training step as the list of operations that it comes to: recorded once, then replayed.
 
 A small network's step is bound by Python: by calls, views and new tensors around operations of a microsecond. A
 recording keeps the tensors that the operations made, so that these can fill them anew, and nothing else is left to do.
+On a GPU the same is a CUDA graph, which starts all of a step's kernels at once.
 """
 
 from __future__ import annotations
@@ -112,6 +113,37 @@ def _copied(make: Callable[[], Any], results: Any) -> None:
         result.copy_(new)
 
 
+def recorded(step: Call, noise: torch.Generator) -> Call | None:
+    """Take a step; return what takes it again: its operations in turn. None where these hang on the numbers."""
+    with Recording() as recording:
+        step()
+    return partial(_one_by_one, recording.calls) if recording.exact else None
+
+
+def _one_by_one(calls: Sequence[Call]) -> None:
+    for call in calls:
+        call()
+
+
+def captured(step: Call, noise: torch.Generator) -> Call | None:
+    """Take a step on a GPU; return what takes it again: a CUDA graph. None where it waits for what a kernel says."""
+    graph, before = torch.cuda.CUDAGraph(), noise.get_state()
+    graph.register_generator_state(noise)
+    try:
+        # What other threads do to the GPU meanwhile is theirs.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            step()
+    except RuntimeError:
+        noise.set_state(before)
+        step()
+        return None
+    graph.replay()  # a capture only notes what is to be done
+    return graph.replay
+
+
+WAYS: dict[str, Callable[[Call, torch.Generator], Call | None]] = {"cuda": captured}  # by the device; else `recorded`
+
+
 class Replayed:
     """A step over a batch that records itself once for each kind of batch that comes often, and is then replayed.
 
@@ -124,10 +156,14 @@ class Replayed:
         Of rows.
     comes_often : callable
         Whether batches of so many rows do.
+    noise : torch.Generator
+        The stream that it draws from.
     """
 
-    def __init__(self, step: Callable[[Rows], None], comes_often: Callable[[int], bool]) -> None:
-        self._step, self._comes_often = step, comes_often
+    def __init__(
+        self, step: Callable[[Rows], None], comes_often: Callable[[int], bool], noise: torch.Generator
+    ) -> None:
+        self._step, self._comes_often, self._noise = step, comes_often, noise
         self._steps: dict[tuple[object, ...], Callable[[Rows], None]] = {}  # by kind
 
     def __call__(self, rows: Rows) -> None:
@@ -141,14 +177,13 @@ class Replayed:
 
     def _record(self, kind: tuple[object, ...], rows: Rows) -> None:
         home = Rows(rows.x.clone(), *(None if part is None else part.clone() for part in rows.parts[1:]))
-        with Recording() as recording:
-            self._step(home)
-        self._steps[kind] = partial(_replay, home, recording.calls) if recording.exact else self._step
+        record = WAYS.get(rows.device.type, recorded)
+        again = record(partial(self._step, home), self._noise)
+        self._steps[kind] = self._step if again is None else partial(_replay, home, again)
 
 
-def _replay(home: Rows, calls: Sequence[Call], rows: Rows) -> None:
+def _replay(home: Rows, again: Call, rows: Rows) -> None:
     for own, part in zip(home.parts, rows.parts, strict=True):
         if own is not None and part is not None:
             own.copy_(part)
-    for call in calls:
-        call()
+    again()

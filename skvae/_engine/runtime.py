@@ -18,7 +18,7 @@ from skvae._warnings import warn
 
 GPU_CELLS = 1_000_000  # a smaller table is done before a GPU has warmed up
 SHARED_PRODUCTS = 100_000_000  # multiplications per pass through a network from which a second thread pays
-CHUNK_CELLS = {"cpu": 2**19, "cuda": 2**24}  # numbers a layer holds at once in inference: a cache's worth, a GPU's load
+CHUNK_CELLS = {"cpu": 2**20, "cuda": 2**24}  # numbers a layer holds at once in inference: a cache's worth, a GPU's load
 DENORMAL = 2.0**-1022  # half of it is 0 where the processor was told to flush such numbers
 AUTOCASTS = tuple(kind for kind in ("cpu", "cuda", "mps") if torch.amp.is_autocast_available(kind))
 
@@ -28,7 +28,17 @@ UNUSABLE = (
     "up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
 )
 
+NO_ROOM_TO_TRAIN = (
+    "The device has no memory left for a training step. A smaller batch_size, fewer n_train_samples or a smaller "
+    "network need less; with device='cpu' the main memory is there."
+)
+NO_ROOM_TO_ANSWER = (
+    "The device has no memory left for even one row. Fewer n_importance_samples need less; with device='cpu' the main "
+    "memory is there."
+)
+
 Step = TypeVar("Step")
+Answer = TypeVar("Answer")
 Class = TypeVar("Class", bound=type)
 
 
@@ -41,16 +51,23 @@ def resolve_device(device: str, n_cells: int = 0) -> torch.device:
         If torch does not know the device or it is not there.
     """
     if device == "auto":
-        return torch.device("cuda" if n_cells >= GPU_CELLS and torch.cuda.is_available() else "cpu")
+        device = "cuda" if n_cells >= GPU_CELLS and torch.cuda.is_available() else "cpu"
     try:
-        resolved = torch.device(device)
-        torch.empty(1, device=resolved)
+        return torch.empty(1, device=torch.device(device)).device  # a GPU by its number
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"The 'device' parameter must be 'auto' or a device that torch has here, such as 'cpu'. Got {device!r} "
             f"instead ({str(error).splitlines()[0]})."
         ) from error
-    return resolved
+
+
+def home_of_rows(n_bytes: int, device: torch.device) -> torch.device:
+    """Where a table of so many bytes is during a training: on the device, or in main memory if a GPU has little room.
+
+    A step needs room too, so the table may have half of what is free.
+    """
+    is_full = device.type == "cuda" and 2 * n_bytes > torch.cuda.mem_get_info(device)[0]
+    return torch.device("cpu") if is_full else device
 
 
 def device_or_cpu(device: str) -> str:
@@ -212,7 +229,10 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
     while True:
         lent = nullcontext() if lent_seed is None else lent_streams(lent_seed)
         with own_torch_state(), _denormals(kept=False), _one_thread(pools) if one_thread else nullcontext(), lent:
-            step = next(steps, None)
+            try:
+                step = next(steps, None)
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(NO_ROOM_TO_TRAIN) from error
         if step is None:
             return
         yield step
@@ -269,6 +289,21 @@ def lent_streams(seed: int) -> Iterator[None]:
 
 
 # -- inference ---------------------------------------------------------------------------------------------------------
+
+
+def in_chunks(n: int, size: int, answer: Callable[[slice], Answer]) -> Iterator[Answer]:
+    """Answers over n rows, at most `size` at a time; half as many where the device has no memory for them."""
+    start = 0
+    while start < n:
+        try:
+            part = answer(slice(start, start + size))
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise MemoryError(NO_ROOM_TO_ANSWER) from error
+            size = size // 2
+            continue
+        yield part
+        start += size
 
 
 def chunk_size(n_draws: int, width: int, device: torch.device | str = "cpu") -> int:

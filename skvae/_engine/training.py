@@ -116,7 +116,7 @@ def epochs(
     optimiser : Optimiser
         Holds the module; continues where it stands.
     rows : Rows
-        On the module's device.
+        On the module's device, or in main memory, from where batches are sent to it.
     bound : callable
         What to maximise: (module, rows, noise, beta) -> Bound.
     plan : Plan
@@ -130,12 +130,13 @@ def epochs(
     closed: Any = getattr(bound, "with_pullback", None)
     forward = partial(bound_by_autograd, bound) if closed is None else closed
     records = closed is None or closed.__self__.needs_autograd(optimiser.module)
-    rows, look = _looked_at(rows, None if records else closed.__self__.look(optimiser.module))
+    device = optimiser.device
+    rows, look = _looked_at(rows, None if records else closed.__self__.look(optimiser.module), device)
     n_steps = plan.max_iter * math.ceil(len(rows) / plan.batch_size)
     first_step, trust = optimiser.steps, 1.0
     optimiser.begin(by_muon=plan.reach is not None)
     optimiser.module.train()  # once: a walk through all modules each epoch costs as much as a step
-    sums = torch.zeros(3, device=rows.device)
+    sums = torch.zeros(3, device=device)
 
     def look_ahead(batch: Rows) -> None:
         terms, pull = forward(optimiser.module, batch, noise, plan.beta_at(optimiser.steps))
@@ -143,12 +144,12 @@ def epochs(
         sums.add_(batch.total(torch.stack(terms)))
 
     replays = replays and not records
-    replayed = Replayed(look_ahead, lambda size: plan.comes_often(size, len(rows)))
+    replayed = Replayed(look_ahead, lambda size: plan.comes_often(size, len(rows)), noise)
     for epoch in range(plan.max_iter):
         # Pullbacks do what autograd else does; without the bookkeeping for it an operation takes an eighth less time.
         with torch.no_grad() if records else torch.inference_mode():
             sums.zero_()
-            for batch in minibatches(rows, plan.batch_size, order, look):
+            for batch in minibatches(rows, plan.batch_size, order, look, device):
                 step = replayed if replays and optimiser.steps >= plan.warmup_steps else look_ahead
                 step(batch)
                 learning_rate = trust * plan.learning_rate_at((optimiser.steps - first_step) / n_steps)
@@ -164,10 +165,12 @@ def epochs(
         yield record if validation is None else replace(record, validation=validation(optimiser.average))
 
 
-def _looked_at(rows: Rows | SparseRows, look: Look | None) -> tuple[Rows | SparseRows, Look | None]:
+def _looked_at(
+    rows: Rows | SparseRows, look: Look | None, device: torch.device
+) -> tuple[Rows | SparseRows, Look | None]:
     """The rows as they are seen, if there is room for that; else as they are, and what says how they are seen."""
     with torch.inference_mode():
-        seen = None if look is None else looked_at(rows, look)
+        seen = None if look is None or rows.device != device else looked_at(rows, look)
     return (rows, look) if seen is None else (seen, None)
 
 
@@ -205,14 +208,20 @@ def bound_by_autograd(
     return Bound(*(part.detach() for part in terms)), pull
 
 
-def mean_bound(module: nn.Module, rows: Rows | SparseRows, bound: RowBound, seed: int) -> float:
-    """Weighted mean of the bound over rows, under the same noise at every call."""
-    noise = torch.Generator(device=rows.device).manual_seed(seed)
+def mean_bound(
+    module: nn.Module, rows: Rows | SparseRows, bound: RowBound, seed: int, device: torch.device | None = None
+) -> float:
+    """Weighted mean of the bound over rows, under the same noise at every call.
+
+    The module is on the `device`, where that is given; else where the rows are.
+    """
+    device = rows.device if device is None else device
+    noise = torch.Generator(device=device).manual_seed(seed)
     module.eval()
     with torch.inference_mode():
         size = min(VALIDATION_ROWS, max(1, VALIDATION_CELLS // rows.n_columns))
-        values = torch.cat([bound(module, part, noise, 1.0).value for part in chunks(rows, size)])
-        return float(rows.mean(values))
+        values = torch.cat([bound(module, part.to(device), noise, 1.0).value for part in chunks(rows, size)])
+        return float(rows.mean(values.to(rows.device)))
 
 
 class Patience:

@@ -246,19 +246,21 @@ class Pass:
     """A pass of r rows through the matrices of a multilayer perceptron and back, features first, and its memory.
 
     An inner layer reads what the one before made, and a row of ones that meets the biases. The last reads `joined`:
-    what the last inner layer made, the inputs, and ones.
+    what the last inner layer made, the inputs, and ones. Where there is no way back, activations overwrite what they
+    are of.
     """
 
-    def __init__(self, activation: str, n_in: int, matrices: Sequence[Tensor], r: int) -> None:
+    def __init__(self, activation: str, n_in: int, matrices: Sequence[Tensor], r: int, *, returns: bool = True) -> None:
         *self._inner, self._final = matrices
         self._into, self._slope = INTO[activation], SLOPES[activation]
-        ones, width = self._final.new_ones, len(self._inner[-1]) if self._inner else 0
-        self._joined = ones(self._final.shape[1], r)
+        width = len(self._inner[-1]) if self._inner else 0
+        self._joined = _above_ones(self._final, width + n_in, self._final.shape[1], r)
         self._x = self._joined[width : width + n_in]
-        homes = [*(ones(len(weight) + 1, r) for weight in self._inner[:-1]), self._joined][: len(self._inner)]
+        homes = [_above_ones(weight, len(weight), len(weight) + 1, r) for weight in self._inner[:-1]]
+        homes += [self._joined] if self._inner else []
         self._seen = [self._joined[width : width + n_in + 1], *homes[:-1]][: len(self._inner)]
-        self._before = [weight.new_empty(len(weight), r) for weight in self._inner]
         self._after = [home[: len(weight)] for weight, home in zip(self._inner, homes, strict=True)]
+        self._before = [torch.empty_like(after) for after in self._after] if returns else self._after
         self._across = [part.T for part in (*self._seen, self._joined)]
         self._back = [weight[:, :-1].T for weight in self._inner]
         self._back_to_all, self._back_to_hidden = (self._final[:, :n].T for n in (width + n_in, width))
@@ -286,6 +288,13 @@ class Pass:
         if not to_input:
             return None
         return at.add_(back[-len(at) :]) if to_inner else back
+
+
+def _above_ones(like: Tensor, n: int, n_rows: int, r: int) -> Tensor:
+    """Memory for n rows of r numbers, and ones below them; (n_rows, r)."""
+    rows = like.new_empty(n_rows, r)
+    rows[n:] = 1.0
+    return rows
 
 
 class MLP(nn.Module):
@@ -326,14 +335,10 @@ class MLP(nn.Module):
 
     def features_first(self, x: Tensor, start: Tensor | None = None) -> Tensor:
         """Map (n_in, r) to (n_out, r), with `start` (n_out,) added."""
-        into, hidden = INTO[self.activation], x
-        for layer in self._layers[:-1]:
-            hidden = torch.addmm(layer.bias.unsqueeze(1), layer.weight, hidden)
-            into(hidden, out=hidden)
-        bias = self.shortcut.bias if start is None else self.shortcut.bias + start
-        bias = bias + self._layers[-1].bias if self._layers else bias
-        out = torch.addmm(bias.unsqueeze(1), self.shortcut.weight, x)
-        return out.addmm_(self._layers[-1].weight, hidden) if self._layers else out
+        matrices = [_side_by_side(pack) for pack in self.packs()]
+        if start is not None:
+            matrices[-1][:, -1].add_(start)
+        return Pass(self.activation, len(x), matrices, x.shape[1], returns=False).forward(x)
 
     def packs(self) -> list[list[Tensor]]:
         """The parameters that one product serves, side by side in a matrix each: a layer's weights and its bias.

@@ -1,5 +1,6 @@
 """A recorded step does what the step does, to the last bit, or is not used."""
 
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -36,7 +37,7 @@ class Machine:
 def assert_same(operations):
     """Six batches leave a machine that may be replayed as they leave one that is not."""
     as_it_is, recorded = Machine(operations), Machine(operations)
-    step = Replayed(recorded, lambda size: True)
+    step = Replayed(recorded, lambda size: True, recorded.noise)
     for rows in batches(6):
         as_it_is(rows)
         step(rows)
@@ -121,7 +122,7 @@ def test_each_kind_of_batch_has_a_recording_of_its_own():
         cells = rows.x if rows.observed is None else rows.x * rows.observed
         total.add_((cells if rows.weight is None else cells * rows.weight.unsqueeze(1)).sum())
 
-    replayed, noise = Replayed(step, lambda size: size != 2), stream(3)
+    replayed, noise = Replayed(step, lambda size: size != 2, stream()), stream(3)
     for i in range(40):
         b = (6, 4, 2)[i % 3]
         x = torch.empty(b, 3).normal_(generator=noise)
@@ -200,3 +201,46 @@ def test_a_training_that_blows_up_is_rolled_back_as_before(monkeypatch):
         model = VAETransformer(max_iter=30, learning_rate_init=3.0, learning_rate="constant", random_state=0)
         curves.append(model.fit(numbers()).loss_curve_)
     np.testing.assert_array_equal(curves[0], curves[1])
+
+
+class Graph:
+    """What a CUDA graph is to whoever captures one, on the CPU: a capture does nothing, a replay all of it."""
+
+    def __init__(self, machine, fails=False):
+        self.machine, self.fails, self.streams, self.replays = machine, fails, [], 0
+
+    def register_generator_state(self, noise):
+        self.streams.append(noise)
+
+    @contextmanager
+    def capture(self, graph, **options):
+        assert graph is self
+        assert options == {"capture_error_mode": "thread_local"}
+        state, noise = self.machine.state.clone(), self.machine.noise.get_state()
+        with replay.Recording() as self.recording:
+            yield
+        self.machine.state.copy_(state)
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        self.machine.noise.set_state(noise)
+
+    def replay(self):
+        self.replays += 1
+        for call in self.recording.calls:
+            call()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_gpu_captures_a_step_and_replays_it(fails, monkeypatch):
+    as_it_is, machine = Machine(draws), Machine(draws)
+    graph = Graph(machine, fails)
+    monkeypatch.setitem(replay.WAYS, "cpu", replay.captured)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", graph.capture)
+    step = Replayed(machine, lambda size: True, machine.noise)
+    for rows in batches(6):
+        as_it_is(rows)
+        step(rows)
+        assert torch.equal(as_it_is.state, machine.state)
+    assert graph.streams == [machine.noise]
+    assert graph.replays == (0 if fails else 5)  # the first step as it is

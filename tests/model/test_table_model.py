@@ -106,9 +106,13 @@ def test_a_new_level_is_what_the_model_is_told(estimator, frame):
         TableModel(estimator.schema_, estimator._engine, "error").codes(table)
 
 
-def test_a_large_table_is_in_double_precision_a_part_at_a_time():
-    """NumPy's memory beyond the table and what is made of it: never another copy."""
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_large_table_is_in_double_precision_a_part_at_a_time(mapped, tmp_path):
+    """NumPy's memory beyond the table and what is made of it: never another copy, and none of a mapped file."""
     rows = np.random.default_rng(0).normal(size=(300_000, 20))
+    if mapped:
+        np.save(tmp_path / "rows.npy", rows)
+        rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
     estimator = VAETransformer(**OPTIONS).fit(rows[:200])
     table, model = Table(rows, frames.NUMPY, range(20), [rows.dtype] * 20, rows.dtype), estimator._model
     calls = {
