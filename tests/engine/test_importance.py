@@ -70,8 +70,8 @@ def exact_mean(some):
 def test_moments_are_those_of_the_posterior_whatever_the_encoder_says(shift, stretch):
     some = rows()
     mean, variance, size = drawn(Model(shift, stretch), some, 4000).moments()
-    np.testing.assert_allclose(mean, exact_mean(some), atol=0.08)
-    np.testing.assert_allclose(variance, torch.where(some.observed, EXACT_STD**2, 1.0), rtol=0.2)
+    np.testing.assert_allclose(mean.T, exact_mean(some), atol=0.08)
+    np.testing.assert_allclose(variance.T, torch.where(some.observed, EXACT_STD**2, 1.0), rtol=0.2)
     assert (size > 1000).all()
 
 
@@ -106,7 +106,7 @@ def test_few_draws_do_not_collapse_the_spread():
     some, model, points = rows(), Model(3.0, 0.5), torch.tensor(normal_quasi_draws(8, K, 0))
     draws = drawn(model, some, 8)
     assert torch.isfinite(draws.weight).all()
-    spread = (draws.z[-1] - draws.z[-2]) / (points[-1] - points[-2])  # of the last round
+    spread = (draws.z[:, -1] - draws.z[:, -2]).T / (points[-1] - points[-2])  # of the last round
     first = model.posterior(some.x, some.observed)[1].exp()
     assert (spread > 0.7 * first).all()  # the encoder's counts for 10 draws of the 18 at most: 0.7 < sqrt(10 / 18)
 
