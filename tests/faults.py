@@ -192,7 +192,7 @@ FAULTS = (
         for name, file, old, new, tests in (
             ("weights of modes", MIXTURES, "exp_(logit.sub_(top_weight)).sum(0)", "1.0", PULLBACKS),
             ("scale of modes", MIXTURES, "exp_(joint.sub_(top)).div_(scale)", "exp_(joint.sub_(top))", PULLBACKS),
-            ("start", "nn/networks.py", "matrices[-1][:, -1].add_(start)", "pass", PULLBACKS),
+            ("start", "nn/networks.py", "matrices[-1][:, -1].add_(start)", "pass", NETWORKS),
             ("small modes left out", "nn/priors.py", "NOTHING = -80.0", "NOTHING = -1.0", PRIORS),
             ("one block of modes", "nn/priors.py", "for part in parts]).view", "for part in parts[:1]]).view", PRIORS),
         )
