@@ -58,8 +58,9 @@ def memory_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
     model = VAETransformer(max_iter=1, random_state=seed).fit(table[:500])  # what torch loads is not the table's
     few = table[: len(table) // 10]
     codes = np.zeros((len(table), model.n_components_))
-    folder = tempfile.TemporaryDirectory()
-    mapped = _mapped(table, Path(folder.name))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "table.npy", table)
+        mapped = np.load(Path(folder) / "table.npy", mmap_mode="r")  # lives on when its name is gone
     calls: dict[str, Callable[[], object]] = {
         "fit": lambda: model.fit(table),
         "fit of a memory map": lambda: model.fit(mapped),
@@ -78,11 +79,3 @@ def memory_records(smoke: bool, seed: int = 0) -> Iterator[Record]:
             "input": table.nbytes / MEGABYTE, "peak": most(), "answer": size, "beside": most() - size,
         }  # fmt: skip
         del answer
-    folder.cleanup()
-
-
-def _mapped(table: np.ndarray, folder: Path) -> np.ndarray:
-    """The table as a file that is read where it lies."""
-    np.save(folder / "table.npy", table)
-    mapped: np.ndarray = np.load(folder / "table.npy", mmap_mode="r")
-    return mapped

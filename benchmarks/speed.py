@@ -344,10 +344,12 @@ def products_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
     users = torch.get_float32_matmul_precision()
     for shape, (name, make) in product(STEP_SHAPES[:1] if smoke else STEP_SHAPES, SKVAES.items()):
         n_batches, step = 2 if smoke else 40 if shape.n_features < 100 else 5, {}
-        for precision in ("highest", "medium"):
-            torch.set_float32_matmul_precision(precision)
-            step[precision] = _step(partial(make, shape, seed=seed), shape, n_batches, repeats, seed).wall
-        torch.set_float32_matmul_precision(users)
+        try:
+            for precision in ("highest", "medium"):
+                torch.set_float32_matmul_precision(precision)
+                step[precision] = _step(partial(make, shape, seed=seed), shape, n_batches, repeats, seed).wall
+        finally:
+            torch.set_float32_matmul_precision(users)
         yield {"measure": "products", "what": name, "shape": str(shape), **step}
 
 
@@ -369,6 +371,8 @@ def gpu_records(smoke: bool, repeats: int, seed: int) -> Iterator[Record]:
             ("eager PyTorch, fused Adam", epochs): partial(fit_eager, shape, table, epochs, seed, device="cuda")
             for epochs in (2, 12)
         }
+        for warm_up in (models | loops).values() if shape == STEP_SHAPES[0] else ():
+            warm_up()
         seconds = in_turn(models | loops, repeats)
         for name in dict.fromkeys(name for name, _ in seconds):
             step = (seconds[name, 12] - seconds[name, 2]).per(10 * 40)

@@ -284,7 +284,11 @@ class VAEImputer(TransformerMixin, HoldsModels):
     def _read(self, X: Any) -> Table:
         check_is_fitted(self)
         check_parameters(self)  # some may have been set after fit
-        return self._table(self._marked(X))
+        table = self._table(self._marked(X))
+        for j, column in enumerate(self._models[0].schema.columns):
+            if column.levels is None:
+                table.numbers(j)  # refuses infinity, also in rows that the models will not read
+        return table
 
     def _expected(self, table: Table) -> np.ndarray:
         """Values and codes of all cells, of rows with missing ones, by `strategy`; shape (n, p)."""

@@ -448,6 +448,48 @@ def test_a_frozen_part_of_a_perceptron_stays_and_the_rest_learns(which, solver):
     assert np.isfinite(model.score(data()))
 
 
+def perceptron(n_in, n_out):
+    return MLP(n_in, n_out, hidden_layer_sizes=(8,), activation="silu", generator=torch.Generator().manual_seed(0))
+
+
+def hooked(n_in, n_out):
+    network = perceptron(n_in, n_out)
+    network.hidden[1].register_forward_hook(lambda module, inputs, output: 0.5 * output)
+    return network
+
+
+def parametrised(n_in, n_out):
+    network = perceptron(n_in, n_out)
+    for layer in (network.hidden[0], network.shortcut):
+        nn.utils.parametrizations.weight_norm(layer)
+    return network
+
+
+@pytest.mark.parametrize("changed", [hooked, parametrised])
+@pytest.mark.parametrize("which", ["encoder", "decoder"])
+def test_a_perceptron_that_is_more_than_its_layers_is_taken_at_its_word(changed, which):
+    """As it is where a module of the user's own stands around it."""
+    models = [
+        VAETransformer(**{which: network}, max_iter=3, early_stopping=False, random_state=0).fit(data())
+        for network in (changed, lambda *sizes: nn.Sequential(changed(*sizes)))
+    ]
+    for of in (VAETransformer.transform, VAETransformer.reconstruct, VAETransformer.score_samples):
+        np.testing.assert_allclose(*(of(model, data()) for model in models), rtol=1e-6, atol=1e-6)
+
+
+def test_a_network_that_keeps_its_last_activations_goes_on():
+    class Keeping(nn.Linear):
+        def forward(self, x):
+            self.last = super().forward(x)
+            return self.last
+
+    model = VAETransformer(decoder=Keeping, max_iter=2, learning_rate="constant", random_state=0).partial_fit(data())
+    before = model.score(data())
+    for _ in range(3):
+        model.partial_fit(data())
+    assert model.score(data()) != before
+
+
 @pytest.mark.parametrize("which", ["encoder", "decoder"])
 def test_a_network_that_always_returns_float32_is_refused(which):
     class Single(nn.Linear):

@@ -797,6 +797,12 @@ def test_the_column_at_fault_is_named(light_vae, X, column):
         light_vae(likelihood={column: NeverFinite}).fit(frame)
 
 
+@pytest.mark.parametrize("objective", ["elbo", "iwae", "dreg"])
+def test_a_weight_of_the_divergence_that_no_number_holds_is_a_loss_that_is_not_finite(objective, X):
+    with pytest.raises(ValueError, match="loss was not finite"):
+        VAETransformer(beta=1e300, objective=objective, max_iter=2, random_state=0).fit(X)
+
+
 @pytest.mark.parametrize("learning_rate_init", [10.0, 1e6, 1e30])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_huge_learning_rate_never_ends_in_a_broken_model(light, X, learning_rate_init):

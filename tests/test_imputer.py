@@ -790,6 +790,18 @@ def test_infinity_is_an_error(fitted, X, value):
             answer(rows)
 
 
+@pytest.mark.parametrize("holed", [[], [2], [5]])
+def test_infinity_in_a_frame_is_an_error_wherever_cells_are_missing(of_frame, frame, holed):
+    rows = frame.iloc[:10].copy()
+    numbers = [name for name in rows if rows[name].dtype.kind == "f"]
+    rows[numbers] = rows[numbers].fillna(0.0)
+    rows.iloc[holed, rows.columns.get_loc(numbers[0])] = np.nan
+    rows.iloc[2, rows.columns.get_loc(numbers[1])] = np.inf
+    for answer in (of_frame.transform, of_frame.draw):
+        with pytest.raises(ValueError, match=f"Input X contains infinity.*{numbers[1]!r}"):
+            answer(rows)
+
+
 def test_another_number_of_columns_is_an_error(fitted, X):
     for answer in (fitted.transform, fitted.draw):
         with pytest.raises(ValueError, match="X has 3 features, but VAEImputer is expecting 4"):

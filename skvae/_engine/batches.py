@@ -161,10 +161,10 @@ def minibatches(
     Many batches are gathered at once where the rows are and sent to the `device`, if that is another; `look`, where it
     is given, says what the encoder sees of them.
     """
-    order = sent(torch.randperm(len(rows), generator=generator), rows.device)
+    order = torch.randperm(len(rows), generator=generator)
     size = batch_size * max(1, GATHERED // (batch_size * rows.n_columns))
     for start in range(0, len(rows), size):
-        gathered = rows.take(order[start : start + size])
+        gathered = rows.take(sent(order[start : start + size], rows.device))
         gathered = gathered if device is None else gathered.to(device)
         yield from chunks(gathered if look is None else replace(gathered, seen=look(gathered)), batch_size)
 

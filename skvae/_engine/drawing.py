@@ -61,7 +61,7 @@ def drawn_cells(model: VAE, codes: Rows, stream: torch.Generator | None) -> Tens
 
 def expected_cells(model: VAE, rows: Rows, draws: WeighedDraws, units: Units) -> Tensor:
     """Weighted means of the statistics of every cell in data units, (b, n_statistics)."""
-    statistics = model.columns.expectation(draws.outputs, way_back(units, rows.x))
+    statistics = model.columns.expectation(draws.outputs(), way_back(units, rows.x))
     return torch.einsum("sb,sbm->bm", draws.weight, statistics)
 
 
@@ -69,7 +69,7 @@ def weighed_cells(
     model: VAE, rows: Rows, draws: WeighedDraws, n_each: int, stream: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """`n_each` draws of every cell given each draw of z, (S, b, p), and their weights, (S, b)."""
-    outputs = draws.outputs
+    outputs = draws.outputs()
     each = [model.columns.sample(outputs, stream) for _ in range(n_each)]
     return torch.cat(each), draws.weight.repeat(n_each, 1) / n_each
 
@@ -77,7 +77,7 @@ def weighed_cells(
 def completed(model: VAE, rows: Rows, draws: WeighedDraws, stream: torch.Generator) -> Tensor:
     """The rows, (b, p), with a draw of each missing cell, given a code that is resampled from the weighed draws."""
     chosen = torch.multinomial(draws.weight.T, 1, generator=stream)[:, 0]
-    drawn = model.columns.sample(draws.outputs[chosen, torch.arange(len(rows), device=chosen.device)], stream)
+    drawn = model.columns.sample(draws.outputs()[chosen, torch.arange(len(rows), device=chosen.device)], stream)
     return drawn if rows.observed is None else torch.where(rows.observed, rows.x, drawn)
 
 
@@ -85,7 +85,7 @@ def squared_distances(model: VAE, rows: Rows, draws: WeighedDraws) -> tuple[Tens
     """Mean squares of the cells' distances from what is expected given z, and 1 where a cell counts, else 0; (b, p)."""
     counted = model.columns.counted(rows.x)
     counted = counted if rows.observed is None else counted * rows.observed
-    return model.columns.squares(draws.outputs, rows.x, draws.weight) * counted, counted
+    return model.columns.squares(draws.outputs(), rows.x, draws.weight) * counted, counted
 
 
 def conditioned(

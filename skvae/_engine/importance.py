@@ -33,14 +33,13 @@ class WeighedDraws(NamedTuple):
     weight: Tensor  # (S, b)
     parts: list[Tensor]  # of the decoder's outputs, (n_outputs, some of S, b) each
 
-    @property
     def outputs(self) -> Tensor:
         """Those of the decoder, (S, b, n_outputs)."""
         return torch.cat(self.parts, 1).movedim(0, -1)
 
     def expected(self, model: VAE) -> Tensor:
         """Weighted means of the statistics of each cell, (b, n_statistics)."""
-        return model.columns.averaged(self.outputs, self.weight)
+        return model.columns.averaged(self.outputs(), self.weight)
 
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and variance of z, (k, b), and the effective sample size (Kish 1965), (b,)."""
@@ -95,7 +94,7 @@ def _adapted(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> 
         of_others = [_log_normal(z[i], *earlier) for earlier in proposals[:i]]
         log_q = torch.stack([*(torch.cat(each) for each in zip(log_q, of_others, strict=True)), own])
         weight = torch.softmax(torch.cat(log_joint) - torch.logsumexp(log_q, 0), 0)
-        draws = WeighedDraws(torch.cat(z, 1), weight, outputs)
+        draws = WeighedDraws(torch.cat(z, 1), weight, list(outputs))
         completes = not knows_missing and i < COMPLETED
         proposals.append(_completed(model, rows, draws) if completes else _matched(draws, proposals[0]))
     return proposals, draws

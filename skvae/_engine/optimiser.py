@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +32,14 @@ FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 def copied(module: ModuleT) -> ModuleT:
-    """A deep copy, in half the time: the dozen registries of each part, nearly all empty, are made and not copied."""
-    held = (value for part in module.modules() for value in vars(part).values() if type(value) in REGISTRIES)
-    return copy.deepcopy(module, {id(value): type(value)() for value in held if not value})
+    """A deep copy, in half the time: the dozen registries of each part, nearly all empty, are made and not copied.
+
+    What a user's part keeps of a step, such as its last activations, is copied without its graph, which torch refuses.
+    """
+    held = [value for part in module.modules() for value in vars(part).values()]
+    memo: dict[int, Any] = {id(value): type(value)() for value in held if type(value) in REGISTRIES and not value}
+    memo |= {id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf}
+    return copy.deepcopy(module, memo)
 
 
 class FlatParameters:
@@ -46,7 +51,11 @@ class FlatParameters:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        networks = [part for part in (module, *module.children()) if type(part) is MLP and _learns_wholly(part)]
+        networks = [
+            part
+            for part in (module, *module.children())
+            if isinstance(part, MLP) and part.is_plain and _learns_wholly(part)
+        ]
         inner = sorted((pack for network in networks for pack in network.packs()[:-1]), key=_shape)
         packs = inner + [network.packs()[-1] for network in networks]
         packed = {id(p) for pack in packs for p in pack}

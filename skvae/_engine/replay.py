@@ -7,8 +7,9 @@ On a GPU the same is a CUDA graph, which starts all of a step's kernels at once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skvae._engine.batches import Rows
+from skvae._warnings import warn
 
 Call = Callable[[], object]
 
@@ -42,13 +44,13 @@ VIEWS = {"_unsafe_view"}  # which do not say so
 class Recording(TorchDispatchMode):
     """What runs inside of it, once more at each call of `calls`, in the same memory.
 
-    `exact` says whether these do the same for other numbers.
+    `exact` says whether these do the same for other numbers, `stays` whether all of it was done on one device.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Call] = []
-        self.exact = True
+        self.exact = self.stays = True
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, or what it is made of, and note it."""
@@ -59,6 +61,7 @@ class Recording(TorchDispatchMode):
             return parts
         result = operation(*args, **kwargs)
         self.exact = self.exact and (SEEN_IN_DATA.isdisjoint(operation.tags) or _takes_at_places(operation, args))
+        self.stays = self.stays and _stays(args, result)
         self.calls += _again(operation, args, kwargs, result)
         return result
 
@@ -67,6 +70,12 @@ def _takes_at_places(operation: Any, args: Sequence[Any]) -> bool:
     """Whether it is an indexing with places, of which there are as many each time, and not with a mask."""
     masks = (torch.bool, torch.uint8)
     return operation is torch.ops.aten.index.Tensor and not any(at is not None and at.dtype in masks for at in args[1])
+
+
+def _stays(args: Sequence[Any], result: Any) -> bool:
+    """Whether tensors that were read and what was made of them are on one device."""
+    each = [one for arg in (*args, result) for one in (arg if isinstance(arg, list | tuple) else [arg])]
+    return len({one.device for one in each if isinstance(one, Tensor)}) < 2
 
 
 def _again(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> Iterator[Call]:
@@ -115,9 +124,15 @@ def _copied(make: Callable[[], Any], results: Any) -> None:
 
 def recorded(step: Call, noise: torch.Generator) -> Call | None:
     """Take a step; return what takes it again: its operations in turn. None where these hang on the numbers."""
-    with Recording() as recording:
-        step()
+    recording = _recording(step)
     return partial(_one_by_one, recording.calls) if recording.exact else None
+
+
+def _recording(step: Call) -> Recording:
+    recording = Recording()
+    with recording:
+        step()
+    return recording
 
 
 def _one_by_one(calls: Sequence[Call]) -> None:
@@ -125,27 +140,61 @@ def _one_by_one(calls: Sequence[Call]) -> None:
         call()
 
 
+class _Captures:
+    """Of the process: one at a time, as each waits for its whole GPU, and none after one has failed."""
+
+    def __init__(self) -> None:
+        self.lock, self.work = threading.Lock(), True
+
+
+_CAPTURES = _Captures()
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Where steps are captured: one for each GPU, as each has memory of its own."""
+    return torch.cuda.Stream(device)
+
+
 def captured(step: Call, noise: torch.Generator) -> Call | None:
-    """Take a step on a GPU; return what takes it again: a CUDA graph. None where it waits for what a kernel says."""
-    graph, before = torch.cuda.CUDAGraph(), noise.get_state()
-    graph.register_generator_state(noise)
-    try:
-        # What other threads do to the GPU meanwhile is theirs.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            step()
-    except RuntimeError:
-        noise.set_state(before)
-        step()
+    """Take a step on a GPU; return what takes it again: a CUDA graph, or its operations in turn where there is none.
+
+    Only what a recording has shown to stay on the GPU is captured: a capture that fails leaves torch in a state of
+    which little is known, and there is no other in the process. To capture a step is not to take it.
+    """
+    recording = _recording(step)
+    if not recording.exact:
         return None
-    graph.replay()  # a capture only notes what is to be done
-    return graph.replay
+    graph = _graph(step, noise) if recording.stays and _CAPTURES.work else None
+    return partial(_one_by_one, recording.calls) if graph is None else graph.replay
 
 
-WAYS: dict[str, Callable[[Call, torch.Generator], Call | None]] = {"cuda": captured}  # by the device; else `recorded`
+def _graph(step: Call, noise: torch.Generator) -> torch.cuda.CUDAGraph | None:
+    graph, before, device = torch.cuda.CUDAGraph(), noise.get_state(), noise.device
+    with _CAPTURES.lock, torch.cuda.device(device):
+        users = torch.cuda.current_stream(device)
+        graph.register_generator_state(noise)
+        try:
+            # What other threads do to the GPU meanwhile is theirs.
+            with torch.cuda.graph(graph, stream=_side_stream(device), capture_error_mode="thread_local"):
+                step()
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+        else:
+            return graph
+        _CAPTURES.work = False
+        torch.cuda.set_stream(users)
+        noise.set_state(before)
+    warn(f"Training steps of this process become no more CUDA graphs, and are slower, since one could not: {why}")
+    return None
+
+
+# How a step is noted, by the device; else it is recorded.
+WAYS: dict[str, Callable[[Call, torch.Generator], Call | None]] = {"cuda": captured}
 
 
 class Replayed:
-    """A step over a batch that records itself once for each kind of batch that comes often, and is then replayed.
+    """A step over a batch that is recorded or captured once for each kind of batch that comes often, and then replayed.
 
     It must be a function of the rows, of what it changes in place and of random streams, by the same operations
     whatever the numbers are; where one is met that depends on these, the step is taken as it is.
@@ -178,7 +227,7 @@ class Replayed:
     def _record(self, kind: tuple[object, ...], rows: Rows) -> None:
         home = Rows(rows.x.clone(), *(None if part is None else part.clone() for part in rows.parts[1:]))
         record = WAYS.get(rows.device.type, recorded)
-        again = record(partial(self._step, home), self._noise)
+        again = record(partial(self._step, home), self._noise)  # takes the step
         self._steps[kind] = self._step if again is None else partial(_replay, home, again)
 
 

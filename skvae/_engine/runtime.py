@@ -28,14 +28,12 @@ UNUSABLE = (
     "up. Fit it again with a smaller learning_rate_init, and look at the loss_curve_."
 )
 
-NO_ROOM_TO_TRAIN = (
-    "The device has no memory left for a training step. A smaller batch_size, fewer n_train_samples or a smaller "
-    "network need less; with device='cpu' the main memory is there."
+NO_ROOM = (
+    "The device has no memory left for {what}. A smaller batch_size, fewer n_train_samples or n_importance_samples, or "
+    "a smaller network need less; in place of a GPU's, device='cpu' has the main memory."
 )
-NO_ROOM_TO_ANSWER = (
-    "The device has no memory left for even one row. Fewer n_importance_samples need less; with device='cpu' the main "
-    "memory is there."
-)
+
+NO_MEMORY = "can't allocate memory"  # what torch says of main memory, in an error without a class of its own
 
 Step = TypeVar("Step")
 Answer = TypeVar("Answer")
@@ -53,7 +51,9 @@ def resolve_device(device: str, n_cells: int = 0) -> torch.device:
     if device == "auto":
         device = "cuda" if n_cells >= GPU_CELLS and torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(1, device=torch.device(device)).device  # a GPU by its number
+        one = torch.zeros((), device=torch.device(device))
+        one.item()  # there are devices without numbers
+        return one.device  # a GPU by its number
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"The 'device' parameter must be 'auto' or a device that torch has here, such as 'cpu'. Got {device!r} "
@@ -64,10 +64,12 @@ def resolve_device(device: str, n_cells: int = 0) -> torch.device:
 def home_of_rows(n_bytes: int, device: torch.device) -> torch.device:
     """Where a table of so many bytes is during a training: on the device, or in main memory if a GPU has little room.
 
-    A step needs room too, so the table may have half of what is free.
+    A step needs room too, so the table may have half of what is free, or of what torch holds and does not use.
     """
-    is_full = device.type == "cuda" and 2 * n_bytes > torch.cuda.mem_get_info(device)[0]
-    return torch.device("cpu") if is_full else device
+    if device.type != "cuda":
+        return device
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.device("cpu") if 2 * n_bytes > torch.cuda.mem_get_info(device)[0] + unused else device
 
 
 def device_or_cpu(device: str) -> str:
@@ -195,7 +197,8 @@ def _door(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def door(*args: Any, **kwargs: Any) -> Any:
         with own_torch_state():
-            answer = function(*args, **kwargs)
+            with _said("what was asked"):
+                answer = function(*args, **kwargs)
         if function.__name__ not in OF_TRAINING:
             for part in answer if isinstance(answer, tuple) else (answer,):
                 if isinstance(part, np.ndarray) and part.size and part.dtype.kind == "f" and np.isnan(part.min()):
@@ -203,6 +206,21 @@ def _door(function: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return door
+
+
+def _has_no_room(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error)
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """An error that says what needs less where a device has no memory for something."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _has_no_room(error):
+            raise
+        raise MemoryError(NO_ROOM.format(what=what)) from error
 
 
 def sound(values: Tensor) -> Tensor:
@@ -229,10 +247,8 @@ def own_steps(steps: Iterator[Step], *, one_thread: bool, lent_seed: int | None 
     while True:
         lent = nullcontext() if lent_seed is None else lent_streams(lent_seed)
         with own_torch_state(), _denormals(kept=False), _one_thread(pools) if one_thread else nullcontext(), lent:
-            try:
+            with _said("a training step"):
                 step = next(steps, None)
-            except torch.OutOfMemoryError as error:
-                raise MemoryError(NO_ROOM_TO_TRAIN) from error
         if step is None:
             return
         yield step
@@ -293,17 +309,17 @@ def lent_streams(seed: int) -> Iterator[None]:
 
 def in_chunks(n: int, size: int, answer: Callable[[slice], Answer]) -> Iterator[Answer]:
     """Answers over n rows, at most `size` at a time; half as many where the device has no memory for them."""
-    start = 0
+    start, size = 0, min(size, n)
     while start < n:
         try:
             part = answer(slice(start, start + size))
-        except torch.OutOfMemoryError as error:
-            if size == 1:
-                raise MemoryError(NO_ROOM_TO_ANSWER) from error
+        except RuntimeError as error:
+            if size == 1 or not _has_no_room(error):
+                raise
             size = size // 2
-            continue
-        yield part
-        start += size
+        else:
+            yield part
+            start += size
 
 
 def chunk_size(n_draws: int, width: int, device: torch.device | str = "cpu") -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from skvae._engine.batches import Look, Rows, SparseRows, chunks, looked_at, minibatches
-from skvae._engine.optimiser import Optimiser
+from skvae._engine.optimiser import FLOAT32_MAX, Optimiser
 from skvae._engine.replay import Replayed
 from skvae.nn.objectives import Bound
 from skvae.nn.pullbacks import Pullback
@@ -68,8 +68,9 @@ class Plan:
         return self.max_iter * per_epoch >= OFTEN
 
     def beta_at(self, step: int) -> float:
-        """Weight of the KL at a step."""
-        return self.beta if step >= self.warmup_steps else self.beta * step / self.warmup_steps
+        """Weight of the KL at a step, as float32 can have it."""
+        beta = self.beta if step >= self.warmup_steps else self.beta * step / self.warmup_steps
+        return min(beta, FLOAT32_MAX)
 
     def learning_rate_at(self, progress: float) -> float:
         """Learning rate at `progress` (0 to 1) of the run: constant, or a short rise and then a cosine to 0."""

@@ -48,6 +48,7 @@ SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # (gradient, 
 CLIP = 3.0  # robust standard deviations at which the smooth clip of the inputs bends
 ONE_HOT = 32  # a category of more codes is embedded ...
 EMBEDDING = 16  # ... in so many numbers
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 FAR = 1e6  # beyond this a square could overflow, and the clip is flat anyway
 
 
@@ -324,6 +325,14 @@ class MLP(nn.Module):
         self.packed: list[tuple[Tensor, Tensor]] | None = None  # the matrices of `packs` and of their gradients
         self._passes: dict[int, Pass] = {}  # of a training that runs, by the number of rows
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what its layers say and nothing else: no subclass, no user's hook, no parametrisation."""
+        layers = (*self._layers, self.shortcut)
+        parts = (self, self.hidden, *layers, *(self.hidden or ()))
+        hooks = (vars(part)[name] for part in parts if part is not None for name in HOOKS)
+        return type(self) is MLP and not any(hooks) and all(type(layer) is _Blank for layer in layers)
+
     def __getstate__(self) -> dict[str, Any]:
         """Without what belongs to a training that runs."""
         return self.__dict__ | {"packed": None, "_passes": {}}
@@ -334,7 +343,7 @@ class MLP(nn.Module):
         return out if self.hidden is None else out + self.hidden(x)
 
     def features_first(self, x: Tensor, start: Tensor | None = None) -> Tensor:
-        """Map (n_in, r) to (n_out, r), with `start` (n_out,) added."""
+        """Map (n_in, r) to (n_out, r), with `start` (n_out,) added; without autograd."""
         matrices = [_side_by_side(pack) for pack in self.packs()]
         if start is not None:
             matrices[-1][:, -1].add_(start)
@@ -371,7 +380,10 @@ class MLP(nn.Module):
         return out, pull
 
     def _pass(self, r: int) -> Pass:
-        """A pass of r rows: in training one of the last two sizes, which an epoch has, else a new one."""
+        """A pass of r rows: in training one of the last two sizes, which an epoch has, else a new one.
+
+        What was recorded of a step reads and writes the memory of its pass: an epoch has no third size.
+        """
         known = self._passes.get(r) if self.training else None
         if known is not None:
             return known
@@ -392,7 +404,7 @@ def _side_by_side(pack: Sequence[Tensor]) -> Tensor:
 
 def features_first(network: nn.Module, x: Tensor, start: Tensor | None = None) -> Tensor:
     """What a network makes of x (n_in, ..., rows), features first, with `start` (n_out,) added."""
-    if type(network) is MLP:
+    if isinstance(network, MLP) and network.is_plain:
         rows = x.shape[1:]
         return network.features_first(x.reshape(x.shape[0], -1), start).view(-1, *rows)
     return _by_forward(network, x, start)
@@ -408,7 +420,7 @@ def pass_through(
     network: nn.Module, x: Tensor, start: Tensor | None = None, *, to_input: bool = True
 ) -> tuple[Tensor, Pullback]:
     """The same, and its pullback: by autograd but for an MLP that is packed."""
-    if type(network) is MLP and network.packed is not None:
+    if isinstance(network, MLP) and network.packed is not None:
         rows = x.shape[1:]
         out, pull = network.with_pullback(x.reshape(x.shape[0], -1), start, to_input=to_input)
 

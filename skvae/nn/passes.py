@@ -23,7 +23,7 @@ def needs_autograd(model: Autoencoder) -> bool:
     """Whether any part of the model is left to autograd, or is a user's own and may call it."""
     if learns_to_look(model) and type(model.encoding) is not TableEncoding:
         return True
-    if any(type(part) is not MLP or part.packed is None for part in (model.encoder, model.decoder)):
+    if any(not isinstance(part, MLP) or part.packed is None for part in (model.encoder, model.decoder)):
         return True
     parts: list[tuple[nn.Module, type[nn.Module]]] = [(part, Likelihood) for part in model.columns.likelihoods]
     parts += [(model.prior, Prior)] if isinstance(model, VAE) else []

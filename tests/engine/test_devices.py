@@ -20,15 +20,19 @@ from skvae._engine.optimiser import Optimiser, copied
 from skvae.nn.likelihoods import StudentT
 
 META = torch.device("meta")
-INDEXING = ("index", "index_put_")  # which take places from anywhere
+INDEXING = ("index", "index_put_")  # which take places from anywhere, but would wait for those of the CPU
 B, DRAWS = 8, 16
 
 
 class OneDevice(TorchDispatchMode):
     """Operations on tensors of several devices, which some let pass on "meta" and none does on a GPU, are refused."""
 
+    def __init__(self, *, may_wait=False):
+        super().__init__()
+        self.may_wait = may_wait
+
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        if operation.overloadpacket.__name__ not in INDEXING:
+        if not (self.may_wait and operation.overloadpacket.__name__ in INDEXING):
             tensors = [each for each in tree_leaves((args, kwargs or {})) if isinstance(each, torch.Tensor)]
             devices = {each.device.type for each in tensors if each.ndim}  # lone numbers may come from anywhere
             assert len(devices) < 2, f"{operation} of tensors on {devices}"
@@ -91,6 +95,7 @@ def step(model, bound, rows, *, by_muon=True):
 @pytest.mark.parametrize("free_bits", [0.0, 0.1])
 def test_a_step_stays_on_the_device_of_the_model(model, objective, free_bits, monkeypatch):
     monkeypatch.setattr("skvae._engine.optimiser.copied", elsewhere)
+    monkeypatch.setattr(Optimiser, "_fused", True)  # as on a GPU
     for holes in (True, False):
         batch = rows(model, holes=holes, weighted=holes)
         optimiser = step(elsewhere(model), VariationalBound(objective, 2, free_bits), batch, by_muon=holes)
@@ -110,7 +115,7 @@ def test_answers_stay_on_the_device_of_the_model(model, knows_missing):
     k = there.posterior(table.x, table.observed)[0].shape[1]
     points = torch.zeros(DRAWS, 1, k, device=META)
     adapting = torch.zeros(importance.n_rounds(knows_missing), DRAWS, 1, k, device=META)
-    with torch.inference_mode(), OneDevice():
+    with torch.inference_mode(), OneDevice(may_wait=True):
         answers = [
             scoring.log_likelihood(there, table, points, knows_missing=True, trained_on=False),
             *scoring.explain(there, table, points, knows_missing=True),
@@ -135,10 +140,16 @@ def test_rows_in_main_memory_are_sent_batch_by_batch():
 
 def test_a_table_stays_in_main_memory_where_a_gpu_has_little_room(monkeypatch):
     gpu = torch.device("cuda", 0)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (900, 2000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
     assert runtime.home_of_rows(500, gpu) == gpu
     assert runtime.home_of_rows(501, gpu) == torch.device("cpu")
     assert runtime.home_of_rows(10**15, torch.device("cpu")) == torch.device("cpu")
+
+
+def no_room():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 class Full(StudentT):
@@ -148,7 +159,7 @@ class Full(StudentT):
 
     def log_prob(self, outputs, x):
         if len(x) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            no_room()
         return super().log_prob(outputs, x)
 
 
@@ -161,9 +172,22 @@ def test_where_memory_runs_out_fewer_rows_are_asked_at_once(monkeypatch):
     for most in (17, 1):
         monkeypatch.setattr(Full, "most", most)
         np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-12)
+    asked = []
+    with pytest.raises(torch.OutOfMemoryError):
+        list(runtime.in_chunks(3, 2**20, lambda rows: (asked.append(rows.stop), no_room())))
+    assert asked == [3, 1]
     monkeypatch.setattr(Full, "most", 0)
-    with pytest.raises(MemoryError, match=r"no memory left for even one row.*n_importance_samples.*device='cpu'"):
+    with pytest.raises(MemoryError, match=r"no memory left for what was asked.*n_importance_samples.*device='cpu'"):
         model.score_samples(X)
+
+
+def test_main_memory_runs_out_in_the_same_words():
+    X = np.random.default_rng(0).normal(size=(64, 3))
+    with pytest.raises(MemoryError, match="no memory left for a training step"):
+        VAETransformer(max_iter=1, n_train_samples=10**13).fit(X)
+    model = VAETransformer(max_iter=1, early_stopping=False).fit(X)
+    with pytest.raises(MemoryError, match="no memory left for what was asked"):
+        model.set_params(n_importance_samples=10**13).score_samples(X)
 
 
 def test_a_step_without_memory_says_what_needs_less(monkeypatch):

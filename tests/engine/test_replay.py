@@ -1,6 +1,6 @@
 """A recorded step does what the step does, to the last bit, or is not used."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -207,15 +207,17 @@ class Graph:
     """What a CUDA graph is to whoever captures one, on the CPU: a capture does nothing, a replay all of it."""
 
     def __init__(self, machine, fails=False):
-        self.machine, self.fails, self.streams, self.replays = machine, fails, [], 0
+        self.machine, self.fails, self.streams, self.captures, self.replays = machine, fails, [], 0, 0
 
     def register_generator_state(self, noise):
         self.streams.append(noise)
 
     @contextmanager
-    def capture(self, graph, **options):
+    def capture(self, graph, *, stream, capture_error_mode):
         assert graph is self
-        assert options == {"capture_error_mode": "thread_local"}
+        assert (stream, capture_error_mode) == ("side", "thread_local")
+        assert replay._CAPTURES.lock.locked()
+        self.captures += 1
         state, noise = self.machine.state.clone(), self.machine.noise.get_state()
         with replay.Recording() as self.recording:
             yield
@@ -230,17 +232,62 @@ class Graph:
             call()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_gpu_captures_a_step_and_replays_it(fails, monkeypatch):
-    as_it_is, machine = Machine(draws), Machine(draws)
-    graph = Graph(machine, fails)
+@pytest.fixture
+def gpu(monkeypatch):
+    """Graphs for machines, and the streams that the user's was set to."""
+    used = []
     monkeypatch.setitem(replay.WAYS, "cpu", replay.captured)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
-    monkeypatch.setattr(torch.cuda, "graph", graph.capture)
-    step = Replayed(machine, lambda size: True, machine.noise)
+    monkeypatch.setattr(replay, "_CAPTURES", replay._Captures())
+    monkeypatch.setattr(replay, "_side_stream", lambda device: "side")
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "users")
+    monkeypatch.setattr(torch.cuda, "set_stream", used.append)
+
+    def graph_for(machine, *, fails=False):
+        graph = Graph(machine, fails)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+        monkeypatch.setattr(torch.cuda, "graph", graph.capture)
+        return graph
+
+    return graph_for, used
+
+
+def assert_steps_of(machine, operations):
+    as_it_is, step = Machine(operations), Replayed(machine, lambda size: True, machine.noise)
     for rows in batches(6):
         as_it_is(rows)
         step(rows)
         assert torch.equal(as_it_is.state, machine.state)
+
+
+def test_a_gpu_captures_a_step_and_replays_it(gpu):
+    machine = Machine(draws)
+    graph = gpu[0](machine)
+    assert_steps_of(machine, draws)
     assert graph.streams == [machine.noise]
-    assert graph.replays == (0 if fails else 5)  # the first step as it is
+    assert (graph.captures, graph.replays) == (1, 4)  # the first step as it is, the second recorded and noted
+
+
+def test_a_capture_that_fails_is_the_last_one_and_does_no_harm(gpu):
+    graph_for, used = gpu
+    machine = Machine(draws)
+    graph = graph_for(machine, fails=True)
+    with pytest.warns(UserWarning, match=r"become no more CUDA graphs.*not permitted when stream is capturing"):
+        assert_steps_of(machine, draws)
+    assert (graph.captures, graph.replays, used) == (1, 0, ["users"])
+    machine = Machine(draws)
+    graph = graph_for(machine)
+    assert_steps_of(machine, draws)
+    assert graph.captures == 0
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [lambda x, noise: x * x.sum().item(), lambda x, noise: x + x[x > 0].sum(), lambda x, noise: x + x.to("meta").ndim],
+    ids=["item", "mask", "another device"],
+)
+def test_what_a_capture_could_not_hold_is_not_captured(operations, gpu):
+    machine = Machine(operations)
+    graph = gpu[0](machine)
+    assert_steps_of(machine, operations)
+    assert graph.captures == 0

@@ -63,7 +63,7 @@ def test_small_tables_stay_on_the_cpu():
     assert resolve_device("cpu").type == "cpu"
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "", "meta"])
 def test_device_that_is_not_there_is_an_error(device):
     with pytest.raises(ValueError, match="'device' parameter must be 'auto' or a device that torch has here"):
         resolve_device(device)
