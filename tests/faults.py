@@ -164,7 +164,7 @@ FAULTS = (
             ("numbers that were looked at", "if recording.exact else None", ""),
             ("masks taken for places", "masks = (torch.bool, torch.uint8)", "masks = ()"),
             ("random numbers of the recording", "() if is_random else (", "("),
-            ("a capture taken for the step", "graph.replay()  #", "pass  #"),
+            ("a capture of what looks at numbers", "if not recording.exact:\n        return None\n    graph", "graph"),
             ("a failed capture's noise", "noise.set_state(before)", "pass"),
         )
     ),
@@ -181,7 +181,7 @@ FAULTS = (
             (
                 "torch's words for no memory",
                 "_engine/runtime.py",
-                "raise MemoryError(NO_ROOM_TO_TRAIN) from error",
+                "raise MemoryError(NO_ROOM.format(what=what)) from error",
                 "raise",
             ),
             ("noise of the CPU", "nn/noise.py", "like.new_empty(shape).normal_", "torch.empty(shape).normal_"),
@@ -448,8 +448,8 @@ FAULTS = (
     Fault(
         "warm-up skipped",
         "_engine/training.py",
-        "return self.beta if step >= self.warmup_steps else self.beta * step / self.warmup_steps",
-        "return self.beta",
+        "beta = self.beta if step >= self.warmup_steps else self.beta * step / self.warmup_steps",
+        "beta = self.beta",
         (TRAINING,),
     ),
     Fault(
