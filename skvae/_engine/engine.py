@@ -58,6 +58,11 @@ def evenly(x: Any, most: int = ORDERING_ROWS) -> slice:
     return slice(None, None, max(1, -(-n // most)))
 
 
+def _longer(part: Array, n: int, axis: int) -> Array:
+    """An empty array like that one, n long along the axis."""
+    return np.empty((*part.shape[:axis], n, *part.shape[axis + 1 :]), part.dtype)
+
+
 def _bent(bend: Callable[[FloatArray], FloatArray], cells: Tensor) -> Tensor:
     """A bend of NumPy on a tensor; finite, so that a draw of weight 0 adds nothing."""
     limit = 0.5 * torch.finfo(cells.dtype).max
@@ -189,11 +194,17 @@ class Engine(Generic[ModelT]):
 
         def part(rows: slice) -> tuple[Tensor, ...]:
             said = answer(model, Rows.from_numpy(x[rows], dtype=dtype, device=self.device))
-            return tuple(each.cpu() for each in (said if isinstance(said, tuple) else (said,)))
+            return said if isinstance(said, tuple) else (said,)
 
+        whole: Arrays = ()
         with torch.inference_mode():
-            parts = zip(*in_chunks(len(x), size, part), strict=True)
-            return tuple(torch.cat(each, axis).numpy() for each in parts)
+            for rows, said in in_chunks(len(x), size, part):
+                each = [one.cpu().numpy() for one in said]
+                # Room for all at once: many small arrays among large ones would keep the memory of these from use.
+                whole = whole or tuple(_longer(one, len(x), axis) for one in each)
+                for home, one in zip(whole, each, strict=True):
+                    home[(slice(None),) * axis + (rows,)] = one
+        return whole
 
     @property
     def _double(self) -> torch.dtype:

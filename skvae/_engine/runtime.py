@@ -307,19 +307,20 @@ def lent_streams(seed: int) -> Iterator[None]:
 # -- inference ---------------------------------------------------------------------------------------------------------
 
 
-def in_chunks(n: int, size: int, answer: Callable[[slice], Answer]) -> Iterator[Answer]:
-    """Answers over n rows, at most `size` at a time; half as many where the device has no memory for them."""
+def in_chunks(n: int, size: int, answer: Callable[[slice], Answer]) -> Iterator[tuple[slice, Answer]]:
+    """Of n rows at most `size` at a time, and the answer to these; half as many where the device has no memory."""
     start, size = 0, min(size, n)
     while start < n:
+        rows = slice(start, min(start + size, n))
         try:
-            part = answer(slice(start, start + size))
+            part = answer(rows)
         except RuntimeError as error:
             if size == 1 or not _has_no_room(error):
                 raise
             size = size // 2
         else:
-            yield part
-            start += size
+            yield rows, part
+            start = rows.stop
 
 
 def chunk_size(n_draws: int, width: int, device: torch.device | str = "cpu") -> int:
