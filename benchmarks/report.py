@@ -301,12 +301,12 @@ def _threads_table(found: list[Record]) -> str:
 
 def _more_rows_table(found: list[Record]) -> str:
     rows = [[r["shape"], r["what"], f"{r['twice']:.2f}", f"{r['five_times']:.2f}"] for r in found]
-    return markdown(["network, batch", "a step, times as long on", "twice the rows", "five times the rows"], rows)
+    return markdown(["network, batch", "model", "a step on twice the rows, times as long", "on five times"], rows)
 
 
 def _products_table(found: list[Record]) -> str:
     rows = [[r["shape"], r["what"], *(f"{1e6 * r[name]:,.0f}" for name in ("highest", "medium"))] for r in found]
-    return markdown(["network, batch", "microseconds a step", "single precision", "bfloat16 allowed"], rows)
+    return markdown(["network, batch", "model", "microseconds a step in single precision", "bfloat16 allowed"], rows)
 
 
 def _gpu_table(found: list[Record]) -> str:
