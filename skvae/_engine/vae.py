@@ -190,9 +190,11 @@ class VAEEngine(Engine[VAE]):
         The first proposals come from the density of codes, the prior or that of `sample_latent`.
         """
         latent, stream = self._latent(aggregated, EXEMPLARS), generator(seed, self.device)
-        answer = partial(drawing.conditioned, latent=latent, n=n, n_draws=n_draws, width=self._width(), stream=stream)
-        z, size = self._over(x.astype(np.float64), answer)
-        return self._outward(z), float(size[0])
+        row = Rows.from_numpy(x, dtype=self._double, device=self.device)
+        model = self._in(self._double)
+        with torch.inference_mode():
+            z, size = drawing.conditioned(model, row, latent, n, n_draws, self._width(), stream)
+        return self._outward(z.cpu().numpy()), float(size)
 
     @torch.inference_mode()
     def sample_latent(self, n: int, seed: int, *, aggregated: bool) -> FloatArray:
