@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils import _safe_indexing
 from sklearn.utils import check_random_state as _check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions, validate_parameter_constraints
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight
@@ -69,12 +69,19 @@ def validated_fit(fit: Method) -> Method:
 def check_parameters(estimator: Any, *names: str) -> None:
     """Raise scikit-learn's InvalidParameterError (a ValueError) for a parameter that is out of its range.
 
-    With names, only those are looked at, as far as they are parameters of this estimator.
+    With names, only those are looked at, as far as they are parameters of this estimator. The error names all that are
+    out of range.
     """
-    constraints = estimator._parameter_constraints
-    chosen = {name: constraints[name] for name in names or constraints if name in constraints}
-    given = {name: getattr(estimator, name) for name in chosen}
-    validate_parameter_constraints(chosen, given, caller_name=type(estimator).__name__)
+    constraints, found = estimator._parameter_constraints, []
+    for name in names or constraints:
+        if name in constraints:
+            given = {name: getattr(estimator, name)}
+            try:
+                validate_parameter_constraints({name: constraints[name]}, given, caller_name=type(estimator).__name__)
+            except InvalidParameterError as error:
+                found.append(error)
+    if found:
+        raise found[0] if len(found) == 1 else InvalidParameterError(" ".join(map(str, found)))
 
 
 def check_random_state(seed: Any) -> np.random.RandomState:

@@ -177,3 +177,11 @@ def test_weights_that_are_not_finite_are_never_kept(frame):
     for cls in (VAETransformer, AutoencoderTransformer):
         with pytest.raises(ValueError, match="loss was not finite in the last 5 epoch"):
             cls(**(LIGHT | options)).fit(frame)
+
+
+def test_all_parameters_that_are_out_of_range_are_named():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = VAETransformer(2, max_iter=1, early_stopping=False).fit(X)
+    model.set_params(handle_unknown="no", n_importance_samples=0)
+    with pytest.raises(ValueError, match=r"'handle_unknown' parameter.*'n_importance_samples' parameter"):
+        model.score_samples(X)
