@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from benchmarks.methods.draws import DRAWS, Draws
 from benchmarks.methods.heads import AutoregressiveHead, FlowPrior, SplineHead
 from benchmarks.methods.vae import Averaged, InBfloat16, VAEMethod, constant
 from skvae import VAETransformer
@@ -56,7 +57,7 @@ HEADS: dict[str, VAEMethod | Averaged] = {
     "mean density of 4 models": Averaged(VAEMethod(), 4),
 }
 
-FACTORS: dict[str, Mapping[str, VAEMethod | Averaged | InBfloat16]] = {
+FACTORS: dict[str, Mapping[str, VAEMethod | Averaged | Draws | InBfloat16]] = {
     "likelihood": {
         "Gaussian, shared": VAEMethod({"likelihood": partial(Gaussian, scale="shared")}),
         "Gaussian, per column": VAEMethod({"likelihood": partial(Gaussian, scale="column")}),
@@ -97,6 +98,7 @@ FACTORS: dict[str, Mapping[str, VAEMethod | Averaged | InBfloat16]] = {
     "weight averaging": _constant("skvae._engine.optimiser.AVERAGING", 0.0, 0.99, 0.998),
     "floor of log std": _constant("skvae.nn.likelihoods.continuous.MIN_LOG_STD", -3.0, -4.5, -6.0, -8.0),
     "input squashing": _constant("skvae.nn.networks.CLIP", 1.5, 3.0, 6.0, float("inf")),
+    "draws": DRAWS,
     "products": {"single precision": VAEMethod(), "bfloat16 allowed": InBfloat16(VAEMethod())},
     "heads": HEADS,
 }

@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from scipy.stats import norm
 
 from benchmarks import imputation, outliers, parts, quality, records, report, rivals, rules, run, speed, tables
 from benchmarks.measure import measure_density
-from benchmarks.methods import density, eager, flows, heads
+from benchmarks.methods import density, draws, eager, flows, heads
 from benchmarks.methods import imputation as imputers
 from benchmarks.methods import outliers as outlier_methods
 from benchmarks.methods import tables as generators
@@ -37,11 +38,14 @@ from benchmarks.problems import (
 )
 from benchmarks.settings import FACTORS, STUDY_TABLES
 from skvae import VAETransformer
+from skvae._engine import bounds, engine
+from skvae._engine.bounds import VariationalBound
 from skvae._engine.importance import n_rounds
+from skvae._engine.training import Plan
 from skvae._members import imputer_models
 from skvae._model.auto import Schedule
 from skvae._model.reading import read
-from skvae.nn import networks, objectives, passes
+from skvae.nn import networks, objectives, passes, priors
 
 TINY = VAEMethod({"max_iter": 2, "hidden_layer_sizes": (8,), "n_components": 2, "n_train_samples": 1})
 FIELDS = {
@@ -194,6 +198,35 @@ def test_settings_tell_options_apart_and_know_the_default():
         assert len(digests) == len(options), factor
         assert VAEMethod().settings in digests, f"no option of {factor} is the default"
     assert VAEMethod(TEXTBOOK).settings != VAEMethod().settings
+
+
+def test_draws_in_the_course_of_a_training_are_as_many_as_asked_and_the_package_is_left_as_it_was():
+    assert [draws.DRAWS["1, from three quarters on 5"].at(share) for share in (0.0, 0.74, 0.75, 1.0)] == [1, 1, 5, 5]
+    train = speed.factor_table(80, 3, 0)
+    before = (Plan.learning_rate_at, VariationalBound._eps, bounds.SLOPES["iwae"], engine.REPLAYED, engine.mean_bound)
+    default = VAEMethod().smaller(3)(train, 0)(train)
+    found = {name: method.smaller(3)(train, 0)(train) for name, method in draws.DRAWS.items() if name != "2"}
+    as_the_default = draws.Draws(((0.0, 2),)).smaller(3)(train, 0)(train)
+    np.testing.assert_array_equal(as_the_default, default)
+    assert all(not np.allclose(each, default) for each in found.values())
+    after = (Plan.learning_rate_at, VariationalBound._eps, bounds.SLOPES["iwae"], engine.REPLAYED, engine.mean_bound)
+    assert after == before
+
+
+def test_the_way_back_through_one_draw_has_the_same_gradient_on_average():
+    stream = torch.Generator().manual_seed(0)
+    eps = torch.empty(2, 5, 4_000).normal_(generator=stream)[..., :1].expand(-1, -1, 4_000)  # the same row many times
+    mean, log_std = torch.zeros(2, 4_000), torch.full((2, 4_000), -0.5)
+    z = mean.unsqueeze(1) + log_std.exp().unsqueeze(1) * eps
+    passed = objectives.Passed(mean, log_std, eps, z, -(z - 1.0).square().sum(0))
+    each = [
+        slopes(priors.StandardNormal(2), passed, 1.0)[1](torch.ones(4_000))
+        for slopes in (objectives.importance_weighted_slopes, partial(draws.one_back_slopes, stream))
+    ]
+    for part in ("log_likelihood", "z"):
+        expected, got = (getattr(one, part).mean(-1) for one in each)
+        torch.testing.assert_close(got, expected, rtol=0.0, atol=0.05)
+    assert (each[1].log_likelihood.sum(0) == 1.0).all()
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
