@@ -13,17 +13,16 @@ import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from benchmarks.methods.outliers import (
+    DENSITIES,
     DETECTOR,
     DETECTORS,
     DETERMINISTIC,
     OUTLIER_RIVALS,
     PYOD_NETWORKS,
     PYOD_RIVALS,
-    VARIANT_OF,
-    VARIANTS,
     Method,
 )
-from benchmarks.problems import PROTOCOLS
+from benchmarks.problems import OTHER_SHARES, PROTOCOLS, has_one_split
 from benchmarks.records import Record, Writer
 
 GROUPS: dict[str, dict[str, Method]] = {
@@ -31,7 +30,7 @@ GROUPS: dict[str, dict[str, Method]] = {
     "rivals": OUTLIER_RIVALS,
     "pyod": PYOD_RIVALS,
     "networks": PYOD_NETWORKS,
-    "variants": VARIANTS,
+    "density": DENSITIES,
 }
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 SMOKE_ROWS = 200
@@ -44,14 +43,15 @@ Table = pd.DataFrame  # tables x methods
 def jobs(
     names: list[str], tables: list[str], protocols: list[str], seeds: list[int], writer: Writer
 ) -> Iterator[Record]:
-    """What the file lacks. On all rows of a table a method without chance is run under the first seed only."""
+    """What the file lacks. Where the rows are the same, a method without chance is run under the first seed only."""
     for seed in seeds:
         for protocol in protocols:
             for table in tables:
                 for name in names:
                     blank = {"problem": f"{protocol}: {table}", "method": name, "seed": seed}
-                    repeats = protocol == "contaminated" and name in DETERMINISTIC and seed > 0
-                    if not repeats and VARIANT_OF.get(name, protocol) == protocol and not writer.has(blank):
+                    repeats = has_one_split(table, protocol) and name in DETERMINISTIC and seed > 0
+                    foreign = protocol in OTHER_SHARES and not table.startswith("oddbench/")
+                    if not repeats and not foreign and not writer.has(blank):
                         yield blank
 
 
@@ -61,19 +61,25 @@ def jobs(
 Cells = dict[tuple[str, str], dict[int, float]]  # (table, method) -> seed -> value
 
 
-def cells_of(found: list[Record], protocol: str, measure: str) -> Cells:
-    """Every measurement of a protocol; NaN where a method failed."""
+def homes_of(found: list[Record], protocol: str) -> list[str]:
+    """The collections whose tables were run under a protocol."""
+    each = (record["problem"].split(": ", 1) for record in found)
+    return sorted({table.split("/")[0] for own, table in each if own == protocol})
+
+
+def cells_of(found: list[Record], protocol: str, measure: str, home: str = "") -> Cells:
+    """Every measurement of a protocol on the tables of a collection, or on all; NaN where a method failed."""
     cells: Cells = defaultdict(dict)
     for record in found:
-        home, table = record["problem"].split(": ", 1)
-        if home == protocol:
+        own, table = record["problem"].split(": ", 1)
+        if own == protocol and table.startswith(home):
             cells[table, record["method"]][record["seed"]] = record.get(measure, math.nan)
     return cells
 
 
-def table_of(found: list[Record], protocol: str, measure: str) -> Table:
+def table_of(found: list[Record], protocol: str, measure: str, home: str = "") -> Table:
     """Mean over seeds, tables x methods; NaN where a method failed."""
-    cells = cells_of(found, protocol, measure)
+    cells = cells_of(found, protocol, measure, home)
     return pd.Series({key: mean(by_seed.values()) for key, by_seed in cells.items()}, dtype=float).unstack()
 
 
@@ -107,12 +113,12 @@ def _resampled_means(differences: np.ndarray) -> np.ndarray:
     return differences[drawn].mean(axis=1)
 
 
-def comparison_rows(found: list[Record], protocol: str, folder: Path | None) -> list[list[str]]:
+def comparison_rows(found: list[Record], protocol: str, home: str, folder: Path | None) -> list[list[str]]:
     """One row per method: means, paired differences in AUROC with their interval, seconds; best first."""
-    auroc, aucpr = (table_of(found, protocol, measure) for measure in ("auroc", "aucpr"))
-    cells = cells_of(found, protocol, "auroc")
-    seconds = table_of(found, protocol, "fit_seconds") + table_of(found, protocol, "score_seconds")
-    published = published_means(folder, protocol)
+    auroc, aucpr = (table_of(found, protocol, measure, home) for measure in ("auroc", "aucpr"))
+    cells = cells_of(found, protocol, "auroc", home)
+    seconds = sum(table_of(found, protocol, f"{part}_seconds", home) for part in ("fit", "score"))
+    published = published_means(folder, protocol) if home == "adbench" else {}
     rows = []
     for name in auroc.mean().sort_values(ascending=False).index:
         against = ["", ""]
@@ -154,12 +160,12 @@ def published_means(folder: Path | None, protocol: str) -> dict[str, float]:
 def per_table(found: list[Record], protocol: str) -> tuple[list[str], list[list[str]]]:
     """AUROC in percent, a row per table, the best in bold."""
     auroc = table_of(found, protocol, "auroc")
-    names = [name for name in METHODS if name in auroc.columns and name not in VARIANTS]
+    names = [name for name in METHODS if name in auroc.columns and name not in DENSITIES]
     rows = []
     for table, values in auroc[names].iterrows():
         best = values.max()
         cells = ["" if math.isnan(v) else f"**{100 * v:.1f}**" if v == best else f"{100 * v:.1f}" for v in values]
-        rows.append([str(table).removeprefix("adbench/"), *cells])
+        rows.append([str(table), *cells])
     return ["table", *names], rows
 
 
@@ -189,7 +195,7 @@ def plot_ranks(found: list[Record], path: Path) -> None:
     figure = Figure(figsize=(8.0, 7.0), layout="constrained")
     for axes, protocol in zip(figure.subplots(len(PROTOCOLS), 1), PROTOCOLS, strict=True):
         auroc = table_of(found, protocol, "auroc")
-        names = [name for name in METHODS if name in auroc.columns and name not in VARIANTS]
+        names = [name for name in METHODS if name in auroc.columns and name not in DENSITIES]
         complete = auroc[names].dropna(axis=1)
         ranks = pd.Series(rankdata(-complete.to_numpy(), axis=1).mean(axis=0), complete.columns).sort_values()
         friedman = friedmanchisquare(*complete.to_numpy().T).pvalue

@@ -1,7 +1,8 @@
 """Real tables for the benchmarks, and how they are split.
 
 Tables come from scikit-learn's own loaders and, where the environment variable ``SKVAE_DATA`` names a folder,
-from the files in it (``adbench/*.npz``, ``uci_imputation/*.csv.gz``, ``mixed/*.csv.gz``, ``hivae/*.npz``).
+from the files in it (``adbench/*.npz``, ``oddbench/*.npz``, ``uci_imputation/*.csv.gz``, ``mixed/*.csv.gz``,
+``hivae/*.npz``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,9 @@ from sklearn.model_selection import train_test_split
 
 MIN_ROWS, MAX_ROWS, MAX_COLUMNS = 300, 10_000, 200
 
+SHARES = {"contaminated": 0.05, "contaminated 1 %": 0.01, "contaminated 10 %": 0.10}  # of outliers mixed in
 PROTOCOLS = ("contaminated", "clean")
+OTHER_SHARES = ("contaminated 1 %", "contaminated 10 %")  # of tables that come with normal training rows
 
 UCI = ("banknote", "boston_housing", "concrete", "wine_red", "wine_white")  # breast and yeast stand elsewhere already
 MIXED = ("abalone", "adult", "california_housing", "credit_g", "diamonds", "insurance", "online_shoppers")
@@ -127,8 +130,10 @@ def density_split(name: str, seed: int) -> Split | None:
 class OutlierSplit:
     """Training rows, rows to score, and which of these are outliers (1), of one table under one seed.
 
-    "contaminated": all rows are both. "clean": half of the normal rows train, the other half and all outliers are
-    scored (Livernoche et al. 2024, arXiv 2305.18593, section 4).
+    "contaminated": the rows to score are the training rows. Where a table is one set of rows these are all of it; where
+    it comes with normal training rows, some of its outliers are mixed in: a twentieth, or a hundredth or a tenth, or
+    as many as it has. "clean": the training rows are normal. Where a table is one set of rows these are half of the
+    normal ones, and the other half and all outliers are scored (Livernoche et al. 2024, arXiv 2305.18593, section 4).
     """
 
     name: str
@@ -139,39 +144,68 @@ class OutlierSplit:
     is_outlier: np.ndarray
 
 
-def outlier_problems() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]:
-    """Name -> loader of an (n, p) table and its (n,) labels, 1 for outliers."""
-    problems = {"sk/breast_cancer": _rare_malignant}
+class Labelled(NamedTuple):
+    """Rows and which are outliers (1), of which the first `n_train` rows are normal ones to train on, if any are."""
+
+    rows: np.ndarray
+    is_outlier: np.ndarray
+    n_train: int = 0
+
+
+def outlier_problems() -> dict[str, Callable[[], Labelled]]:
+    """Name -> loader of a table with labels."""
     folder = os.environ.get("SKVAE_DATA") or None
     if folder is None:
-        return problems
+        return {"sk/breast_cancer": _rare_malignant}
+    loaders = {"adbench": _labelled_rows, "oddbench": _labelled_after_training}
     return {
-        f"adbench/{path.stem}": partial(_labelled_rows, path) for path in sorted(Path(folder).glob("adbench/*.npz"))
+        f"{home}/{path.stem}": partial(load, path)
+        for home, load in loaders.items()
+        for path in sorted(Path(folder).glob(f"{home}/*.npz"))
     }
 
 
-def _rare_malignant() -> tuple[np.ndarray, np.ndarray]:
+def has_one_split(name: str, protocol: str) -> bool:
+    """Whether the rows of a protocol are the same under every seed."""
+    return (protocol == "clean") == name.startswith("oddbench/")
+
+
+def _rare_malignant() -> Labelled:
     """Breast cancer with one malignant row in ten kept."""
     data = datasets.load_breast_cancer()
     kept = np.ones(len(data.target), dtype=bool)
     kept[np.flatnonzero(data.target == 0)] = np.arange((data.target == 0).sum()) % 10 == 0
-    return data.data[kept], (data.target[kept] == 0).astype(int)
+    return Labelled(data.data[kept], (data.target[kept] == 0).astype(int))
 
 
-def _labelled_rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _labelled_rows(path: Path) -> Labelled:
     with np.load(path) as archive:
-        return archive["X"].astype(np.float64), archive["y"].astype(int)
+        return Labelled(archive["X"].astype(np.float64), archive["y"].astype(int))
+
+
+def _labelled_after_training(path: Path) -> Labelled:
+    with np.load(path) as archive:
+        train, test, y = archive["train"], archive["test"], archive["y"].astype(int)
+    y = np.concatenate([np.zeros(len(train), dtype=int), y])
+    return Labelled(np.concatenate([train, test]).astype(np.float64), y, len(train))
 
 
 def outlier_split(name: str, protocol: str, seed: int) -> OutlierSplit:
-    """One of the two protocols on one table."""
-    table, y = outlier_problems()[name]()
-    if protocol == "contaminated":
-        return OutlierSplit(name, protocol, seed, table, table, y)
-    normal = np.random.default_rng([seed, *name.encode()]).permutation(np.flatnonzero(y == 0))
-    train, held_out = np.split(normal, [len(normal) // 2])
-    scored = np.concatenate([held_out, np.flatnonzero(y == 1)])
-    return OutlierSplit(name, protocol, seed, table[train], table[scored], y[scored])
+    """One of the protocols on one table."""
+    rows, y, n_train = outlier_problems()[name]()
+    rng = np.random.default_rng([seed, *name.encode()])
+    if protocol == "clean" and n_train:
+        return OutlierSplit(name, protocol, seed, rows[:n_train], rows[n_train:], y[n_train:])
+    if protocol == "clean":
+        train, held_out = np.split(normal := rng.permutation(np.flatnonzero(y == 0)), [len(normal) // 2])
+        scored = np.concatenate([held_out, np.flatnonzero(y == 1)])
+        return OutlierSplit(name, protocol, seed, rows[train], rows[scored], y[scored])
+    if n_train:
+        odds = SHARES[protocol] / (1.0 - SHARES[protocol])
+        mixed_in = rng.permutation(np.flatnonzero(y == 1))[: max(1, round(odds * n_train))]
+        kept = rng.permutation(np.concatenate([np.arange(n_train), mixed_in]))
+        return OutlierSplit(name, protocol, seed, rows[kept], rows[kept], y[kept])
+    return OutlierSplit(name, protocol, seed, rows, rows, y)
 
 
 # -- tables of mixed kinds ---------------------------------------------------------------------------------------------

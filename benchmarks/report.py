@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks import imputation, outliers, records, rules, tables
+from benchmarks import committees, imputation, outliers, records, rules, tables
 from benchmarks.methods.flows import FLOW_RIVALS
-from benchmarks.problems import PROTOCOLS
+from benchmarks.problems import OTHER_SHARES, PROTOCOLS
 from benchmarks.records import Record
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -425,10 +425,26 @@ def outliers_report(found: list[Record]) -> list[str]:
     """Per protocol: all methods by their mean AUROC, then every table; then seconds and failures."""
     parts = []
     for protocol in PROTOCOLS:
-        rows = outliers.comparison_rows(found, protocol, _data_folder())
-        parts += [f"### {protocol.capitalize()} training rows", markdown(outliers.HEADER, rows)]
+        parts.append(f"### {protocol.capitalize()} training rows")
+        homes = outliers.homes_of(found, protocol)
+        for home in homes + ([""] if len(homes) > 1 else []):
+            rows = outliers.comparison_rows(found, protocol, home, _data_folder())
+            parts += [f"Tables of {home}:" if home else "All tables:", markdown(outliers.HEADER, rows)]
         parts += [f"AUROC in percent, {protocol} training rows:", markdown(*outliers.per_table(found, protocol))]
+    for protocol in OTHER_SHARES:
+        if outliers.homes_of(found, protocol):
+            rows = outliers.comparison_rows(found, protocol, "", _data_folder())
+            parts += [f"### {protocol.capitalize()}", markdown(outliers.HEADER, rows)]
     return [*parts, outliers.seconds_note(found), *failures([record for record in found if record["seed"] == 0])]
+
+
+def committees_report(found: list[Record]) -> list[str]:
+    """Per protocol: what a choice over tables is worth, then every committee; then failures."""
+    parts = []
+    for protocol in PROTOCOLS:
+        parts += [f"### {protocol.capitalize()} training rows", *committees.summary(found, protocol)]
+        parts.append(markdown(*committees.rows_of(found, protocol)))
+    return [*parts, *failures(found)]
 
 
 def _data_folder() -> Path | None:
@@ -491,6 +507,7 @@ REPORTS = {
     "heads": defaults_report,
     "defaults": defaults_report,
     "outliers": outliers_report,
+    "committees": committees_report,
     "tables": tables_report,
     "imputation": imputation_report,
     "speed": speed_report,

@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,tables,imputation,speed,memory,rivals}``.
+"""Run the benchmarks: ``python -m benchmarks.run {density,defaults,outliers,committees,tables,...}``.
 
 Results are JSON lines. The folder of tables is the environment variable ``SKVAE_DATA``; without it only scikit-learn's
 own are used.
@@ -20,14 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import imputation, outliers, records, tables
+from benchmarks import committees, imputation, outliers, records, tables
 from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.memory import memory_records
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS, SECONDS
 from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod, patched
 from benchmarks.problems import (
+    OTHER_SHARES,
     PROTOCOLS,
+    OutlierSplit,
     Split,
     density_problems,
     density_split,
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         ("density", "held-out log-likelihood of the default beside its rivals"),
         ("defaults", "the same for settings that differ from the default in one factor"),
         ("outliers", "how well the outlier detector ranks, beside its rivals, on contaminated and clean tables"),
+        ("committees", "the same for other committees, and what a choice among them is worth on tables left out"),
         ("tables", "how like real rows those are that the default draws, beside generators of tables"),
         ("imputation", "how well hidden cells are filled, beside other imputers"),
         ("speed", "seconds and microseconds, beside MLPRegressor and the matrix products alone"),
@@ -97,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--smoke", action="store_true", help="a tiny run that only shows that it works")
         if name not in TIMINGS:
             command.add_argument("--problems", nargs="+", metavar="TABLE", help="names of tables")
-            default, what = {"outliers": (5, "splits"), "imputation": (10, "masks")}.get(name, (3, "splits"))
+            default, what = {"outliers": (5, "splits"), "committees": (5, "splits"), "imputation": (10, "masks")}.get(
+                name, (3, "splits")
+            )
             command.add_argument("--seeds", type=int, default=default, help=f"number of {what} (default {default})")
     density, defaults = commands.choices["density"], commands.choices["defaults"]
     density.add_argument("--methods", nargs="+", metavar="METHOD", default=["rivals", "default"],
@@ -107,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults.add_argument("--factors", nargs="+", choices=list(FACTORS), metavar="FACTOR",
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
     _add_outlier_options(commands.choices["outliers"])
+    commands.choices["committees"].add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
     _add_methods(commands.choices["tables"], tables.GROUPS, "vae rivals", "networks needs ctgan")
     _add_methods(commands.choices["imputation"], imputation.GROUPS, "vae rivals", "trees and networks are slow")
     default = imputation.PUBLISHED_MASKS
@@ -118,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_outlier_options(command: argparse.ArgumentParser) -> None:
     _add_methods(command, outliers.GROUPS, "detector rivals", "pyod and networks need PyOD")
-    command.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
+    command.add_argument("--protocols", nargs="+", choices=[*PROTOCOLS, *OTHER_SHARES], default=list(PROTOCOLS))
 
 
 def _add_methods(command: argparse.ArgumentParser, groups: Iterable[str], default: str, note: str) -> None:
@@ -168,12 +174,30 @@ def run_outliers(args: argparse.Namespace, out: Path) -> None:
 
 
 def _outlier_record(blank: records.Record, rows: int | None) -> records.Record:
+    split = _outlier_split(blank, rows)
+    return _or_error(blank, lambda: measure_outliers(blank["method"], outliers.METHODS[blank["method"]], split))
+
+
+def _outlier_split(blank: records.Record, rows: int | None) -> OutlierSplit:
     protocol, table = blank["problem"].split(": ", 1)
     split = outlier_split(table, protocol, blank["seed"])
-    if rows is not None:
-        keep = slice(-rows, None) if protocol == "contaminated" else slice(None)
-        split = replace(split, train=split.train[-rows:], test=split.test[keep], is_outlier=split.is_outlier[keep])
-    return _or_error(blank, lambda: measure_outliers(blank["method"], outliers.METHODS[blank["method"]], split))
+    if rows is None:
+        return split
+    keep = slice(None) if protocol == "clean" else slice(-rows, None)
+    return replace(split, train=split.train[-rows:], test=split.test[keep], is_outlier=split.is_outlier[keep])
+
+
+def run_committees(args: argparse.Namespace, out: Path) -> None:
+    """Every committee on every table, protocol and seed."""
+    _refuse_unknown("tables", args.problems or [], outlier_problems(), "; is SKVAE_DATA set?")
+    writer = records.Writer(out, _seeds(args))
+    problems = args.problems or list(outlier_problems())[: 1 if args.smoke else None]
+    rows = outliers.SMOKE_ROWS if args.smoke else None
+    _write_all(
+        list(committees.jobs(problems, args.protocols, _seeds(args), writer)),
+        lambda blank: _or_error(blank, lambda: committees.measure(_outlier_split(blank, rows))),
+        writer,
+    )
 
 
 def run_tables(args: argparse.Namespace, out: Path) -> None:
@@ -233,6 +257,7 @@ COMMANDS = {
     "density": run_density,
     "defaults": run_defaults,
     "outliers": run_outliers,
+    "committees": run_committees,
     "tables": run_tables,
     "imputation": run_imputation,
     **dict.fromkeys(TIMINGS, run_timings),
@@ -314,8 +339,9 @@ def _summary(record: records.Record) -> str:
     if "error" in record:
         return head + record["error"]
     measures = ("log_likelihood", "auroc", "mse", "accuracy", "shape_error", "trend_error", "downstream", "detection")
-    told = [f"{name} {record[name]:.3f}" for name in measures if name in record]
-    return head + ", ".join([*told, f"fit {record['fit_seconds']:.1f} s"])
+    told = [f"{name} {record[name]:.3f}" for name in measures if isinstance(record.get(name), float)]
+    seconds = record.get("fit_seconds", record.get("seconds"))
+    return head + ", ".join([*told, f"fit {seconds:.1f} s"])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._members import HoldsModels, fitted, imputer_models, model_seeds
+from skvae._members import HoldsModels, imputer_models, model_seeds, seeded
 from skvae._model.completing import draws, expectations, filled, medians
 from skvae._model.fitting import unchanged_on_error
 from skvae._sklearn import (
@@ -210,9 +210,8 @@ class VAEImputer(TransformerMixin, HoldsModels):
         missing = table.missing()
         self._empty = missing.all(axis=0)
         self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
-        self.estimators_ = fitted(
-            self._members(imputer_models, table), X, model_seeds(check_random_state(self.random_state))
-        )
+        seeds = model_seeds(check_random_state(self.random_state))
+        self.estimators_ = [model.fit(X) for model in seeded(self._members(imputer_models, table), seeds)]
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
         indicator = MissingIndicator(error_on_new=False).set_output(transform="default")

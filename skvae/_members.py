@@ -51,10 +51,15 @@ IMPUTER_COMMON: dict[str, Any] = {
     "early_stopping": False,
 }
 
-# -- of the detector
+# -- of the detector: by novelty, what each member counts
+DETECTOR_WEIGHTS = {False: (4.0, 2.0, 1.0, 1.0, 1.0), True: (1.0, 1.0, 1.0, 1.0, 1.0)}
 DETECTOR_BATCH = 128
 DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
+DETECTOR_COMPONENTS = 60  # at most, of the linear members
+COARSE_STEPS, LINEAR_STEPS, DENSITY_STEPS = 500, 600, 600
+GAUSSIAN_NOISE = 0.1  # standard deviations: the least that the Gaussian member allows in any direction
 DETECTOR_COMMON: dict[str, Any] = {
+    "hidden_layer_sizes": (),
     "objective": "elbo",
     "n_train_samples": 1,
     "n_importance_samples": 8,
@@ -66,6 +71,7 @@ DETECTOR_COMMON: dict[str, Any] = {
     "batch_size": DETECTOR_BATCH,
     "early_stopping": False,
 }
+SOLVED: dict[str, Any] = {"max_iter": 1, "learning_rate_init": 1e-9, "alpha": 0.0}  # what starts where it ends
 
 
 class HoldsModels(BaseEstimator):
@@ -136,12 +142,12 @@ def model_seeds(random_state: np.random.RandomState) -> np.ndarray:
     return random_state.randint(MAX_SEED, size=MAX_MODELS)
 
 
-def fitted(models: list[VAETransformer], X: Any, seeds: np.ndarray) -> list[VAETransformer]:
-    """The models, fitted to X; those without a `random_state` of their own get a seed."""
+def seeded(models: list[VAETransformer], seeds: np.ndarray) -> list[VAETransformer]:
+    """The models; those without a `random_state` of their own get a seed."""
     for model, seed in zip(models, seeds, strict=False):
         if model.random_state is None:
             model.set_params(random_state=int(seed))
-    return [model.fit(X) for model in models]
+    return models
 
 
 def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
@@ -162,42 +168,42 @@ def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
     ]
 
 
-def contaminated_models(n: int, p: int, has_levels: bool = False, **options: Any) -> list[VAETransformer]:
-    """Models of n rows with outliers among them."""
-    return [
+def detector_models(
+    n: int, p: int, *, has_levels: bool = False, has_missing: bool = False, **options: Any
+) -> list[VAETransformer]:
+    """Models that see a table of n rows and p columns in different ways.
+
+    A coarse one: marginal distributions and the strongest dependencies. A normal distribution. Two of exemplars, of
+    the columns and of their normal scores, which come close to kernel density estimates. And the density itself.
+    """
+    solved = {"max_iter": _epochs(LINEAR_STEPS, n)} if has_levels or has_missing else SOLVED
+    linear: dict[str, Any] = {**DETECTOR_COMMON, "n_components": min(p, DETECTOR_COMPONENTS), **solved, **options}
+    exemplars = {**linear, "likelihood": partial(nn.likelihoods.Gaussian, scale="leave_one_out"), "prior": "aggregated"}
+    members = [
         VAETransformer(
+            **DETECTOR_COMMON,
             n_components="auto" if has_levels else max(2, min(10, p // 2)),
-            hidden_layer_sizes=(),
             marginals="normal",
             likelihood=partial(nn.likelihoods.Gaussian, scale="column", min_scale=0.5),
             trim=0.35,
-            max_iter=_epochs(500, n),
-            **DETECTOR_COMMON,
+            max_iter=_epochs(COARSE_STEPS, n),
             **options,
-        )._without_warnings()
-    ]
-
-
-def novelty_models(n: int, p: int, has_levels: bool = False, **options: Any) -> list[VAETransformer]:
-    """Models of n normal rows."""
-    return [
+        ),
         VAETransformer(
-            n_components=min(p, 20),
-            hidden_layer_sizes=(128,),
-            marginals=marginals,
-            likelihood=partial(nn.likelihoods.Gaussian, scale=0.3),
-            prior="aggregated",
-            max_iter=_epochs(600, n),
-            **DETECTOR_COMMON,
+            **linear, likelihood=partial(nn.likelihoods.Gaussian, scale=GAUSSIAN_NOISE), prior="standard_normal"
+        ),
+        VAETransformer(**exemplars),
+        VAETransformer(**exemplars, marginals="normal"),
+        VAETransformer(
+            batch_size=DETECTOR_BATCH,
+            max_iter=_epochs(DENSITY_STEPS, n),
+            early_stopping=False,
+            n_importance_samples=16,
             **options,
-        )._without_warnings()
-        for marginals in ("linear", "normal")
+        ),
     ]
+    return [member._without_warnings() for member in members]
 
 
 def _epochs(steps: int, n: int) -> int:
     return min(DETECTOR_EPOCHS, math.ceil(steps / math.ceil(n / DETECTOR_BATCH)))
-
-
-# By `novelty`.
-DETECTOR_MODELS: dict[bool, Callable[..., list[VAETransformer]]] = {False: contaminated_models, True: novelty_models}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -9,11 +10,11 @@ import numpy as np
 from scipy.stats import false_discovery_control
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._members import DETECTOR_MODELS, HoldsModels, fitted, model_seeds
+from skvae._members import DETECTOR_WEIGHTS, HoldsModels, detector_models, model_seeds, seeded
+from skvae._model.committee import Committee, Expected, Surprisal, held_out_scores, scales_of
 from skvae._model.completing import expectations, filled
-from skvae._model.explaining import Expected, Explanation, expected_terms, explain
+from skvae._model.explaining import Explanation
 from skvae._model.fitting import unchanged_on_error
-from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
     Interval,
     OutlierMixin,
@@ -27,6 +28,7 @@ from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._typing import Flags, Floats, Integers, Seed
 from skvae._vae import VAETransformer
+from skvae._warnings import warn
 
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
@@ -194,24 +196,53 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         return self
 
     def _fit(self, X: Any) -> None:
-        table, defaults = self._training_table(X), DETECTOR_MODELS[self.novelty]
-        n, of_columns = len(table), (len(table.names), table.has_levels())
-        random_state = check_random_state(self.random_state)
+        table = self._training_table(X)
+        n, random_state = len(table), check_random_state(self.random_state)
         order = random_state.permutation(n)
         seeds = model_seeds(random_state)
         n_calibration = self._n_calibration(n)
+        self._scales: list[Surprisal] = []
+        self.calibration_scores_ = np.empty(0)
         if n_calibration:
             train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self.estimators_ = fitted(
-                self._members(defaults, n - n_calibration, *of_columns), _safe_indexing(X, train), seeds
-            )
-            calibration = self._score_rows(table.take(held_out))
+            self._fit_members(table, _safe_indexing(X, train), n - n_calibration, seeds)
+            densities = self._committee.densities(rows := table.take(held_out))
+            self._scales = scales_of(densities)
+            of_rows = held_out_scores(self._committee, densities) - self._committee.costs(rows).sum(axis=1)
+            self.calibration_scores_ = np.sort(of_rows)
         if not n_calibration or self._trains_again(n):
-            self.estimators_ = fitted(self._members(defaults, n, *of_columns), X, seeds)
-        self.calibration_scores_ = np.sort(calibration) if n_calibration else np.empty(0)
+            self._fit_members(table, X, n, seeds)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
-        self._training_scores = np.sort(self._score_rows(table.take(slice(None, None, step)), trained_on=True))
+        trained_on = table.take(slice(None, None, step))
+        if len(self._scales) != len(self.estimators_):
+            self._scales = scales_of(self._committee.densities(trained_on))
+        self._training_scores = np.sort(self._committee.scores(trained_on))
         self.offset_ = self._threshold(self.contamination)
+
+    def _fit_members(self, table: Table, X: Any, n: int, seeds: np.ndarray) -> None:
+        """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
+        known = {"has_levels": table.has_levels(), "has_missing": table.has_missing()}
+        models = seeded(self._members(partial(detector_models, **known), n, len(table.names)), seeds)
+        weights = DETECTOR_WEIGHTS[self.novelty] if self.estimator is None else (1.0,) * len(models)
+        self.estimators_, kept, failures = [], [], []
+        for model, weight in zip(models, weights, strict=True):
+            try:
+                self.estimators_.append(model.fit(X))
+                kept.append(weight)
+            except ValueError as error:
+                failures.append(error)
+                if self.estimator is not None:
+                    raise
+        if not kept:
+            raise failures[0]
+        if failures:
+            left_out = f"{len(failures)} of the {len(models)} default models could not be fitted and are left out"
+            warn(f"{left_out}: {failures[0]}")
+        self._weights = np.array(kept) / np.sum(kept)
+
+    @property
+    def _committee(self) -> Committee:
+        return Committee(self._models, self._weights, self._scales)
 
     def _trains_again(self, n: int) -> bool:
         """Whether so large a part is set aside that the final models are fitted to all rows."""
@@ -311,10 +342,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         """
         return self._score_rows(self._table(X))
 
-    def _score_rows(self, table: Table, *, trained_on: bool = False) -> np.ndarray:
-        each = [model.log_density(table, relative=True, trained_on=trained_on) for model in self._models]
-        scores: np.ndarray = np.mean(each, axis=0)
-        return scores
+    def _score_rows(self, table: Table) -> Floats:
+        return self._committee.scores(table)
 
     def decision_function(self, X: Any) -> Floats:
         """Score above the threshold: ``score_samples(X) - offset_``.
@@ -368,10 +397,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             Only with ``return_pareto_k=True``; the greatest over the models.
         """
         table = self._table(X)
-        each = [model.sampling_error(table) for model in self._models]
-        errors, sizes, tails = zip(*each, strict=True)
-        error, size = np.sqrt(np.square(errors).sum(axis=0)) / len(errors), np.min(sizes, axis=0)
-        return (error, size, np.max(tails, axis=0)) if return_pareto_k else (error, size)
+        error, size, tail = self._committee.sampling_error(table)
+        return (error, size, tail) if return_pareto_k else (error, size)
 
     # -- p-values --------------------------------------------------------------------------------------------------
 
@@ -465,14 +492,14 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         return explanation._replace(shares=frames.like(X, explanation.shares))
 
     def _explain(self, table: Table) -> Explanation:
-        models = self._models
-        return explain(models, table, self._expected(models))
+        committee = self._committee
+        return committee.explain(table, self._expected(committee))
 
-    def _expected(self, models: list[VAEModel]) -> Expected:
+    def _expected(self, committee: Committee) -> Expected:
         """What the terms of a score are on average: drawn anew only where the models or their draws are others."""
-        asked = [(model.engine, model.n_draws) for model in models]
+        asked = [(model.engine, model.n_draws) for model in committee.models]
         if self._known is None or self._known[0] != asked:
-            self._known = asked, expected_terms(models, seed=0)
+            self._known = asked, committee.expected(seed=0)
         return self._known[1]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
-from skvae._members import DETECTOR_MODELS
-from skvae._model import explaining
-from skvae._model.explaining import average_terms
+from skvae._members import DETECTOR_WEIGHTS, detector_models
+from skvae._model.committee import Committee, Surprisal, held_out_scores, power_mean, scales_of
 from skvae.nn.likelihoods import Gaussian
 
 NAMES = list("abcdef")
@@ -142,13 +141,28 @@ def test_set_contamination_needs_a_fit():
 # -- scores ----------------------------------------------------------------------------------------------------------
 
 
-def test_score_is_the_mean_of_the_models(two, X):
+def test_score_of_one_model_is_its_log_likelihood(trained, X):
     """Up to the units: the detector's are the columns' standard deviations."""
-    each = [model.score_samples(X) for model in two.estimators_]
-    assert len(each) == 2
-    assert not np.allclose(each[0], each[1])
-    units = np.log([column.scale for column in two.estimators_[0].schema_.columns]).sum()
-    np.testing.assert_allclose(two.score_samples(X), np.mean(each, axis=0) + units, atol=1e-10)
+    (model,) = trained.estimators_
+    units = np.log([column.scale for column in model.schema_.columns]).sum()
+    np.testing.assert_allclose(trained.score_samples(X), model.score_samples(X) + units, atol=1e-10)
+
+
+def test_score_of_two_models_is_a_mean_of_their_surprisals(two, X):
+    """The share of the rows set aside that score as low, in nats, and the fourth root of the mean fourth power."""
+    rows = np.vstack([X, factors(200, 5)])
+    assert len(two.estimators_) == 2
+    scores = two.score_samples(rows)
+    held_out = np.random.RandomState(0).permutation(len(X))[:100]
+    surprisals = []
+    for model in two.estimators_:
+        each, normal = model.score_samples(rows), np.sort(model.score_samples(X[held_out]))
+        surprisals.append(-np.log((np.searchsorted(normal, each, side="right") + 1) / 101))
+    expected = -np.mean(np.power(surprisals, 4), axis=0) ** 0.25
+    common = np.max(surprisals, axis=0) < np.log(10)  # above the lowest tenth, where no tail is fitted
+    assert common.sum() > 300
+    np.testing.assert_allclose(scores[common], expected[common], atol=0.15)
+    assert (scores[~common] < -1.5).all()
 
 
 def test_scores_repeat_and_do_not_depend_on_the_company(two, X):
@@ -189,19 +203,26 @@ def test_an_estimator_that_is_none_is_an_error(X):
         detector(StandardScaler()).fit(X)
 
 
-def test_novelty_chooses_the_models(X):
-    models = {novelty: DETECTOR_MODELS[novelty](*X.shape) for novelty in (False, True)}
-    (contaminated,) = models[False]
-    assert contaminated.hidden_layer_sizes == ()
-    assert contaminated.marginals == "normal"
-    assert contaminated.trim == 0.35
-    assert contaminated.likelihood.keywords == {"scale": "column", "min_scale": 0.5}
-    assert [one.marginals for one in models[True]] == ["linear", "normal"]
-    for one in models[True]:
-        assert one.hidden_layer_sizes == (128,)
-        assert one.prior == "aggregated"
-        assert one.trim == 0.0
-        assert one.likelihood.keywords == {"scale": 0.3}
+def test_novelty_chooses_what_the_models_count(X, monkeypatch):
+    monkeypatch.setattr("skvae._members._epochs", lambda steps, n: 1)
+    for novelty in (False, True):
+        weights = VAEOutlierDetector(novelty=novelty, random_state=0).fit(X)._weights
+        np.testing.assert_allclose(weights, np.array(DETECTOR_WEIGHTS[novelty]) / np.sum(DETECTOR_WEIGHTS[novelty]))
+    assert len(set(DETECTOR_WEIGHTS[True])) == 1
+    assert DETECTOR_WEIGHTS[False][0] == max(DETECTOR_WEIGHTS[False])  # the coarse one
+
+
+def test_what_the_default_models_are(X):
+    coarse, normal, exemplars, of_scores, density = detector_models(*X.shape)
+    assert coarse.trim == 0.35
+    assert coarse.likelihood.keywords == {"scale": "column", "min_scale": 0.5}
+    for linear in (coarse, normal, exemplars, of_scores):
+        assert linear.hidden_layer_sizes == ()
+    assert [model.marginals for model in (coarse, normal, exemplars, of_scores)] == ["normal", "linear", "linear", "normal"]
+    assert (normal.prior, exemplars.prior, of_scores.prior) == ("standard_normal", "aggregated", "aggregated")
+    assert (density.atoms, density.likelihood, density.prior) == ("auto", "auto", "mixture")
+    for asked in ({"has_levels": True}, {"has_missing": True}):  # no closed form: these are trained
+        assert all(model.max_iter > 1 for model in detector_models(*X.shape, **asked))
 
 
 @pytest.mark.parametrize("novelty", [False, True])
@@ -482,8 +503,9 @@ def test_the_threshold_with_novelty_leaves_each_row_out_of_the_prior(X):
     close = partial(Gaussian, scale=0.1)
     model = light(3, prior="aggregated", likelihood=close, max_iter=100, learning_rate_init=0.01)
     fitted = detector(model, novelty=True, contamination=0.05, calibration_fraction=0).fit(X)
-    assert fitted.offset_ < np.quantile(fitted.score_samples(X), 0.05) - 1.0
-    assert (fitted.predict(X) == -1).mean() < 0.04
+    beside_itself = fitted._models[0].log_density(fitted._table(X), relative=True)
+    assert fitted.offset_ < np.quantile(beside_itself, 0.05) - 1.0
+    assert (fitted.predict(X) == -1).mean() == 0.05
     assert 0.01 < (fitted.predict(factors(2000, 5)) == -1).mean() < 0.12
 
 
@@ -548,14 +570,6 @@ def test_shares_of_typical_rows_are_0_on_average(trained):
     drawn = trained.estimators_[0].sample(1000, random_state=2)
     shares = trained.explain(drawn).shares
     assert (np.abs(shares.mean(axis=0)) < 5 * shares.std(axis=0) / np.sqrt(512)).all()
-
-
-def test_average_of_the_parts_is_over_the_models(two, X):
-    rows = two._table(X[:9])
-    each = [average_terms([model], rows) for model in two._models]
-    both = average_terms(two._models, rows)
-    np.testing.assert_allclose(both.columns, 0.5 * (each[0].columns + each[1].columns))
-    np.testing.assert_allclose(both.latent, 0.5 * (each[0].latent + each[1].latent))
 
 
 @pytest.fixture(scope="module")
@@ -655,8 +669,14 @@ def test_uncertainty_has_its_bounds(two, X):
     assert (error >= 0.0).all()
     assert ((size >= 1.0 - 1e-9) & (size <= 8.0 + 1e-9)).all()
     each = [model.score_uncertainty(X) for model in two.estimators_]
-    np.testing.assert_allclose(error, 0.5 * np.sqrt(each[0][0] ** 2 + each[1][0] ** 2))
     np.testing.assert_allclose(size, np.minimum(each[0][1], each[1][1]))
+    committee, densities = two._committee, two._committee.densities(two._table(X))
+    moved = np.zeros(len(X))
+    for m in range(2):  # by a small step of each model's log-density
+        step = np.where(np.arange(2) == m, 1e-6, 0.0)[:, np.newaxis]
+        slope = (committee.joined(densities + step) - committee.joined(densities)) / 1e-6
+        moved += np.where(slope == 0.0, 0.0, slope * each[m][0]) ** 2
+    np.testing.assert_allclose(error, np.sqrt(moved), rtol=1e-3)
 
 
 def test_error_falls_with_more_draws(trained, X):
@@ -841,8 +861,8 @@ def test_a_scaler_in_front_changes_nothing(X):
 def test_explaining_again_draws_nothing_anew(X, monkeypatch):
     model = detector().fit(X)
     first, draws = model.explain(X), []
-    draw = explaining.expected_terms
-    monkeypatch.setattr("skvae._outlier.expected_terms", lambda *args, **kw: draws.append(1) or draw(*args, **kw))
+    draw = Committee.expected
+    monkeypatch.setattr(Committee, "expected", lambda *args, **kw: draws.append(1) or draw(*args, **kw))
     again = model.explain(X)
     assert draws == []
     for one, other in zip(first, again, strict=True):
@@ -888,4 +908,4 @@ def test_the_default_code_is_half_as_wide_as_the_row_whatever_constant_columns_s
     with_levels = numbers.assign(c=pd.Categorical(rng.choice(list("abc"), 60)))
     for X, expected in ((numbers, 4), (with_one_level, 4), (with_levels, (9 + 3) // 2)):
         detector = VAEOutlierDetector(random_state=0).fit(X)
-        assert [model.n_components_ for model in detector.estimators_] == [expected]
+        assert detector.estimators_[0].n_components_ == expected

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -19,10 +18,9 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from skvae import VAEOutlierDetector, VAETransformer
-from skvae._members import DETECTOR_MODELS
-from skvae.nn.likelihoods import GaussianMixture
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 Method = Callable[[np.ndarray, int, bool], Scorer]
@@ -84,6 +82,13 @@ def full_covariance(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
 
 
 @standardised
+def one_class_svm(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
+    """scikit-learn's, with its defaults."""
+    model = OneClassSVM().fit(train)
+    return lambda rows: -model.score_samples(rows)
+
+
+@standardised
 def squared_norm(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
     """Sum of squared z-scores."""
     return lambda rows: np.square(rows).sum(axis=1)
@@ -97,10 +102,19 @@ def pca_reconstruction(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
 
 
 @standardised
-def pyod(train: np.ndarray, seed: int, novelty: bool, *, module: str, name: str, seeded: bool) -> Scorer:
+def pyod(
+    train: np.ndarray,
+    seed: int,
+    novelty: bool,
+    *,
+    module: str,
+    name: str,
+    seeded: bool,
+    silent: dict[str, int] | None = None,
+) -> Scorer:
     """A detector of PyOD, with its defaults."""
     logging.getLogger("pyod").setLevel(logging.ERROR)
-    options = {"random_state": seed, "verbose": 0} if seeded else {}
+    options = {"random_state": seed, **(silent or {})} if seeded else {}
     model = getattr(import_module(f"pyod.models.{module}"), name)(**options).fit(train)
     return model.decision_function
 
@@ -112,84 +126,37 @@ OUTLIER_RIVALS: dict[str, Method] = {
     "LOF": local_outlier_factor,
     "robust covariance (MCD)": robust_covariance,
     "full-covariance Gaussian": full_covariance,
+    "one-class SVM": one_class_svm,
     "squared norm": squared_norm,
     "PCA reconstruction": pca_reconstruction,
 }
 PYOD_RIVALS: dict[str, Method] = {
     "HBOS": partial(pyod, module="hbos", name="HBOS", seeded=False),
     "ECOD": partial(pyod, module="ecod", name="ECOD", seeded=False),
+    "feature bagging": partial(pyod, module="feature_bagging", name="FeatureBagging", seeded=True),
 }
 PYOD_NETWORKS: dict[str, Method] = {
-    "PyOD VAE": partial(pyod, module="vae", name="VAE", seeded=True),
-    "PyOD AutoEncoder": partial(pyod, module="auto_encoder", name="AutoEncoder", seeded=True),
+    "PyOD VAE": partial(pyod, module="vae", name="VAE", seeded=True, silent={"verbose": 0}),
+    "PyOD AutoEncoder": partial(pyod, module="auto_encoder", name="AutoEncoder", seeded=True, silent={"verbose": 0}),
 }
-DETERMINISTIC = {*OUTLIER_RIVALS, *PYOD_RIVALS} - {"IsolationForest", "robust covariance (MCD)"}
+DETERMINISTIC = {*OUTLIER_RIVALS, *PYOD_RIVALS} - {"IsolationForest", "robust covariance (MCD)", "feature bagging"}
 
 # -- skvae ---------------------------------------------------------------------------------------------------------
 
 DETECTOR = "VAEOutlierDetector"
 
 
-@dataclass(frozen=True)
-class DetectorMethod:
-    """The detector with its defaults, but for the models.
-
-    `models` makes them from the shape of the training rows and `novelty`; without it they are the default ones.
-    """
-
-    models: Callable[[int, int, bool], list[VAETransformer]] | None = None
-
-    def __call__(self, train: np.ndarray, seed: int, novelty: bool) -> Scorer:
-        models = None if self.models is None else self.models(*train.shape, novelty)
-        model = VAEOutlierDetector(novelty=novelty, estimator=models, random_state=seed).fit(train)
-        return lambda rows: -model.score_samples(rows)
+def detector(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
+    """The detector with its defaults."""
+    model = VAEOutlierDetector(novelty=novelty, random_state=seed).fit(train)
+    return lambda rows: -model.score_samples(rows)
 
 
-def default_models(n: int, p: int, novelty: bool) -> list[VAETransformer]:
-    """What the detector fits by default."""
-    return DETECTOR_MODELS[novelty](n, p)
+def density(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
+    """The log-likelihood of the transformer with its defaults, but for atoms."""
+    model = VAEOutlierDetector(novelty=novelty, estimator=VAETransformer(atoms=None), random_state=seed).fit(train)
+    return lambda rows: -model.score_samples(rows)
 
 
-def other_models(n: int, p: int, novelty: bool) -> list[VAETransformer]:
-    """What it fits by default under the other `novelty`."""
-    return default_models(n, p, not novelty)
-
-
-def model_of(n: int, p: int, novelty: bool, *, marginals: str) -> list[VAETransformer]:
-    """The model for normal rows with these marginals alone."""
-    return [model for model in DETECTOR_MODELS[True](n, p) if model.marginals == marginals]
-
-
-def copies(n: int, p: int, novelty: bool, *, n_copies: int) -> list[VAETransformer]:
-    """Several copies of each default model, which differ in their seed."""
-    return [model for _ in range(n_copies) for model in default_models(n, p, novelty)]
-
-
-def without_trimming(n: int, p: int, novelty: bool) -> list[VAETransformer]:
-    """The default models, trained on whole batches."""
-    return [model.set_params(trim=0.0) for model in default_models(n, p, novelty)]
-
-
-def with_modes(n: int, p: int, novelty: bool, *, n_modes: int) -> list[VAETransformer]:
-    """The default models with several normal modes per cell, each as wide as the default's cells at least."""
-    narrowest = 0.3 if novelty else 0.5
-    likelihood = partial(GaussianMixture, n_modes=n_modes, min_scale=narrowest)
-    return [model.set_params(likelihood=likelihood) for model in default_models(n, p, novelty)]
-
-
-def density(n: int, p: int, novelty: bool) -> list[VAETransformer]:
-    """The transformer with its defaults, several modes per cell among them, but for atoms."""
-    return [VAETransformer(atoms=None)]
-
-
-DETECTORS: dict[str, Method] = {DETECTOR: DetectorMethod()}
-VARIANTS: dict[str, Method] = {
-    "the models of the other novelty": DetectorMethod(other_models),
-    "three copies of each model": DetectorMethod(partial(copies, n_copies=3)),
-    "standardised columns only": DetectorMethod(partial(model_of, marginals="linear")),
-    "normal scores only": DetectorMethod(partial(model_of, marginals="normal")),
-    "without trimming": DetectorMethod(without_trimming),
-    "three modes per cell": DetectorMethod(partial(with_modes, n_modes=3)),
-    "the transformer's density": DetectorMethod(density),
-}
-VARIANT_OF = {"standardised columns only": "clean", "normal scores only": "clean", "without trimming": "contaminated"}
+DETECTORS: dict[str, Method] = {DETECTOR: detector}
+DENSITIES: dict[str, Method] = {"the transformer's density": density}

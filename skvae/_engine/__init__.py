@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from skvae._engine import batches as batches
     from skvae._engine import bounds as bounds
     from skvae._engine import build as build
+    from skvae._engine import closed_form as closed_form
     from skvae._engine import drawing as drawing
     from skvae._engine import engine as engine
     from skvae._engine import importance as importance
@@ -23,6 +24,7 @@ else:
         "batches",
         "bounds",
         "build",
+        "closed_form",
         "drawing",
         "engine",
         "importance",

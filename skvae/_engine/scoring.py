@@ -108,14 +108,14 @@ def batches(n_draws: int) -> tuple[int, int]:
 
 
 def sampling_error(
-    model: VAE, rows: Rows, points: Tensor, n_batches: int, n_draws: int, *, knows_missing: bool
+    model: VAE, rows: Rows, points: Tensor, n_batches: int, n_draws: int, *, knows_missing: bool, trained_on: bool
 ) -> tuple[Tensor, ...]:
     """A `SamplingError` of the score from the first `n_draws` of the points, which are batch after batch.
 
     With batches of m draws the error of a score from S is the root mean square distance of the batches' scores from
     that of all their draws together, times sqrt(m / S). The bias of a log of a mean is part of it.
     """
-    log_w = weighed(model, rows, points, knows_missing=knows_missing).log_w  # (S, b)
+    log_w = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on).log_w  # (S, b)
     by_batch = log_w.unflatten(0, (n_batches, -1))  # (B, m, b)
     size = by_batch.shape[1]
     scores = torch.logsumexp(by_batch, 1) - math.log(size)
@@ -126,13 +126,13 @@ def sampling_error(
     return _zero_where_empty(error, rows), size, _zero_where_empty(k, rows)
 
 
-def explain(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool) -> tuple[Tensor, Tensor]:
+def explain(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool) -> tuple[Tensor, Tensor]:
     """The terms of the log-likelihood: of each column, (b, p), and of the latent space, (b,).
 
     With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -
     (sum w log w + log S): the columns' are those of the first sum, the latent one is the rest.
     """
-    draws = weighed(model, rows, points, knows_missing=knows_missing)
+    draws = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on)
     log_w = torch.log_softmax(draws.log_w, 0)  # (S, b)
     w = log_w.exp()
     cells = model.columns.log_prob(model.decode(draws.z), rows.x)  # (S, b, p)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skvae._engine import drawing, scoring
+from skvae._engine import closed_form, drawing, scoring
 from skvae._engine.batches import Rows
 from skvae._engine.build import build_vae
 from skvae._engine.drawing import Posteriors
@@ -38,6 +38,17 @@ class VAEEngine(Engine[VAE]):
 
     codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
     gaps: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which columns they had missing
+
+    @property
+    def starts_at_rows(self) -> bool:
+        """Whether `start_at` has something to set."""
+        return closed_form.block_of(self.model) is not None
+
+    def start_at(self, x: FloatArray, weight: FloatArray | None) -> None:
+        """Start a linear model of fixed noise at the solution for encoded rows, NaN where missing (`closed_form`)."""
+        part = evenly(x)
+        closed_form.start(self.model, x[part].astype(np.float64), None if weight is None else weight[part])
+        self._precise = None
 
     def _trainable(self) -> VAE:
         model = super()._trainable()
@@ -146,15 +157,17 @@ class VAEEngine(Engine[VAE]):
         answer = partial(scoring.log_likelihood, trained_on=trained_on)
         return self._over_points(x, answer, n_draws)[0].astype(np.float64, copy=False)
 
-    def sampling_error(self, x: FloatArray, n_draws: int) -> SamplingError:
+    def sampling_error(self, x: FloatArray, n_draws: int, *, trained_on: bool = False) -> SamplingError:
         """How far `log_likelihood` may be from log p(x), by batches of its draws and of those that would follow."""
         n_batches, size = scoring.batches(n_draws)
-        answer = partial(scoring.sampling_error, n_batches=n_batches, n_draws=n_draws)
+        answer = partial(scoring.sampling_error, n_batches=n_batches, n_draws=n_draws, trained_on=trained_on)
         return SamplingError(*self._over_points(x, answer, n_batches * size))
 
-    def explain(self, x: FloatArray, n_draws: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def explain(
+        self, x: FloatArray, n_draws: int, *, trained_on: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The terms of `log_likelihood`: of each column, shape (n, p), and of the latent space, shape (n,)."""
-        columns, latent = self._over_points(x, scoring.explain, n_draws)
+        columns, latent = self._over_points(x, partial(scoring.explain, trained_on=trained_on), n_draws)
         return columns, latent
 
     def expectation(self, x: FloatArray, n_draws: int, units: Units) -> FloatArray:

@@ -7,12 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._model.reading import warn_of_constants
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import drawn_seed
-from skvae._table.tables import LooseRows, ReadableRows, Table
-
-EXPECTED_ROWS = 512  # draws from the model that say what a column contributes on average
+from skvae._table.tables import LooseRows, ReadableRows
 
 
 class Explanation(NamedTuple):
@@ -64,53 +61,23 @@ class Terms(NamedTuple):
 
 
 def terms(model: VAEModel, table: ReadableRows) -> Terms:
-    """The terms of a model's score of rows, in the columns' own units; a missing cell's is 0."""
+    """The terms of a model's log-density of rows, in the columns' own units; a missing cell's is 0.
+
+    As in a committee's scores, an exemplar at the place of a row is none to it.
+    """
     every = []
     for rows in table.slices():
         encoded = model.encode(rows)
-        cells, rest = model.engine.explain(encoded, model.n_draws)
+        cells, rest = model.engine.explain(encoded, model.n_draws, trained_on=True)
         correction = model.correction(rows, encoded, is_density=True, relative=True)
         silent = rows.missing() | model.schema.by_column(np.isnan(encoded))
         every.append(Terms(model.schema.by_column(cells) + correction, rest, silent))
     return Terms(*map(np.concatenate, zip(*every, strict=True)))
 
 
-def average_terms(models: list[VAEModel], table: ReadableRows) -> Terms:
-    """The mean of the models' terms."""
-    every = [terms(model, table) for model in models]
-    columns, latent, silent = zip(*every, strict=True)
-    return Terms(np.mean(columns, axis=0), np.mean(latent, axis=0), np.all(silent, axis=0))
-
-
-class Expected(NamedTuple):
-    """What the terms are on average over rows drawn from the models, in nats."""
-
-    columns: NDArray[np.float64]  # (p,)
-    score: float
-
-
-def expected_terms(models: list[VAEModel], seed: int) -> Expected:
-    """The means over EXPECTED_ROWS rows, as many from each model."""
-    n = EXPECTED_ROWS // len(models)
-    drawn = [average_terms(models, _drawn_rows(model, n, np.random.RandomState(seed))) for model in models]
-    columns = np.concatenate([terms.columns for terms in drawn])
-    latent = np.concatenate([terms.latent for terms in drawn])
-    return Expected(columns.mean(axis=0), float(columns.sum(axis=1).mean() + latent.mean()))
-
-
-def _drawn_rows(model: VAEModel, n: int, random_state: np.random.RandomState) -> LooseRows:
+def drawn_rows(model: VAEModel, n: int, random_state: np.random.RandomState) -> LooseRows:
     """Rows drawn from a model, which any other can read."""
     z = model.engine.sample_latent(n, drawn_seed(random_state), aggregated=False)
     values = model.drawn(z, drawn_seed(random_state))
     columns = {j: model.cells(values[:, j], j, random_state) for j in range(values.shape[1])}
     return LooseRows(columns, n, [column.dtype for column in model.schema.columns])
-
-
-def explain(models: list[VAEModel], table: Table, expected: Expected) -> Explanation:
-    """Explain the mean log-likelihood under several models."""
-    schema = models[0].schema
-    warn_of_constants(schema, schema.surprises(table, unknown=models[0].unknown).any(axis=0))
-    own = average_terms(models, table)
-    shares = own.columns - np.where(own.silent, 0.0, expected.columns)
-    latent = own.columns.sum(axis=1) + own.latent - shares.sum(axis=1)
-    return Explanation(shares, latent, expected.score)

@@ -88,6 +88,9 @@ def start(
     spreads = not table.is_sparse and any(_engine.build.starts_by_quantiles(likelihood) for likelihood, _ in blocks)
     quantiles = _quantiles(rows, schema) if spreads else None
     built = engine(spec, settings.device, n_cells=len(table) * len(table.names), quantiles=quantiles)
+    if settings.is_density and built.starts_at_rows and not table.is_sparse:
+        few = slice(None, None, -(-len(table) // QUANTILE_ROWS))
+        built.start_at(schema.encode(table.take(few)), None if rows.weight is None else rows.weight[few])
     return TableModel(schema, built, settings.handle_unknown)
 
 

@@ -121,9 +121,10 @@ class TableModel(Generic[EngineT]):
         warn_of_constants(self.schema, surprising)
         return np.concatenate(scores)
 
-    def sampling_error(self: TableModel[VAEEngine], table: ReadableRows) -> SamplingError:
+    def sampling_error(self: TableModel[VAEEngine], table: ReadableRows, *, trained_on: bool = False) -> SamplingError:
         """What is known of the error of `log_density`."""
-        parts = [self.engine.sampling_error(self.encode(part), self.n_draws) for part in table.slices()]
+        ask = self.engine.sampling_error
+        parts = [ask(self.encode(part), self.n_draws, trained_on=trained_on) for part in table.slices()]
         return _engine.scoring.SamplingError(*map(np.concatenate, zip(*parts, strict=True)))
 
     def cells(self, values: Numbers, j: int, random_state: np.random.RandomState | None = None) -> Any:

@@ -288,11 +288,15 @@ class AggregatedPosterior(Mixture):
         is_own = distance <= SAME * (1.0 + mean.norm(dim=-1))
         if self.n_modes == 1 or not is_own.any():
             return self.log_prob(z)
-        hidden = torch.where(is_own, -torch.inf, 0.0).to(z).expand(z.shape[:-1]).unsqueeze(-1)  # (..., b, 1)
-        modes = self.log_modes(z)
-        modes.scatter_add_(-1, own.expand(z.shape[:-1]).unsqueeze(-1), hidden)
-        rest = torch.log1p(-torch.softmax(self.logits, 0)[own] * is_own)  # the share of the other modes
-        return torch.logsumexp(modes, -1) - rest
+        rows = is_own.nonzero().squeeze(-1)
+        z_own, own = z.index_select(-2, rows), own[rows]  # (..., m, k) and (m,)
+        place = own.expand(z_own.shape[:-1]).unsqueeze(-1)
+        modes = self.log_modes(z_own).scatter_(-1, place, -torch.inf)
+        rest = torch.log1p(-torch.softmax(self.logits, 0)[own])  # the share of the other modes
+        of_others = torch.logsumexp(modes, -1) - rest
+        if len(rows) == z.shape[-2]:
+            return of_others
+        return self.log_prob(z).index_copy(-1, rows, of_others)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         """Take as many modes as were saved."""

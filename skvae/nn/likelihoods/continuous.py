@@ -48,9 +48,10 @@ class LocationScale(Likelihood):
     ----------
     n_columns : int
         Columns of the block.
-    scale : {"cell", "column", "shared"} or float, default="cell"
+    scale : {"cell", "column", "shared", "leave_one_out"} or float, default="cell"
         Where the standard deviation comes from: the decoder, one learned number per column, one for the block, or the
-        given number (in units of the columns' standard deviations).
+        given number (in units of the columns' standard deviations). "leave_one_out" is one number for the block, fixed
+        when a fit starts: that of the kernel density estimate which best predicts a training row from the others.
     min_scale : float, optional
         The least that a learned scale can be, in the same units; exp(MIN_LOG_STD) where it is not given. A large one
         makes a smooth density that overlooks fine structure.
@@ -70,8 +71,14 @@ class LocationScale(Likelihood):
         elif scale in ("column", "shared"):
             self.log_scale = nn.Parameter(torch.zeros(n_columns if scale == "column" else 1))
         else:
-            log_scale = log_of(self, "scale", "'cell', 'column', 'shared' or a positive number", scale)
+            expected = "'cell', 'column', 'shared', 'leave_one_out' or a positive number"
+            log_scale = 0.0 if scale == "leave_one_out" else log_of(self, "scale", expected, scale)
             self.register_buffer("log_scale", torch.full((1,), log_scale))
+
+    @property
+    def fixed_scale(self) -> Tensor | None:
+        """The log standard deviation that no training moves, shape (1,), or None."""
+        return None if isinstance(self.log_scale, nn.Parameter) else self.log_scale
 
     def location_and_log_scale(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Split the decoder's outputs; both broadcast to (..., p)."""

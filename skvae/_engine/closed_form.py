@@ -1,0 +1,136 @@
+"""The start of linear models whose best parameters are known: probabilistic PCA with a given noise.
+
+With linear networks and normal cells of one fixed standard deviation, the evidence lower bound has its maximum where
+the marginal likelihood has it (Lucas et al. 2019, arXiv 1911.02469), which follows from the principal components
+(Tipping and Bishop 1999, section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skvae.nn.likelihoods import Gaussian
+from skvae.nn.models import VAE
+from skvae.nn.networks import MLP, InputEncoding, TableEncoding
+
+Floats = NDArray[np.float64]
+
+NOISES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.6)  # that "leave_one_out" chooses from, in standard deviations
+PREDICTED = 1_000  # rows, at most, that are predicted from all the others
+OVERLOOKED = 0.05  # share of these that are predicted worst, which do not count: outliers ask for a wide noise
+FARTHEST = 30.0  # standard deviations at which cells are cut off: one gross error must not be the first component
+LEAST_COMPLETE = 50  # rows without a hole, below which holes are filled with the columns' means
+
+
+class _Block:
+    """The normal cells of fixed noise of a model, and where they stand."""
+
+    def __init__(self, model: VAE, likelihood: Gaussian, cells: slice, outputs: slice) -> None:
+        encoding = model.encoding
+        numbers = encoding.numbers if isinstance(encoding, TableEncoding) else encoding
+        seen = encoding.number_cells if isinstance(encoding, TableEncoding) else encoding.cells
+        order = list(range(len(numbers.centre))) if seen is None else seen.tolist()
+        self.likelihood, self.outputs, self.numbers = likelihood, outputs, numbers
+        self.cells = list(range(cells.start, cells.stop))
+        self.inputs = [order.index(cell) for cell in self.cells]
+
+
+def block_of(model: VAE) -> _Block | None:
+    """The first block of normal cells of fixed noise, if both networks are linear."""
+    networks = (model.encoder, model.decoder)
+    encoding = model.encoding.numbers if isinstance(model.encoding, TableEncoding) else model.encoding
+    affine = isinstance(encoding, InputEncoding) and not encoding.clip
+    if not affine or not all(isinstance(net, MLP) and net.is_plain and net.hidden is None for net in networks):
+        return None
+    cell = output = 0
+    for likelihood in model.columns.likelihoods:
+        cells, outputs = slice(cell, cell + likelihood.n_columns), slice(output, output + likelihood.n_outputs)
+        if type(likelihood) is Gaussian and likelihood.fixed_scale is not None:
+            return _Block(model, likelihood, cells, outputs)
+        cell, output = cells.stop, outputs.stop
+    return None
+
+
+@torch.no_grad()
+def start(model: VAE, x: Floats, weight: Floats | None) -> None:
+    """Set the weights that belong to these cells to the solution for encoded rows x (n, p), NaN where missing."""
+    block = block_of(model)
+    if block is None:
+        return
+    near = np.clip(x[:, block.cells], -FARTHEST, FARTHEST)
+    rows, weight = _filled(near, np.ones(len(x)) if weight is None else weight)
+    if block.likelihood.scale == "leave_one_out":
+        block.likelihood.log_scale.fill_(math.log(leave_one_out(rows)))
+    noise = float(block.likelihood.log_scale.exp())
+    mean = np.average(rows, axis=0, weights=weight)
+    k = model.decoder.shortcut.in_features
+    variance, axes = _principal(rows - mean, weight, k)
+    _set(model, block, mean, np.sqrt(np.maximum(variance - noise**2, 0.0)), axes, noise)
+
+
+def _filled(x: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Rows without holes; where they are few, all rows with the columns' means in the holes."""
+    complete = ~np.isnan(x).any(axis=1) & (weight > 0)
+    if complete.sum() >= min(LEAST_COMPLETE, len(x)):
+        return x[complete], weight[complete]
+    counts = (~np.isnan(x)).sum(axis=0)
+    means = np.nansum(x, axis=0) / np.maximum(counts, 1)
+    return np.where(np.isnan(x), means, x), weight
+
+
+def _principal(x: Floats, weight: Floats, k: int) -> tuple[Floats, Floats]:
+    """The variances of at most k principal components, descending, and their axes (p, k)."""
+    covariance = (x * (weight / weight.sum())[:, np.newaxis]).T @ x
+    variance, axes = np.linalg.eigh(covariance)
+    return variance[::-1][:k], axes[:, ::-1][:, :k]
+
+
+def _set(model: VAE, block: _Block, mean: Floats, scale: Floats, axes: Floats, noise: float) -> None:
+    """Weights for a loading of `scale` along each axis: x = mean + axes (scale * z), and the exact posterior of z."""
+    r, k = len(scale), model.decoder.shortcut.in_features
+    total = scale**2 + noise**2
+    width = 1.0 / block.numbers.inverse_width.double().cpu().numpy()[block.inputs]
+    centre = block.numbers.centre.double().cpu().numpy()[block.inputs]
+    encoder, decoder = model.encoder.shortcut, model.decoder.shortcut
+    used = r if len(block.cells) < len(model.columns.is_code) else k  # components that other cells do not need
+    encoder.weight[:used] = 0.0
+    encoder.weight[k : k + used] = 0.0
+    reading = (scale / total)[:, np.newaxis] * axes.T
+    encoder.weight[:r, block.inputs] = _like(encoder.weight, reading * width)
+    encoder.bias[:r] = _like(encoder.bias, reading @ (centre - mean))
+    encoder.bias[k : k + r] = _like(encoder.bias, 0.5 * np.log(noise**2 / total))
+    decoder.weight[block.outputs, :r] = _like(decoder.weight, axes * scale)
+    decoder.weight[block.outputs, r:] = 0.0
+    decoder.bias[block.outputs] = _like(decoder.bias, mean) - model.start[block.outputs]
+
+
+def _like(tensor: Tensor, values: Floats) -> Tensor:
+    return torch.as_tensor(values).to(tensor)
+
+
+def leave_one_out(x: Floats) -> float:
+    """The noise of a model of exemplars under which rows are likeliest, each predicted from all others (Duin 1976).
+
+    Around an exemplar such a model has the noise of its code and that of the cells, so that the kernel's variance is
+    twice the noise's. The rows that are predicted worst are left out of the mean.
+    """
+    n, p = x.shape
+    if n < 2:
+        return NOISES[-1]
+    some = np.arange(n)[:: -(-n // PREDICTED)]
+    squares = np.square(x).sum(axis=1)
+    distance = np.maximum(squares[some, np.newaxis] + squares - 2.0 * x[some] @ x.T, 0.0)
+    distance[np.arange(len(some)), some] = np.inf
+    nearest = distance.min(axis=1, keepdims=True)
+
+    def mean_log_density(noise: float) -> float:
+        precision = 0.25 / noise**2
+        each = np.log(np.exp((nearest - distance) * precision).sum(axis=1)) - nearest[:, 0] * precision
+        return float(np.sort(each)[int(OVERLOOKED * len(each)) :].mean()) - p * math.log(noise)
+
+    return max(NOISES, key=mean_log_density)

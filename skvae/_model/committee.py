@@ -1,0 +1,219 @@
+"""Several models of one table, and what they say of a row together: a score on one scale, and its terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._model.explaining import Explanation, Terms, drawn_rows, terms
+from skvae._model.reading import warn_of_constants
+from skvae._model.table_model import VAEModel
+from skvae._table.tables import ReadableRows, Table
+
+Floats = NDArray[np.float64]
+
+ORDER = 4.0  # of the mean of surprisals: a row is as odd as those say that find it oddest
+TAIL = 0.1  # share of the lowest scores that tell how fast scores fall off below
+LEAST_TAIL = 5  # scores, at least
+MOST = 1e100  # nats: what is infinitely improbable still has a mean
+KNOTS = 257  # scores, at most, between which a scale is linear
+EXPECTED_ROWS = 512  # drawn from the models, that say what a column contributes on average
+
+
+class Surprisal(NamedTuple):
+    """How odd a model's log-density is: minus the log of the share of normal rows that score as low, in nats.
+
+    Between the scores of reference rows it is linear. Below the lowest tenth it grows as for an exponential tail with
+    the mean excess that these have, so that no two rows are too odd to compare; above the highest it falls off to 0.
+    """
+
+    scores: Floats  # ascending
+    nats: Floats  # descending, above 0
+    rate: float  # nats per nat, below the lowest score
+
+    @classmethod
+    def of(cls, scores: Floats) -> Self:
+        """That of the scores of n reference rows."""
+        ordered = np.sort(scores)
+        n = len(ordered)
+        q = min(max(LEAST_TAIL, int(TAIL * n)), n - 1)
+        excess = float((ordered[q] - ordered[:q]).mean()) if q else 0.0
+        excess = excess or float(ordered[-1] - ordered[0]) or 1.0
+        place = np.unique(np.linspace(q, n - 1, KNOTS).round().astype(int))
+        knots, last = np.unique(ordered[place][::-1], return_index=True)  # of equal ones the last
+        return cls(knots, np.log((n + 1.5) / (place[::-1][last] + 2.0)), 1.0 / excess)
+
+    def __call__(self, scores: Floats) -> Floats:
+        """Surprisals, of the same shape, at least 0."""
+        below, above = (np.maximum(far, 0.0) for far in (self.scores[0] - scores, scores - self.scores[-1]))
+        within = np.interp(scores, self.scores, self.nats)
+        out: Floats = within * np.exp(-self.rate * above) + np.minimum(self.rate * below, MOST)
+        return out
+
+    def slope(self, scores: Floats) -> Floats:
+        """By how many nats it falls per nat of the score, at least 0."""
+        place = np.searchsorted(self.scores, scores, side="right")
+        steps = -np.diff(self.nats) / np.diff(self.scores)
+        above = np.maximum(scores - self.scores[-1], 0.0)
+        highest = self.rate * self.nats[-1] * np.exp(-self.rate * above)
+        out: Floats = np.where(place == len(self.scores), highest, np.concatenate([[self.rate], steps, [0.0]])[place])
+        return out
+
+
+class Expected(NamedTuple):
+    """What the models say on average of rows drawn from them, in nats."""
+
+    columns: Floats  # (M, p), each model's own terms
+    densities: Floats  # (M,), each model's own log-densities
+    score: float
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Models whose surprisals are averaged: score = -(sum_m w_m t_m^4)^(1/4), the weights having sum 1.
+
+    The score of a single model is its log-density. No row vouches for itself: an exemplar that lies where the row does
+    counts for other rows only.
+
+    Parameters
+    ----------
+    models : list of TableModel
+    weights : ndarray of shape (M,)
+    scales : list of Surprisal
+        Of each model, unless there is only one.
+    """
+
+    models: list[VAEModel]
+    weights: Floats
+    scales: list[Surprisal]
+
+    @property
+    def _is_one(self) -> bool:
+        return len(self.models) == 1
+
+    # -- scores --------------------------------------------------------------------------------------------------------
+
+    def densities(self, table: Table) -> Floats:
+        """The models' log-densities of rows in the columns' own units, (M, n), without the cost of what is new."""
+        cost = self.costs(table).sum(axis=1)
+        return np.array([m.log_density(table, relative=True, trained_on=True) + cost for m in self.models])
+
+    def costs(self, table: ReadableRows) -> Floats:
+        """What cells cost that hold what fit did not see, (n, p), in nats: as much as the oddest row."""
+        schema, unknown = self.models[0].schema, self.models[0].unknown
+        parts = [schema.surprise * schema.surprises(part, unknown=unknown) for part in table.slices()]
+        costs: Floats = np.concatenate(parts)
+        return costs
+
+    def scores(self, table: Table) -> Floats:
+        """Scores of rows, (n,), in nats."""
+        return self.joined(self.densities(table)) - self.costs(table).sum(axis=1)
+
+    def joined(self, densities: Floats) -> Floats:
+        """The score of rows with these log-densities (M, n), the cost of what is new apart."""
+        return densities[0] if self._is_one else -self._mean(self.surprisals(densities))
+
+    def surprisals(self, densities: Floats) -> Floats:
+        """Those of each model, (M, n)."""
+        return np.array([scale(own) for scale, own in zip(self.scales, densities, strict=True)])
+
+    def _mean(self, surprisals: Floats) -> Floats:
+        return power_mean(surprisals, self.weights, ORDER)
+
+    def _shares(self, surprisals: Floats) -> Floats:
+        """By how much the score falls as a model's surprisal grows, (M, n): times these the surprisals add up to it."""
+        mean = np.maximum(self._mean(surprisals), np.finfo(float).tiny)
+        return self.weights[:, np.newaxis] * (surprisals / mean) ** (ORDER - 1.0)
+
+    def sampling_error(self, table: Table) -> tuple[Floats, Floats, Floats]:
+        """Standard error of the scores, the least effective sample size and the greatest Pareto k, each (n,)."""
+        each = [model.sampling_error(table, trained_on=True) for model in self.models]
+        errors, sizes, tails = (np.array(part) for part in zip(*each, strict=True))
+        if not self._is_one:
+            densities = self.densities(table)
+            slopes = [scale.slope(own) for scale, own in zip(self.scales, densities, strict=True)]
+            errors = _times(errors, self._shares(self.surprisals(densities)) * np.array(slopes))
+        return np.sqrt(np.square(errors).sum(axis=0)), sizes.min(axis=0), tails.max(axis=0)
+
+    # -- reasons -------------------------------------------------------------------------------------------------------
+
+    def expected(self, seed: int) -> Expected:
+        """The means over EXPECTED_ROWS rows, as many from each model."""
+        n = EXPECTED_ROWS // len(self.models)
+        drawn = [drawn_rows(model, n, np.random.RandomState(seed)) for model in self.models]
+        columns, densities = [], []
+        for model in self.models:
+            each = [terms(model, rows) for rows in drawn]
+            own = np.concatenate([part.columns for part in each])
+            columns.append(own.mean(axis=0))
+            densities.append(own.sum(axis=1) + np.concatenate([part.latent for part in each]))
+        return Expected(np.array(columns), np.mean(densities, axis=1), float(self.joined(np.array(densities)).mean()))
+
+    def explain(self, table: Table, expected: Expected) -> Explanation:
+        """Each cell's share of the scores.
+
+        A model's surprisal is a secant of its scale times its log-density; so the model's terms, times that and times
+        its share of the mean, add up to the score.
+        """
+        schema = self.models[0].schema
+        warn_of_constants(schema, schema.surprises(table, unknown=self.models[0].unknown).any(axis=0))
+        costs = self.costs(table)
+        each = [_without(terms(model, table), costs) for model in self.models]
+        densities = np.array([own.columns.sum(axis=1) + own.latent for own in each])
+        factors = self._factors(densities, expected.densities)
+        shares = -costs
+        for own, factor, mean in zip(each, factors, expected.columns, strict=True):
+            shares += factor[:, np.newaxis] * (own.columns - np.where(own.silent, 0.0, mean))
+        score = self.joined(densities) - costs.sum(axis=1)
+        return Explanation(shares, score - shares.sum(axis=1), expected.score)
+
+    def _factors(self, densities: Floats, expected: Floats) -> Floats:
+        """What a nat of each model's log-density counts in the score of a row, (M, n)."""
+        if self._is_one:
+            return np.ones_like(densities)
+        surprisals = self.surprisals(densities)
+        at_expected = self.surprisals(expected[:, np.newaxis])
+        distance = densities - expected[:, np.newaxis]
+        near = np.abs(distance) < 1e-9
+        secant = (at_expected - surprisals) / np.where(near, 1.0, distance)
+        return self._shares(surprisals) * np.where(near, 0.0, secant)
+
+
+def _without(own: Terms, costs: Floats) -> Terms:
+    """Terms without the cost of what is new."""
+    return own._replace(columns=own.columns + costs)
+
+
+def _times(errors: Floats, factors: Floats) -> Floats:
+    """Errors times factors, 0 where a factor is 0 though the error may be infinite."""
+    out: Floats = np.multiply(errors, factors, where=factors > 0.0, out=np.zeros_like(errors))
+    return out
+
+
+def power_mean(surprisals: Floats, weights: Floats, order: float) -> Floats:
+    """(sum_m w_m t_m^order)^(1/order) of surprisals (M, n), shape (n,)."""
+    top = np.maximum(surprisals.max(axis=0), np.finfo(float).tiny)  # or a power might overflow
+    mean: Floats = top * (weights @ (surprisals / top) ** order) ** (1.0 / order)
+    return mean
+
+
+def scales_of(densities: Floats) -> list[Surprisal]:
+    """Scales by the log-densities (M, n) of reference rows; none for a single model."""
+    return [Surprisal.of(own) for own in densities] if len(densities) > 1 else []
+
+
+def held_out_scores(committee: Committee, densities: Floats, folds: int = 10) -> Floats:
+    """Scores of the reference rows themselves, (n,), each part of them on the scales that the others set.
+
+    On their own scale they would seem more normal than new rows do.
+    """
+    n = densities.shape[1]
+    out = np.empty(n)
+    for fold in range(min(folds, n)):
+        own = np.arange(n) % min(folds, n) == fold
+        others = scales_of(densities[:, ~own]) if not own.all() else committee.scales
+        out[own] = Committee(committee.models, committee.weights, others).joined(densities[:, own])
+    return out
