@@ -172,6 +172,8 @@ def crossed(table: pd.DataFrame) -> tuple[float, float, pd.Series, Counter[str]]
 def summary(found: list[Record], protocol: str) -> list[str]:
     """What a choice over tables is worth, in sentences."""
     auroc = table_of(found, protocol, "auroc")
+    if len(auroc) < 2 * FOLDS:
+        return [f"{len(auroc)} tables are too few to choose over."]
     on, out, each, counts = crossed(auroc)
     homes = by_home(each.to_frame("left out"))["left out"]
     own = by_home(auroc)[default(protocol == "clean")]

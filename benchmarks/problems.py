@@ -204,7 +204,7 @@ def outlier_split(name: str, protocol: str, seed: int) -> OutlierSplit:
         odds = SHARES[protocol] / (1.0 - SHARES[protocol])
         mixed_in = rng.permutation(np.flatnonzero(y == 1))[: max(1, round(odds * n_train))]
         kept = rng.permutation(np.concatenate([np.arange(n_train), mixed_in]))
-        return OutlierSplit(name, protocol, seed, rows[kept], rows[kept], y[kept])
+        rows, y = rows[kept], y[kept]
     return OutlierSplit(name, protocol, seed, rows, rows, y)
 
 

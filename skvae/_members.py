@@ -57,6 +57,7 @@ DETECTOR_BATCH = 128
 DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
 DETECTOR_COMPONENTS = 60  # at most, of the linear members
 COARSE_STEPS, LINEAR_STEPS, DENSITY_STEPS = 500, 600, 600
+WIDE = 300  # columns from which the density is trained for fewer steps, as each takes longer
 GAUSSIAN_NOISE = 0.1  # standard deviations: the least that the Gaussian member allows in any direction
 DETECTOR_COMMON: dict[str, Any] = {
     "hidden_layer_sizes": (),
@@ -196,7 +197,7 @@ def detector_models(
         VAETransformer(**exemplars, marginals="normal"),
         VAETransformer(
             batch_size=DETECTOR_BATCH,
-            max_iter=_epochs(DENSITY_STEPS, n),
+            max_iter=_epochs(round(DENSITY_STEPS * min(1.0, WIDE / p)), n),
             early_stopping=False,
             n_importance_samples=16,
             **options,

@@ -14,7 +14,20 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from benchmarks import imputation, outliers, parts, quality, records, report, rivals, rules, run, speed, tables
+from benchmarks import (
+    committees,
+    imputation,
+    outliers,
+    parts,
+    quality,
+    records,
+    report,
+    rivals,
+    rules,
+    run,
+    speed,
+    tables,
+)
 from benchmarks.measure import measure_density
 from benchmarks.methods import density, draws, eager, flows, heads
 from benchmarks.methods import imputation as imputers
@@ -449,7 +462,7 @@ def test_contaminated_scores_what_it_is_fitted_on():
 
 
 def test_clean_trains_on_half_of_the_normal_rows_and_scores_the_rest():
-    table, y = outlier_problems()["sk/breast_cancer"]()
+    table, y, _ = outlier_problems()["sk/breast_cancer"]()
     split = outlier_split("sk/breast_cancer", "clean", 0)
     assert len(split.train) == (y == 0).sum() // 2
     assert split.is_outlier.sum() == y.sum()
@@ -479,13 +492,15 @@ def test_neighbours_of_a_training_row_are_others():
 
 def test_outlier_jobs_repeat_only_where_chance_plays(tmp_path):
     writer = records.Writer(tmp_path / "o.jsonl", [0, 1])
-    names = [outlier_methods.DETECTOR, "kNN (k=5)", "normal scores only"]
-    jobs = outliers.jobs(names, ["t"], ["contaminated", "clean"], [0, 1], writer)
-    got = {(job["problem"].split(":")[0], job["method"], job["seed"]) for job in jobs}
-    assert ("contaminated", "kNN (k=5)", 1) not in got
-    assert {("clean", "kNN (k=5)", 1), ("contaminated", outlier_methods.DETECTOR, 1)} <= got
-    assert ("contaminated", "normal scores only", 0) not in got
-    assert len(got) == 4 + 3 + 2
+    names = [outlier_methods.DETECTOR, "kNN (k=5)"]
+    protocols = ["contaminated", "clean", "contaminated 1 %"]
+    jobs = outliers.jobs(names, ["adbench/t", "oddbench/t"], protocols, [0, 1], writer)
+    got = {(job["problem"], job["method"], job["seed"]) for job in jobs}
+    assert ("contaminated: adbench/t", "kNN (k=5)", 1) not in got  # all rows, whatever the seed
+    assert ("clean: oddbench/t", "kNN (k=5)", 1) not in got  # the split that was published
+    assert ("contaminated 1 %: adbench/t", "kNN (k=5)", 0) not in got  # its share of outliers is what it is
+    assert {("clean: adbench/t", "kNN (k=5)", 1), ("contaminated: oddbench/t", "kNN (k=5)", 1)} <= got
+    assert len(got) == 5 * 2 + 8
 
 
 def test_critical_difference_is_that_of_the_published_table():
@@ -506,7 +521,7 @@ def outlier_records(method, values):
 def test_outlier_report_pairs_by_table(tmp_path):
     found = outlier_records(outlier_methods.DETECTOR, [0.9, 0.8, 0.7]) + outlier_records("LOF", [0.8, 0.7, 0.6])
     found += outlier_records("HBOS", [0.7, 0.6, 0.8])
-    rows = {row[0]: row for row in outliers.comparison_rows(found, "contaminated", None)}
+    rows = {row[0]: row for row in outliers.comparison_rows(found, "contaminated", "", None)}
     assert rows["LOF"][2:6] == ["70.0", "70.0", "+10.0 (+10.0 to +10.0)", "1.000"]
     assert rows[f"**{outlier_methods.DETECTOR}**"][2] == "80.0"
     assert "t0 | **90.0** | 80.0 | 70.0" in report.markdown(*outliers.per_table(found, "clean"))
@@ -1156,3 +1171,78 @@ def test_a_head_that_was_tried_is_a_density(head):
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).flatten(0, 1)
     density = likelihood.log_prob(outputs.expand(len(grid), -1), grid).detach().sum(-1).exp()
     assert float(density.sum()) * 0.01 == pytest.approx(1.0, abs=0.02)
+
+
+# -- tables with outliers mixed in -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def oddbench(tmp_path, monkeypatch):
+    """A folder with one table of 300 normal training rows, and 100 normal and 50 outlying test rows."""
+    folder = tmp_path / "oddbench"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [100, 50])
+    test = rng.normal(size=(150, 3)) + 6.0 * y[:, np.newaxis]
+    np.savez(folder / "made_up.npz", train=rng.normal(size=(300, 3)), test=test, y=y)
+    monkeypatch.setenv("SKVAE_DATA", str(tmp_path))
+    return "oddbench/made_up"
+
+
+def test_a_published_split_is_kept_where_rows_are_clean(oddbench):
+    split, other = (outlier_split(oddbench, "clean", seed) for seed in (0, 1))
+    assert (len(split.train), len(split.test), split.is_outlier.sum()) == (300, 150, 50)
+    np.testing.assert_array_equal(split.train, other.train)
+
+
+@pytest.mark.parametrize(("protocol", "n"), [("contaminated", 16), ("contaminated 1 %", 3), ("contaminated 10 %", 33)])
+def test_outliers_are_mixed_into_normal_training_rows(oddbench, protocol, n):
+    split = outlier_split(oddbench, protocol, 0)
+    assert split.train is split.test
+    assert split.is_outlier.sum() == n
+    assert len(split.train) == 300 + n
+    assert (split.train[split.is_outlier == 1].mean(axis=1) > 3.0).all()
+    assert not np.array_equal(split.train, outlier_split(oddbench, protocol, 1).train)
+
+
+# -- committees --------------------------------------------------------------------------------------------------------
+
+
+def committee_records(values):
+    """AUROC of two committees on tables of two collections."""
+    return [
+        {"problem": f"{protocol}: {home}/t{i}", "method": "committees", "seed": 0, "seconds": 1.0,
+         "auroc": {"one": a, "other": b}, "aucpr": {"one": a, "other": b}}
+        for protocol in ("contaminated", "clean") for home in committees.HOMES for i, (a, b) in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_what_is_chosen_on_some_tables_is_judged_on_the_others():
+    """Of two committees as good as each other the better by chance is chosen: that is what left-out tables show."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.8, 0.05, size=(10, 2))
+    table = committees.table_of(committee_records(noise), "clean", "auroc")
+    on, out, each, counts = committees.crossed(table)
+    assert on > out + 0.005
+    assert len(each) == len(table) == 20
+    assert sum(counts.values()) == committees.FOLDS * committees.REPEATS
+    better = committees.table_of(committee_records([(0.9, 0.7)] * 10), "clean", "auroc")
+    assert committees.crossed(better)[:2] == pytest.approx((0.9, 0.9))
+
+
+def test_the_detectors_own_committee_is_among_those_compared():
+    names = set(committees.of_committees({name: np.ones(3) for name in committees.members(100, 4)}, 4))
+    assert {committees.default(novelty) for novelty in (False, True)} <= names
+
+
+def test_committees_are_run_from_the_command_line(tmp_path):
+    out = tmp_path / "committees.jsonl"
+    run.main(["committees", "--smoke", "--out", str(out)])
+    found = records.read(out)[0]
+    assert [record["problem"].split(":")[0] for record in found] == ["contaminated", "clean"]
+    for record in found:
+        assert record["auroc"][committees.default(record["problem"].startswith("clean"))] > 0.9
+    assert "| **" in "\n".join(report.committees_report(found))
+    for record in found[:]:
+        found += [record | {"problem": f"{record['problem']} {i}"} for i in range(20)]
+    assert "Chosen over tables: " in "\n".join(report.committees_report(found))

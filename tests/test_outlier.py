@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
 from skvae._members import DETECTOR_WEIGHTS, detector_models
-from skvae._model.committee import Committee, Surprisal, held_out_scores, power_mean, scales_of
+from skvae._model.committee import Committee
 from skvae.nn.likelihoods import Gaussian
 
 NAMES = list("abcdef")
@@ -158,7 +158,7 @@ def test_score_of_two_models_is_a_mean_of_their_surprisals(two, X):
     for model in two.estimators_:
         each, normal = model.score_samples(rows), np.sort(model.score_samples(X[held_out]))
         surprisals.append(-np.log((np.searchsorted(normal, each, side="right") + 1) / 101))
-    expected = -np.mean(np.power(surprisals, 4), axis=0) ** 0.25
+    expected = -(np.mean(np.power(surprisals, 4), axis=0) ** 0.25)
     common = np.max(surprisals, axis=0) < np.log(10)  # above the lowest tenth, where no tail is fitted
     assert common.sum() > 300
     np.testing.assert_allclose(scores[common], expected[common], atol=0.15)
@@ -218,7 +218,12 @@ def test_what_the_default_models_are(X):
     assert coarse.likelihood.keywords == {"scale": "column", "min_scale": 0.5}
     for linear in (coarse, normal, exemplars, of_scores):
         assert linear.hidden_layer_sizes == ()
-    assert [model.marginals for model in (coarse, normal, exemplars, of_scores)] == ["normal", "linear", "linear", "normal"]
+    assert [model.marginals for model in (coarse, normal, exemplars, of_scores)] == [
+        "normal",
+        "linear",
+        "linear",
+        "normal",
+    ]
     assert (normal.prior, exemplars.prior, of_scores.prior) == ("standard_normal", "aggregated", "aggregated")
     assert (density.atoms, density.likelihood, density.prior) == ("auto", "auto", "mixture")
     for asked in ({"has_levels": True}, {"has_missing": True}):  # no closed form: these are trained
