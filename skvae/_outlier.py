@@ -1,4 +1,4 @@
-"""VAEOutlierDetector: outliers by log-likelihood, with reasons and p-values."""
+"""VAEOutlierDetector: outliers by the log-likelihoods of several models, with reasons and p-values."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from skvae._model.committee import Committee, Expected, Surprisal, held_out_scor
 from skvae._model.completing import expectations, filled
 from skvae._model.explaining import Explanation
 from skvae._model.fitting import unchanged_on_error
+from skvae._model.table_model import VAEModel
 from skvae._sklearn import (
     Interval,
     OutlierMixin,
@@ -39,11 +40,11 @@ COMPLETION_DRAWS = 210  # 30 from each of the proposals
 
 
 class VAEOutlierDetector(OutlierMixin, HoldsModels):
-    r"""Outlier and novelty detection by the log-likelihood of variational autoencoders.
+    r"""Outlier and novelty detection by the log-likelihoods of variational autoencoders.
 
-    A row is an outlier if its log-density under the model is low. The model is smooth on purpose: one that is good at
-    densities follows outliers in the training rows too. Every score can be explained column by column (`explain`), and
-    turned into a p-value (`p_values`).
+    Five models see the table in different ways, from coarse to fine. Each says how few of the rows that it was not
+    trained on are as improbable as a row; a row is an outlier if one of them finds it very odd, or several do. Every
+    score can be explained column by column (`explain`), and turned into a p-value (`p_values`).
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         all rows, and the p-values are approximate. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
-        Model of the rows. With a list, the score is the mean of the log-likelihoods. None is chosen by `novelty`.
+        Model of the rows, or models that count alike. None is the five of the Notes, which `novelty` weighs.
 
     device : str, default="auto"
         Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
@@ -83,7 +84,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         The fitted models.
 
     offset_ : float
-        The threshold, in nats, in the units of `score_samples`: ``decision_function(X) = score_samples(X) - offset_``.
+        The threshold, in the nats of `score_samples`: ``decision_function(X) = score_samples(X) - offset_``.
 
     calibration_scores_ : ndarray of shape (n_calibration,)
         Scores of the rows set aside, ascending; empty if there are none.
@@ -102,16 +103,33 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
 
     Notes
     -----
-    The models of ``estimator=None`` were chosen by the benchmark in docs/benchmarks.md:
+    The surprisal of a row under a model is minus the log of the share of reference rows whose log-density is as low, in
+    nats. These are the rows set aside, or without any the training rows. Between them it is interpolated; below the
+    lowest tenth it grows as for an exponential tail with their mean excess. With surprisals t and weights w, which have
+    sum 1, the score is
 
-    - ``novelty=False``: one linear model (no hidden layers) of the columns' normal scores, with one standard deviation
-      per column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit
-      worst. It sees marginal distributions and the strongest dependencies, and little else that outliers could teach.
-    - ``novelty=True``: two models with 128 hidden units and a fixed standard deviation of 0.3, one of the standardised
-      columns and one of their normal scores, whose prior is the aggregated posterior. That is close to a kernel density
-      estimate [1]_, along the manifold that the decoder has learned.
+    .. math:: -\big(\textstyle\sum_m w_m t_m^4\big)^{1/4},
 
-    The mean of log-densities is the log-density of a geometric mean, which integrates to 1 or less.
+    near the mean where the models agree and near the largest where one of them objects. The score of a single model is
+    its log-density. A cell that holds what fit did not see costs log(n + 2) nats of the score, n being the number of
+    training rows, as much as the oddest of them. No row vouches for itself: where it was an exemplar, it is none to its
+    own score.
+
+    The models of ``estimator=None``, and what they count with ``novelty=False`` and ``True``:
+
+    - 4 and 1: a coarse one, linear (no hidden layers), of the columns' normal scores, with one standard deviation per
+      column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit worst. It
+      sees marginal distributions and the strongest dependencies, and little else that outliers could teach;
+    - 2 and 1: a normal distribution, a linear model with a fixed standard deviation of 0.1 and a code of up to 60
+      components;
+    - 1 and 1, twice: exemplars of the columns and of their normal scores, linear models whose prior is the aggregated
+      posterior [1]_. That is close to a kernel density estimate, whose bandwidth is the one under which rows are
+      likeliest given the others [3]_;
+    - 1 and 1: the density of `VAETransformer`, with atoms and dependencies of any form.
+
+    In tables of numbers without holes the second to fourth are solved in closed form, the others are trained. Members
+    and weights were chosen over 144 tables, and judged on those left out of the choice (docs/benchmarks.md). A default
+    model that cannot be fitted is left out with a warning.
 
     The conformal p-value of a row is (1 + number of calibration rows that score no higher) / (1 + number of calibration
     rows) [2]_. For a new row that comes from the same distribution as those, it falls below alpha with probability at
@@ -122,6 +140,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     .. [1] Tomczak, J. M. and Welling, M. (2018). "VAE with a VampPrior". AISTATS. arXiv:1705.07120.
     .. [2] Bates, S., Candès, E., Lei, L., Romano, Y. and Sesia, M. (2023). "Testing for outliers with conformal
        p-values". Annals of Statistics 51(1), 149-178. arXiv:2104.08279.
+    .. [3] Duin, R. P. W. (1976). "On the choice of smoothing parameters for Parzen estimators of probability density
+       functions". IEEE Transactions on Computers 25(11), 1175-1179.
 
     Examples
     --------
@@ -312,11 +332,11 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     # -- scores ----------------------------------------------------------------------------------------------------
 
     def score_samples(self, X: Any) -> Floats:
-        """Log-likelihood of each row, its columns in units of their own: the mean over the models.
+        """How normal each row is: minus the mean of its surprisals under the models, or of one model the log-density.
 
-        A number is taken in units of its column's standard deviation in training (gross errors aside), or where the
-        likelihood is log-normal of its geometric mean. So rows compare in the same way whatever the units of X, also
-        where cells are missing or are atoms.
+        Log-densities take a number in units of its column's standard deviation in training (gross errors aside), or
+        where the likelihood is log-normal of its geometric mean. So rows compare in the same way whatever the units of
+        X, also where cells are missing or are atoms.
 
         Parameters
         ----------
@@ -326,8 +346,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Returns
         -------
         ndarray of shape (n_samples,)
-            In nats and float64; higher is more normal. Each row's score depends on that row alone, and is the same at
-            every call. With missing cells it is that of the observed cells.
+            In nats and float64; higher is more normal, and of several models at most 0: about the log of the share of
+            normal rows that are as odd. Each row's score depends on that row alone, and is the same at every call.
+            With missing cells it is that of the observed cells.
 
         Raises
         ------
@@ -463,10 +484,13 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     def explain(self, X: Any) -> Explanation:
         r"""Say what each cell adds to the score of its row.
 
-        With normalised importance weights w over S draws z ~ q(z|x),
+        With normalised importance weights w over S draws z ~ q(z|x), a model's log-density is
 
         .. math:: \log p(x) = \sum_j E_w[\log p(x_j|z)] + E_w[\log p(z) - \log q(z|x)] - (\textstyle\sum w \log w +
            \log S).
+
+        Of several models the terms are brought to the scale of the score: times the surprisal's secant from the model's
+        mean log-density to that of the row, times the model's part in the mean, w_m (t_m / t)^3 with t the mean.
 
         Parameters
         ----------
@@ -518,8 +542,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Returns
         -------
         ndarray or data frame of shape (n_samples, n_features)
-            The rows with those cells replaced by their expectation given the other cells; the others are as they were,
-            and so are index and dtypes. A dtype of categories is given the levels that it lacks.
+            The rows with those cells replaced by their expectation given the other cells, under the models that keep
+            within the range of the training rows (`bounds`) if there are any; the others are as they were, and so are
+            index and dtypes. A dtype of categories is given the levels that it lacks.
 
         Raises
         ------
@@ -542,5 +567,11 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         shares = self._explain(table).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        values = expectations(self._models, table, COMPLETION_DRAWS, blank)
+        values = expectations(self._completing, table, COMPLETION_DRAWS, blank)
         return filled(self._models[0], X, table, values, blank)
+
+    @property
+    def _completing(self) -> list[VAEModel]:
+        """The models that keep within the range of the training rows; all, if none does."""
+        each = zip(self.estimators_, self._models, strict=True)
+        return [model for member, model in each if member.bounds is not None] or self._models

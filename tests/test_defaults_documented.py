@@ -14,7 +14,7 @@ from numpydoc.docscrape import NumpyDocString
 import skvae
 from skvae import _members, _outlier, _vae
 from skvae._engine import engine, runtime, vae
-from skvae._model import auto, conditioning
+from skvae._model import auto, committee, conditioning
 from skvae._table import atoms, inference, levels
 from skvae.nn import likelihoods, priors
 
@@ -149,9 +149,14 @@ def test_numbers_of_the_detector_are_stated():
     assert f"fewer than {least / share[False]:g} or {least / share[True]:g} rows" in text
     assert f"read off {_outlier.MOST_THRESHOLD:,} training rows" in doc["contamination"]
     assert f"under {_outlier.AUTO_P_VALUE}" in doc["contamination"]
-    (contaminated,), novel = (_members.DETECTOR_MODELS[novelty](500, 8) for novelty in (False, True))
+    coarse, normal, *_ = _members.detector_models(500, 8)
     notes = " ".join(inspect.getdoc(skvae.VAEOutlierDetector).split())
-    assert f"at least {contaminated.likelihood.keywords['min_scale']} of the column's" in notes
-    assert f"without the {contaminated.trim:.0%}".replace("%", " %") in notes
-    assert f"{novel[0].hidden_layer_sizes[0]} hidden units" in notes
-    assert f"fixed standard deviation of {novel[0].likelihood.keywords['scale']}" in notes
+    assert f"at least {coarse.likelihood.keywords['min_scale']} of the column's" in notes
+    assert f"without the {coarse.trim:.0%}".replace("%", " %") in notes
+    assert f"fixed standard deviation of {normal.likelihood.keywords['scale']}" in notes
+    assert f"up to {_members.DETECTOR_COMPONENTS} components" in notes
+    counted = [notes.index(f"- {a:g} and {b:g}") for a, b in zip(*_members.DETECTOR_WEIGHTS.values(), strict=True)]
+    assert counted == sorted(counted)
+    assert f"t_m^{committee.ORDER:g}" in notes
+    assert "lowest tenth" in notes
+    assert committee.TAIL == 0.1

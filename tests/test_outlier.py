@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import VAEOutlierDetector, VAETransformer, _members
 from skvae._members import DETECTOR_WEIGHTS, detector_models
-from skvae._model.committee import Committee
+from skvae._model.committee import Committee, Surprisal, held_out_scores, power_mean, scales_of
 from skvae.nn.likelihoods import Gaussian
 
 NAMES = list("abcdef")
@@ -914,3 +914,92 @@ def test_the_default_code_is_half_as_wide_as_the_row_whatever_constant_columns_s
     for X, expected in ((numbers, 4), (with_one_level, 4), (with_levels, (9 + 3) // 2)):
         detector = VAEOutlierDetector(random_state=0).fit(X)
         assert detector.estimators_[0].n_components_ == expected
+
+
+# -- the committee -----------------------------------------------------------------------------------------------------
+
+
+def test_surprisal_is_the_log_share_of_reference_rows():
+    reference = np.random.default_rng(0).normal(size=999)
+    surprisal = Surprisal.of(reference)
+    ordered = np.sort(reference)
+    np.testing.assert_allclose(surprisal(ordered[[499]]), np.log(1000 / 501), atol=0.01)
+    np.testing.assert_allclose(surprisal(ordered[[120]]), np.log(1000 / 122), atol=0.02)
+    u = ordered[99]
+    excess = np.mean(u - ordered[:99])
+    np.testing.assert_allclose(surprisal(np.array([u - 10 * excess])), np.log(10) + 10, atol=0.1)
+    at = np.linspace(-50.0, 50.0, 4001)
+    assert (np.diff(surprisal(at)) < 0.0).all()
+    assert (surprisal(at) > 0.0).all()
+    slopes = -np.diff(surprisal(at)) / np.diff(at)
+    middle = 0.5 * (at[1:] + at[:-1])
+    assert np.quantile(np.abs(surprisal.slope(middle) - slopes) / slopes, 0.9) < 0.05
+
+
+@pytest.mark.parametrize("reference", [[1.0], [2.0, 2.0, 2.0], [0.0, 1.0], [-1e300, 0.0, 1.0], list(range(7))])
+def test_a_scale_of_few_or_equal_rows_is_finite_and_falls(reference):
+    surprisal = Surprisal.of(np.array(reference))
+    said = surprisal(np.array([-np.inf, -1e308, -5.0, 0.5, 9.0]))
+    assert np.isfinite(said).all()
+    assert (np.diff(said) <= 0.0).all()
+    assert np.isfinite(surprisal.slope(np.array([-5.0, 0.5, 9.0]))).all()
+
+
+def test_power_mean_is_between_the_mean_and_the_largest():
+    t = np.random.default_rng(0).exponential(size=(5, 200))
+    weights = np.full(5, 0.2)
+    np.testing.assert_allclose(power_mean(t, weights, 1.0), t.mean(axis=0))
+    np.testing.assert_allclose(power_mean(t, weights, 4.0), (t**4).mean(axis=0) ** 0.25)
+    np.testing.assert_allclose(power_mean(t * 1e200, weights, 4.0), 1e200 * (t**4).mean(axis=0) ** 0.25)
+    np.testing.assert_allclose(power_mean(np.zeros((5, 3)), weights, 4.0), 0.0, atol=1e-300)
+
+
+def test_rows_set_aside_are_as_normal_as_new_ones():
+    """Their scores, each on the scale of the others, have the distribution of a new row's: p-values are right."""
+    rng = np.random.default_rng(0)
+    below, n, m = [], 30, 3
+    for _ in range(400):
+        densities = rng.normal(size=(m, n + 200))
+        committee = Committee([None] * m, np.full(m, 1.0 / m), scales_of(densities[:, :n]))
+        calibration = np.sort(held_out_scores(committee, densities[:, :n]))
+        new = committee.joined(densities[:, n:])
+        p = (1 + np.searchsorted(calibration, new, side="right")) / (1 + n)
+        below.append([(p <= alpha).mean() for alpha in (2 / 31, 0.2, 0.5)])
+    for found, alpha in zip(np.mean(below, axis=0), (2 / 31, 6 / 31, 15 / 31), strict=True):
+        assert alpha * 0.75 < found < alpha * 1.05
+
+
+def test_a_default_model_that_cannot_be_fitted_is_left_out(X, monkeypatch):
+    fit = VAETransformer.fit
+
+    def failing(self, X, *args, **options):
+        if self.prior == "aggregated":
+            raise ValueError("no exemplars today")
+        return fit(self, X, *args, **options)
+
+    monkeypatch.setattr("skvae._members._epochs", lambda steps, n: 2)
+    monkeypatch.setattr(VAETransformer, "fit", failing)
+    with pytest.warns(
+        UserWarning, match="2 of the 5 default models could not be fitted and are left out: no exemplars"
+    ):
+        model = VAEOutlierDetector(random_state=0).fit(X)
+    assert len(model.estimators_) == len(model._weights) == 3
+    assert model._weights.sum() == pytest.approx(1.0)
+    assert_adds_up(model, X[:20])
+    with pytest.raises(ValueError, match="no exemplars today"):
+        detector([light(prior="aggregated"), light()]).fit(X)
+
+
+def test_the_most_normal_rows_differ_too(two, X):
+    assert len(np.unique(two.score_samples(X))) > 0.99 * len(X)
+    assert two.score_samples(X).max() < 0.0
+
+
+def test_completions_of_the_default_models_stay_within_the_range(monkeypatch):
+    monkeypatch.setattr("skvae._members._epochs", lambda steps, n: 20)
+    X = np.random.default_rng(0).exponential(size=(300, 3))
+    model = VAEOutlierDetector(novelty=True, random_state=0).fit(X)
+    odd = X[:20] + np.array([40.0, 0.0, 0.0])
+    completed = model.complete(odd)
+    assert (completed >= X.min(axis=0)).all()
+    assert (completed[:, 0] <= X[:, 0].max()).all()
