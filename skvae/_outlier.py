@@ -42,9 +42,9 @@ COMPLETION_DRAWS = 210  # 30 from each of the proposals
 class VAEOutlierDetector(OutlierMixin, HoldsModels):
     r"""Outlier and novelty detection by the log-likelihoods of variational autoencoders.
 
-    Five models see the table in different ways, from coarse to fine. Each says how few of the rows that it was not
-    trained on are as improbable as a row; a row is an outlier if one of them finds it very odd, or several do. Every
-    score can be explained column by column (`explain`), and turned into a p-value (`p_values`).
+    Up to five models see the table in different ways, from coarse to fine. Each says how few of the rows that it was
+    not trained on are as improbable as a row; a row is an outlier if one of them finds it very odd, or several do.
+    Every score can be explained column by column (`explain`), and turned into a p-value (`p_values`).
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         all rows, and the p-values are approximate. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
-        Model of the rows, or models that count alike. None is the five of the Notes, which `novelty` weighs.
+        Model of the rows, or models that count alike. None is those of the Notes, of which `novelty` chooses.
 
     device : str, default="auto"
         Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
@@ -115,12 +115,12 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     training rows, as much as the oddest of them. No row vouches for itself: where it was an exemplar, it is none to its
     own score.
 
-    The models of ``estimator=None``, and what they count with ``novelty=False`` and ``True``:
+    The models of ``estimator=None``, and what they count with ``novelty=False`` and ``True`` (0: not fitted):
 
-    - 4 and 1: a coarse one, linear (no hidden layers), of the columns' normal scores, with one standard deviation per
+    - 4 and 0: a coarse one, linear (no hidden layers), of the columns' normal scores, with one standard deviation per
       column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit worst. It
       sees marginal distributions and the strongest dependencies, and little else that outliers could teach;
-    - 2 and 1: a normal distribution, a linear model with a fixed standard deviation of 0.1 and a code of up to 60
+    - 2 and 0: a normal distribution, a linear model with a fixed standard deviation of 0.1 and a code of up to 60
       components;
     - 1 and 1, twice: exemplars of the columns and of their normal scores, linear models whose prior is the aggregated
       posterior [1]_. That is close to a kernel density estimate, whose bandwidth is the one under which rows are
@@ -246,6 +246,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         weights = DETECTOR_WEIGHTS[self.novelty] if self.estimator is None else (1.0,) * len(models)
         self.estimators_, kept, failures = [], [], []
         for model, weight in zip(models, weights, strict=True):
+            if not weight:
+                continue
             try:
                 self.estimators_.append(model.fit(X))
                 kept.append(weight)
@@ -256,7 +258,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         if not kept:
             raise failures[0]
         if failures:
-            left_out = f"{len(failures)} of the {len(models)} default models could not be fitted and are left out"
+            n_models = len(kept) + len(failures)
+            left_out = f"{len(failures)} of the {n_models} default models could not be fitted and are left out"
             warn(f"{left_out}: {failures[0]}")
         self._weights = np.array(kept) / np.sum(kept)
 
