@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from statistics import mean
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmarks.problems import OutlierSplit
+from benchmarks.problems import PROTOCOLS, OutlierSplit
 from benchmarks.records import Record, Writer
 from skvae import VAEOutlierDetector, VAETransformer
 from skvae._members import DETECTOR_WEIGHTS, detector_models
@@ -47,15 +48,12 @@ HOMES = ("adbench", "oddbench")
 FOLDS, REPEATS = 5, 5
 
 
-def default(novelty: bool) -> str:
-    """The name of the detector's own committee."""
-    own = DETECTOR_WEIGHTS[novelty]
-    return named(next(name for name, weights in WEIGHTS.items() if tuple(map(float, weights)) == own), ORDER)
-
-
 def named(weights: str, order: float) -> str:
     """The name of a committee."""
     return f"{weights}; order {order:g}"
+
+
+OWN = named(next(name for name, weights in WEIGHTS.items() if tuple(map(float, weights)) == DETECTOR_WEIGHTS), ORDER)
 
 
 # -- what is run -------------------------------------------------------------------------------------------------------
@@ -113,8 +111,7 @@ def of_committees(each: dict[str, np.ndarray], p: int) -> dict[str, np.ndarray]:
     }.items():
         names = ["coarse", "normal", f"exemplars, {plain:g}", f"exemplars of scores, {scores:g}", "density"]
         other = np.array([each[name] for name in names])
-        for novelty in (False, True):
-            out[f"{default(novelty)}; {rule}"] = _mean(other, DETECTOR_WEIGHTS[novelty], ORDER)
+        out[f"{OWN}; {rule}"] = _mean(other, DETECTOR_WEIGHTS, ORDER)
     return out
 
 
@@ -136,66 +133,80 @@ def table_of(found: list[Record], protocol: str, measure: str) -> pd.DataFrame:
 
 
 def by_home(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the tables of each collection, and the mean of these."""
+    """Means over the tables of each collection under each protocol, and the mean of these."""
     homes = table.groupby(table.index.str.split("/").str[0]).mean()
-    homes.loc["both"] = homes.mean()
+    homes.loc["all"] = homes.mean()
     return homes
 
 
-def crossed(table: pd.DataFrame) -> tuple[float, float, pd.Series, Counter[str]]:
-    """Choose among committees on four fifths of the tables and apply to the fifth.
+def both_protocols(found: list[Record], measure: str) -> pd.DataFrame:
+    """Tables x committees, each table once for each protocol, under "protocol: collection/table"."""
+    each = []
+    for protocol in PROTOCOLS:
+        table = table_of(found, protocol, measure)
+        each.append(table.set_axis([f"{protocol}: {name}" for name in table.index]))
+    return pd.concat(each)
 
-    Returns the mean of what was chosen on the tables that it was chosen on, the same on those left out (both means of
-    the collections' means), the value of each table when it was left out, and how often each committee was chosen.
-    """
+
+class Choice(NamedTuple):
+    """What a choice over tables came to."""
+
+    chosen_on: float  # mean of the collections' means of the committee chosen, on the tables that it was chosen on
+    left_out: float  # the same on those left out
+    values: pd.Series  # of each table, when it was left out
+    counts: Counter[str]  # how often each committee was chosen
+
+
+def chosen(table: pd.DataFrame) -> Choice:
+    """Choose among committees on four fifths of the tables (under both protocols) and apply to the fifth."""
     chosen_on, left_out = [], []
     values: dict[str, list[float]] = {name: [] for name in table.index}
     counts: Counter[str] = Counter()
+    names = table.index.str.split(": ").str[-1]
     for repeat in range(REPEATS):
-        order = np.random.default_rng(repeat).permutation(len(table))
+        order = np.random.default_rng(repeat).permutation(sorted(set(names)))
         applied = []
-        for fold in range(min(FOLDS, len(table))):
-            out = table.iloc[order[fold::FOLDS]]
-            rest = table.drop(out.index)
-            scores = by_home(rest).loc["both"]
+        for fold in range(FOLDS):
+            is_out = names.isin(order[fold::FOLDS])
+            scores = by_home(table[~is_out]).loc["all"]
             best = str(scores.idxmax())
             counts[best] += 1
             chosen_on.append(float(scores[best]))
-            applied.append(out[best])
+            applied.append(table.loc[is_out, best])
         own = pd.concat(applied)
-        left_out.append(float(by_home(own.to_frame()).loc["both"].iloc[0]))
+        left_out.append(float(by_home(own.to_frame()).loc["all"].iloc[0]))
         for name, value in own.items():
             values[str(name)].append(float(value))
-    return mean(chosen_on), mean(left_out), pd.Series({name: mean(own) for name, own in values.items()}), counts
+    return Choice(mean(chosen_on), mean(left_out), pd.Series({name: mean(v) for name, v in values.items()}), counts)
 
 
-def summary(found: list[Record], protocol: str) -> list[str]:
+def summary(found: list[Record]) -> list[str]:
     """What a choice over tables is worth, in sentences."""
-    auroc = table_of(found, protocol, "auroc")
-    if len(auroc) < 2 * FOLDS:
-        return [f"{len(auroc)} tables are too few to choose over."]
-    on, out, each, counts = crossed(auroc)
-    homes = by_home(each.to_frame("left out"))["left out"]
-    own = by_home(auroc)[default(protocol == "clean")]
+    auroc = both_protocols(found, "auroc")
+    if len(auroc) < 4 * FOLDS:
+        return [f"{len(auroc) // 2} tables are too few to choose over."]
+    on, out, values, counts = chosen(auroc)
+    homes, own = by_home(values.to_frame("left out"))["left out"], by_home(auroc)[OWN]
     often = ", ".join(f"{name} ({n})" for name, n in counts.most_common(4))
     return [
-        f"Chosen over tables: {100 * on:.2f} on the tables that the committee was chosen on, {100 * out:.2f} on those "
-        f"left out, a gap of {100 * (on - out):.2f} (means of the collections' means; {FOLDS} folds, {REPEATS} times).",
-        "Left out, by collection: " + ", ".join(f"{home} {100 * value:.2f}" for home, value in homes.items()) + ".",
-        f"The detector's own, {default(protocol == 'clean')}: "
-        + ", ".join(f"{home} {100 * value:.2f}" for home, value in own.items())
-        + ".",
-        f"Chosen most often: {often}.",
+        f"AUROC in percent. Chosen over tables: {100 * on:.2f} on the tables that the committee was chosen on, "
+        f"{100 * out:.2f} on those left out, a gap of {100 * (on - out):.2f} (means of the means of collections and "
+        f"protocols; {FOLDS} folds, {REPEATS} times). Chosen most often: {often}.",
+        f"On tables left out: {_listed(homes)}.",
+        f"The detector's own ({OWN}) on all: {_listed(own)}.",
     ]
 
 
-def rows_of(found: list[Record], protocol: str, most: int = 60) -> tuple[list[str], list[list[str]]]:
-    """A row per committee: AUROC and average precision in percent by collection; best first."""
-    auroc, aucpr = (by_home(table_of(found, protocol, measure)) for measure in ("auroc", "aucpr"))
-    homes = [home for home in auroc.index if home != "both"]
-    own = default(protocol == "clean")
+def _listed(values: pd.Series) -> str:
+    return ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items() if name != "all")
+
+
+def rows_of(found: list[Record]) -> tuple[list[str], list[list[str]]]:
+    """A row per committee: AUROC and average precision in percent by protocol and collection; best first."""
+    auroc, aucpr = (by_home(both_protocols(found, measure)) for measure in ("auroc", "aucpr"))
+    homes = [home for home in auroc.index if home != "all"]
     rows = []
-    for name in auroc.loc["both"].sort_values(ascending=False).index[:most]:
+    for name in auroc.loc["all"].sort_values(ascending=False).index:
         cells = [f"{100 * table.loc[home, name]:.1f}" for table in (auroc, aucpr) for home in homes]
-        rows.append([f"**{name}**" if name == own else str(name), *cells])
+        rows.append([f"**{name}**" if name == OWN else str(name), *cells])
     return ["committee", *(f"{what}, {home}" for what in ("AUROC", "AUCPR") for home in homes)], rows

@@ -439,12 +439,8 @@ def outliers_report(found: list[Record]) -> list[str]:
 
 
 def committees_report(found: list[Record]) -> list[str]:
-    """Per protocol: what a choice over tables is worth, then every committee; then failures."""
-    parts = []
-    for protocol in PROTOCOLS:
-        parts += [f"### {protocol.capitalize()} training rows", *committees.summary(found, protocol)]
-        parts.append(markdown(*committees.rows_of(found, protocol)))
-    return [*parts, *failures(found)]
+    """What a choice over tables is worth, then every committee; then failures."""
+    return [*committees.summary(found), markdown(*committees.rows_of(found)), *failures(found)]
 
 
 def _data_folder() -> Path | None:

@@ -51,8 +51,8 @@ IMPUTER_COMMON: dict[str, Any] = {
     "early_stopping": False,
 }
 
-# -- of the detector: by novelty, what each member counts; what counts nothing is not fitted
-DETECTOR_WEIGHTS = {False: (4.0, 2.0, 1.0, 1.0, 1.0), True: (0.0, 0.0, 1.0, 1.0, 1.0)}
+# -- of the detector
+DETECTOR_WEIGHTS = (2.0, 1.0, 1.0, 1.0, 1.0)  # what each member counts
 DETECTOR_BATCH = 128
 DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
 DETECTOR_COMPONENTS = 60  # at most, of the linear members

@@ -42,7 +42,7 @@ COMPLETION_DRAWS = 210  # 30 from each of the proposals
 class VAEOutlierDetector(OutlierMixin, HoldsModels):
     r"""Outlier and novelty detection by the log-likelihoods of variational autoencoders.
 
-    Up to five models see the table in different ways, from coarse to fine. Each says how few of the rows that it was
+    Five models see the table in different ways, from coarse to fine. Each says how few of the rows that it was
     not trained on are as improbable as a row; a row is an outlier if one of them finds it very odd, or several do.
     Every score can be explained column by column (`explain`), and turned into a p-value (`p_values`).
 
@@ -50,7 +50,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     ----------
     novelty : bool, default=False
         What the training rows are. False: a table that has outliers in it, which are to be found there (or in rows
-        like these). True: normal rows only, against which new rows are judged. See Notes for what it changes.
+        like these). True: normal rows only, against which new rows are judged. The models are the same; it says what
+        "auto" sets aside and what a `contamination` means.
 
     contamination : "auto" or float, default="auto"
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
@@ -67,7 +68,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         all rows, and the p-values are approximate. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
-        Model of the rows, or models that count alike. None is those of the Notes, of which `novelty` chooses.
+        Model of the rows, or models that count alike. None is the five of the Notes.
 
     device : str, default="auto"
         Where torch works, for the models of ``estimator=None``; see `VAETransformer`.
@@ -108,24 +109,24 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     lowest tenth it grows as for an exponential tail with their mean excess. With surprisals t and weights w, which have
     sum 1, the score is
 
-    .. math:: -\big(\textstyle\sum_m w_m t_m^4\big)^{1/4},
+    .. math:: -\big(\textstyle\sum_m w_m t_m^8\big)^{1/8},
 
     near the mean where the models agree and near the largest where one of them objects. The score of a single model is
     its log-density. A cell that holds what fit did not see costs log(n + 2) nats of the score, n being the number of
     training rows, as much as the oddest of them. No row vouches for itself: where it was an exemplar, it is none to its
     own score.
 
-    The models of ``estimator=None``, and what they count with ``novelty=False`` and ``True`` (0: not fitted):
+    The models of ``estimator=None``, and what they count:
 
-    - 4 and 0: a coarse one, linear (no hidden layers), of the columns' normal scores, with one standard deviation per
+    - 2: a coarse one, linear (no hidden layers), of the columns' normal scores, with one standard deviation per
       column that is at least 0.5 of the column's, trained on each batch without the 35 % of its rows that fit worst. It
       sees marginal distributions and the strongest dependencies, and little else that outliers could teach;
-    - 2 and 0: a normal distribution, a linear model with a fixed standard deviation of 0.1 and a code of up to 60
+    - 1: a normal distribution, a linear model with a fixed standard deviation of 0.1 and a code of up to 60
       components;
-    - 1 and 1, twice: exemplars of the columns and of their normal scores, linear models whose prior is the aggregated
+    - 1, twice: exemplars of the columns and of their normal scores, linear models whose prior is the aggregated
       posterior [1]_. That is close to a kernel density estimate, whose bandwidth is the one under which rows are
       likeliest given the others [3]_;
-    - 1 and 1: the density of `VAETransformer`, with atoms and dependencies of any form.
+    - 1: the density of `VAETransformer`, with atoms and dependencies of any form.
 
     In tables of numbers without holes the second to fourth are solved in closed form, the others are trained. Members
     and weights were chosen over 144 tables, and judged on those left out of the choice (docs/benchmarks.md). A default
@@ -243,11 +244,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
         known = {"has_levels": table.has_levels(), "has_missing": table.has_missing()}
         models = seeded(self._members(partial(detector_models, **known), n, len(table.names)), seeds)
-        weights = DETECTOR_WEIGHTS[self.novelty] if self.estimator is None else (1.0,) * len(models)
+        weights = DETECTOR_WEIGHTS if self.estimator is None else (1.0,) * len(models)
         self.estimators_, kept, failures = [], [], []
         for model, weight in zip(models, weights, strict=True):
-            if not weight:
-                continue
             try:
                 self.estimators_.append(model.fit(X))
                 kept.append(weight)
@@ -258,8 +257,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         if not kept:
             raise failures[0]
         if failures:
-            n_models = len(kept) + len(failures)
-            left_out = f"{len(failures)} of the {n_models} default models could not be fitted and are left out"
+            left_out = f"{len(failures)} of the {len(models)} default models could not be fitted and are left out"
             warn(f"{left_out}: {failures[0]}")
         self._weights = np.array(kept) / np.sum(kept)
 
@@ -493,7 +491,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
            \log S).
 
         Of several models the terms are brought to the scale of the score: times the surprisal's secant from the model's
-        mean log-density to that of the row, times the model's part in the mean, w_m (t_m / t)^3 with t the mean.
+        mean log-density to that of the row, times the model's part in the mean, w_m (t_m / t)^7 with t the mean.
 
         Parameters
         ----------

@@ -1221,18 +1221,18 @@ def test_what_is_chosen_on_some_tables_is_judged_on_the_others():
     """Of two committees as good as each other the better by chance is chosen: that is what left-out tables show."""
     rng = np.random.default_rng(0)
     noise = rng.normal(0.8, 0.05, size=(10, 2))
-    table = committees.table_of(committee_records(noise), "clean", "auroc")
-    on, out, each, counts = committees.crossed(table)
-    assert on > out + 0.005
-    assert len(each) == len(table) == 20
-    assert sum(counts.values()) == committees.FOLDS * committees.REPEATS
-    better = committees.table_of(committee_records([(0.9, 0.7)] * 10), "clean", "auroc")
-    assert committees.crossed(better)[:2] == pytest.approx((0.9, 0.9))
+    table = committees.both_protocols(committee_records(noise), "auroc")
+    choice = committees.chosen(table)
+    assert choice.chosen_on > choice.left_out + 0.005
+    assert len(choice.values) == len(table) == 40
+    assert sum(choice.counts.values()) == committees.FOLDS * committees.REPEATS
+    better = committees.both_protocols(committee_records([(0.9, 0.7)] * 10), "auroc")
+    assert committees.chosen(better)[:2] == pytest.approx((0.9, 0.9))
 
 
 def test_the_detectors_own_committee_is_among_those_compared():
     names = set(committees.of_committees({name: np.ones(3) for name in committees.members(100, 4)}, 4))
-    assert {committees.default(novelty) for novelty in (False, True)} <= names
+    assert committees.OWN in names
 
 
 def test_committees_are_run_from_the_command_line(tmp_path):
@@ -1241,7 +1241,7 @@ def test_committees_are_run_from_the_command_line(tmp_path):
     found = records.read(out)[0]
     assert [record["problem"].split(":")[0] for record in found] == ["contaminated", "clean"]
     for record in found:
-        assert record["auroc"][committees.default(record["problem"].startswith("clean"))] > 0.9
+        assert record["auroc"][committees.OWN] > 0.9
     assert "| **" in "\n".join(report.committees_report(found))
     for record in found[:]:
         found += [record | {"problem": f"{record['problem']} {i}"} for i in range(20)]

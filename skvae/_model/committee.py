@@ -15,7 +15,7 @@ from skvae._table.tables import ReadableRows, Table
 
 Floats = NDArray[np.float64]
 
-ORDER = 4.0  # of the mean of surprisals: a row is as odd as those say that find it oddest
+ORDER = 8.0  # of the mean of surprisals: a row is as odd as those say that find it oddest
 TAIL = 0.1  # share of the lowest scores that tell how fast scores fall off below
 LEAST_TAIL = 5  # scores, at least
 MOST = 1e100  # nats: what is infinitely improbable still has a mean
@@ -73,7 +73,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Committee:
-    """Models whose surprisals are averaged: score = -(sum_m w_m t_m^4)^(1/4), the weights having sum 1.
+    """Models whose surprisals are averaged: score = -(sum_m w_m t_m^8)^(1/8), the weights having sum 1.
 
     The score of a single model is its log-density. No row vouches for itself: an exemplar that lies where the row does
     counts for other rows only.
