@@ -57,9 +57,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
         calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
         (0, 0.5] is the share of the training rows to flag, or with ``novelty=True`` about the share of new normal rows:
-        the threshold is then the lower of two quantiles, of the training rows, each scored without its own part in the
-        prior, and of the rows kept out of training. `set_contamination` changes it after fit (after "auto" the share is
-        read off 20,000 training rows, evenly spaced, where there are more).
+        the threshold is then that quantile of the rows kept out of training (of the training rows, if less than 20
+        were). `set_contamination` changes it after fit (after "auto" the share is read off 20,000 training rows, evenly
+        spaced, where there are more).
 
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
@@ -286,11 +286,10 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         """The score from which on a row is normal."""
         calibration = self.calibration_scores_
         if contamination != "auto":
-            of_training = float(np.quantile(self._training_scores, contamination))
-            if not self.novelty or not len(calibration):
-                return of_training
+            if not self.novelty or len(calibration) < LEAST_CALIBRATION:
+                return float(np.quantile(self._training_scores, contamination))
             # The lowest of n new rows is undercut by the next one with probability 1 / (n + 1), and so on.
-            return min(of_training, float(np.quantile(calibration, contamination, method="weibull")))
+            return float(np.quantile(calibration, contamination, method="weibull"))
         if len(calibration) < LEAST_CALIBRATION:
             return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
@@ -503,9 +502,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Explanation
             Named tuple of `shares` (n_samples, n_features), `latent` (n_samples,) and `expected_score`, in nats.
             ``shares.sum(axis=1) + latent`` is `score_samples`. A share is E_w[log p(x_j|z)] less its mean over
-            rows drawn from the model: the most negative one names the column that makes the row odd. It is 0 where the
-            cell is missing, and -log(n + 2) where it holds what fit did not see. For a frame, `shares` is a frame with
-            the same columns.
+            rows drawn from the models that keep within the training range (`bounds`), or from all: the most negative
+            one names the column that makes the row odd. It is 0 where the cell is missing, and -log(n + 2) where it
+            holds what fit did not see. For a frame, `shares` is a frame with the same columns.
 
         Warns
         -----
@@ -524,7 +523,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         """What the terms of a score are on average: drawn anew only where the models or their draws are others."""
         asked = [(model.engine, model.n_draws) for model in committee.models]
         if self._known is None or self._known[0] != asked:
-            self._known = asked, committee.expected(seed=0)
+            self._known = asked, committee.expected(self._lifelike, seed=0)
         return self._known[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -568,11 +567,11 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         shares = self._explain(table).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
-        values = expectations(self._completing, table, COMPLETION_DRAWS, blank)
+        values = expectations(self._lifelike, table, COMPLETION_DRAWS, blank)
         return filled(self._models[0], X, table, values, blank)
 
     @property
-    def _completing(self) -> list[VAEModel]:
-        """The models that keep within the range of the training rows; all, if none does."""
+    def _lifelike(self) -> list[VAEModel]:
+        """The models whose draws keep within the range of the training rows; all, if none does."""
         each = zip(self.estimators_, self._models, strict=True)
         return [model for member, model in each if member.bounds is not None] or self._models

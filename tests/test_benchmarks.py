@@ -1219,11 +1219,13 @@ def committee_records(values):
 
 def test_what_is_chosen_on_some_tables_is_judged_on_the_others():
     """Of two committees as good as each other the better by chance is chosen: that is what left-out tables show."""
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0.8, 0.05, size=(10, 2))
-    table = committees.both_protocols(committee_records(noise), "auroc")
-    choice = committees.chosen(table)
-    assert choice.chosen_on > choice.left_out + 0.005
+    gaps = []
+    for seed in range(8):
+        noise = np.random.default_rng(seed).normal(0.8, 0.05, size=(10, 2))
+        table = committees.both_protocols(committee_records(noise), "auroc")
+        choice = committees.chosen(table)
+        gaps.append(choice.chosen_on - choice.left_out)
+    assert np.mean(gaps) > 0.003
     assert len(choice.values) == len(table) == 40
     assert sum(choice.counts.values()) == committees.FOLDS * committees.REPEATS
     better = committees.both_protocols(committee_records([(0.9, 0.7)] * 10), "auroc")

@@ -8,6 +8,7 @@ the marginal likelihood has it (Lucas et al. 2019, arXiv 1911.02469), which foll
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,49 +28,57 @@ FARTHEST = 30.0  # standard deviations at which cells are cut off: one gross err
 LEAST_COMPLETE = 50  # rows without a hole, below which holes are filled with the columns' means
 
 
-class _Block:
-    """The normal cells of fixed noise of a model, and where they stand."""
+class _Block(NamedTuple):
+    """Normal cells of one fixed noise, and the decoder's outputs that are their means."""
 
-    def __init__(self, model: VAE, likelihood: Gaussian, cells: slice, outputs: slice) -> None:
-        encoding = model.encoding
-        numbers = encoding.numbers if isinstance(encoding, TableEncoding) else encoding
-        seen = encoding.number_cells if isinstance(encoding, TableEncoding) else encoding.cells
-        order = list(range(len(numbers.centre))) if seen is None else seen.tolist()
-        self.likelihood, self.outputs, self.numbers = likelihood, outputs, numbers
-        self.cells = list(range(cells.start, cells.stop))
-        self.inputs = [order.index(cell) for cell in self.cells]
+    likelihood: Gaussian
+    cells: slice
+    outputs: slice
 
 
-def block_of(model: VAE) -> _Block | None:
-    """The first block of normal cells of fixed noise, if both networks are linear."""
-    networks = (model.encoder, model.decoder)
-    encoding = model.encoding.numbers if isinstance(model.encoding, TableEncoding) else model.encoding
-    affine = isinstance(encoding, InputEncoding) and not encoding.clip
-    if not affine or not all(isinstance(net, MLP) and net.is_plain and net.hidden is None for net in networks):
-        return None
-    cell = output = 0
+def _blocks(model: VAE) -> list[_Block]:
+    blocks, cell, output = [], 0, 0
     for likelihood in model.columns.likelihoods:
         cells, outputs = slice(cell, cell + likelihood.n_columns), slice(output, output + likelihood.n_outputs)
         if type(likelihood) is Gaussian and likelihood.fixed_scale is not None:
-            return _Block(model, likelihood, cells, outputs)
+            blocks.append(_Block(likelihood, cells, outputs))
         cell, output = cells.stop, outputs.stop
-    return None
+    return blocks
+
+
+def _is_linear(model: VAE) -> bool:
+    return not _numbers(model).clip and all(
+        isinstance(network, MLP) and network.is_plain and network.hidden is None
+        for network in (model.encoder, model.decoder)
+    )
+
+
+def _numbers(model: VAE) -> InputEncoding:
+    return model.encoding.numbers if isinstance(model.encoding, TableEncoding) else model.encoding
+
+
+def applies(model: VAE) -> bool:
+    """Whether `start` has something to set."""
+    blocks = _blocks(model)
+    return any(block.likelihood.scale == "leave_one_out" for block in blocks) or bool(blocks and _is_linear(model))
 
 
 @torch.no_grad()
 def start(model: VAE, x: Floats, weight: Floats | None) -> None:
-    """Set the weights that belong to these cells to the solution for encoded rows x (n, p), NaN where missing."""
-    block = block_of(model)
-    if block is None:
-        return
-    near = np.clip(x[:, block.cells], -FARTHEST, FARTHEST)
-    rows, weight = _filled(near, np.ones(len(x)) if weight is None else weight)
-    if block.likelihood.scale == "leave_one_out":
-        block.likelihood.log_scale.fill_(math.log(leave_one_out(rows)))
+    """Set noises that follow the rows x (n, p), NaN where missing, and solve a linear model for its first block."""
+    weight = np.ones(len(x)) if weight is None else weight
+    for i, block in enumerate(_blocks(model)):
+        rows, own = _filled(np.clip(x[:, block.cells], -FARTHEST, FARTHEST), weight)
+        if block.likelihood.scale == "leave_one_out":
+            block.likelihood.log_scale.fill_(math.log(leave_one_out(rows)))
+        if i == 0 and _is_linear(model):
+            _solve(model, block, rows, own)
+
+
+def _solve(model: VAE, block: _Block, rows: Floats, weight: Floats) -> None:
     noise = float(block.likelihood.log_scale.exp())
     mean = np.average(rows, axis=0, weights=weight)
-    k = model.decoder.shortcut.in_features
-    variance, axes = _principal(rows - mean, weight, k)
+    variance, axes = _principal(rows - mean, weight, model.decoder.shortcut.in_features)
     _set(model, block, mean, np.sqrt(np.maximum(variance - noise**2, 0.0)), axes, noise)
 
 
@@ -93,20 +102,28 @@ def _principal(x: Floats, weight: Floats, k: int) -> tuple[Floats, Floats]:
 def _set(model: VAE, block: _Block, mean: Floats, scale: Floats, axes: Floats, noise: float) -> None:
     """Weights for a loading of `scale` along each axis: x = mean + axes (scale * z), and the exact posterior of z."""
     r, k = len(scale), model.decoder.shortcut.in_features
-    total = scale**2 + noise**2
-    width = 1.0 / block.numbers.inverse_width.double().cpu().numpy()[block.inputs]
-    centre = block.numbers.centre.double().cpu().numpy()[block.inputs]
+    total, numbers, inputs = scale**2 + noise**2, _numbers(model), _inputs(model, block)
+    width = 1.0 / numbers.inverse_width.double().cpu().numpy()[inputs]
+    centre = numbers.centre.double().cpu().numpy()[inputs]
     encoder, decoder = model.encoder.shortcut, model.decoder.shortcut
-    used = r if len(block.cells) < len(model.columns.is_code) else k  # components that other cells do not need
+    used = k if len(inputs) == len(model.columns.is_code) else r  # components that no other cells need
     encoder.weight[:used] = 0.0
     encoder.weight[k : k + used] = 0.0
     reading = (scale / total)[:, np.newaxis] * axes.T
-    encoder.weight[:r, block.inputs] = _like(encoder.weight, reading * width)
+    encoder.weight[:r, inputs] = _like(encoder.weight, reading * width)
     encoder.bias[:r] = _like(encoder.bias, reading @ (centre - mean))
     encoder.bias[k : k + r] = _like(encoder.bias, 0.5 * np.log(noise**2 / total))
     decoder.weight[block.outputs, :r] = _like(decoder.weight, axes * scale)
     decoder.weight[block.outputs, r:] = 0.0
     decoder.bias[block.outputs] = _like(decoder.bias, mean) - model.start[block.outputs]
+
+
+def _inputs(model: VAE, block: _Block) -> list[int]:
+    """Where the encoder sees the block's cells."""
+    is_table = isinstance(model.encoding, TableEncoding)
+    seen = model.encoding.number_cells if is_table else model.encoding.cells
+    order = range(len(_numbers(model).centre)) if seen is None else seen.tolist()
+    return [order.index(cell) for cell in range(block.cells.start, block.cells.stop)]
 
 
 def _like(tensor: Tensor, values: Floats) -> Tensor:

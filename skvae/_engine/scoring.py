@@ -108,7 +108,14 @@ def batches(n_draws: int) -> tuple[int, int]:
 
 
 def sampling_error(
-    model: VAE, rows: Rows, points: Tensor, n_batches: int, n_draws: int, *, knows_missing: bool, trained_on: bool
+    model: VAE,
+    rows: Rows,
+    points: Tensor,
+    n_batches: int,
+    n_draws: int,
+    *,
+    knows_missing: bool,
+    trained_on: bool = False,
 ) -> tuple[Tensor, ...]:
     """A `SamplingError` of the score from the first `n_draws` of the points, which are batch after batch.
 
@@ -126,7 +133,9 @@ def sampling_error(
     return _zero_where_empty(error, rows), size, _zero_where_empty(k, rows)
 
 
-def explain(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool) -> tuple[Tensor, Tensor]:
+def explain(
+    model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool = False
+) -> tuple[Tensor, Tensor]:
     """The terms of the log-likelihood: of each column, (b, p), and of the latent space, (b,).
 
     With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -

@@ -42,10 +42,10 @@ class VAEEngine(Engine[VAE]):
     @property
     def starts_at_rows(self) -> bool:
         """Whether `start_at` has something to set."""
-        return closed_form.block_of(self.model) is not None
+        return closed_form.applies(self.model)
 
     def start_at(self, x: FloatArray, weight: FloatArray | None) -> None:
-        """Start a linear model of fixed noise at the solution for encoded rows, NaN where missing (`closed_form`)."""
+        """Start at what encoded rows, NaN where missing, say of fixed noises and linear networks (`closed_form`)."""
         part = evenly(x)
         closed_form.start(self.model, x[part].astype(np.float64), None if weight is None else weight[part])
         self._precise = None

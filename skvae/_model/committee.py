@@ -18,7 +18,8 @@ Floats = NDArray[np.float64]
 ORDER = 8.0  # of the mean of surprisals: a row is as odd as those say that find it oddest
 TAIL = 0.1  # share of the lowest scores that tell how fast scores fall off below
 LEAST_TAIL = 5  # scores, at least
-MOST = 1e100  # nats: what is infinitely improbable still has a mean
+MOST = 1e300  # nats: what is infinitely improbable still has a mean
+EQUAL = 1e-6  # of scores, and 1: what lies closer is equal but for rounding
 KNOTS = 257  # scores, at most, between which a scale is linear
 EXPECTED_ROWS = 512  # drawn from the models, that say what a column contributes on average
 
@@ -41,10 +42,12 @@ class Surprisal(NamedTuple):
         n = len(ordered)
         q = min(max(LEAST_TAIL, int(TAIL * n)), n - 1)
         excess = float((ordered[q] - ordered[:q]).mean()) if q else 0.0
-        excess = excess or float(ordered[-1] - ordered[0]) or 1.0
+        if not EQUAL * (1.0 + abs(ordered[q])) < excess < np.inf:
+            excess = 1.0  # where the lowest are all equal, or infinite, a nat of the score counts one nat
         place = np.unique(np.linspace(q, n - 1, KNOTS).round().astype(int))
-        knots, last = np.unique(ordered[place][::-1], return_index=True)  # of equal ones the last
-        return cls(knots, np.log((n + 1.5) / (place[::-1][last] + 2.0)), 1.0 / excess)
+        knots = ordered[place]
+        is_last = np.append(np.diff(knots) > EQUAL * (1.0 + np.abs(knots[:-1])), True)  # of those that are equal
+        return cls(knots[is_last], np.log((n + 1.5) / (place[is_last] + 2.0)), 1.0 / excess)
 
     def __call__(self, scores: Floats) -> Floats:
         """Surprisals, of the same shape, at least 0."""
@@ -140,10 +143,10 @@ class Committee:
 
     # -- reasons -------------------------------------------------------------------------------------------------------
 
-    def expected(self, seed: int) -> Expected:
-        """The means over EXPECTED_ROWS rows, as many from each model."""
-        n = EXPECTED_ROWS // len(self.models)
-        drawn = [drawn_rows(model, n, np.random.RandomState(seed)) for model in self.models]
+    def expected(self, drawing: list[VAEModel], seed: int) -> Expected:
+        """The means over EXPECTED_ROWS rows, as many from each of the models that draw them."""
+        n = EXPECTED_ROWS // len(drawing)
+        drawn = [drawn_rows(model, n, np.random.RandomState(seed)) for model in drawing]
         columns, densities = [], []
         for model in self.models:
             each = [terms(model, rows) for rows in drawn]

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from skvae import VAETransformer
 from skvae._engine.closed_form import NOISES, leave_one_out
 from skvae._members import SOLVED
-from skvae.nn.likelihoods import Gaussian
+from skvae.nn.likelihoods import Gaussian, StudentT
 
 LINEAR = {
     "hidden_layer_sizes": (),
@@ -101,6 +101,15 @@ def test_a_start_that_is_not_known_is_left_alone():
     assert not VAETransformer(2, **shared).fit(X)._engine.starts_at_rows
     deep = LINEAR | {"hidden_layer_sizes": (8,), "likelihood": partial(Gaussian, scale=0.1)}
     assert not VAETransformer(2, **deep).fit(X)._engine.starts_at_rows
+
+
+def test_the_noise_follows_the_rows_of_nonlinear_models_too():
+    deep = LINEAR | {"hidden_layer_sizes": (8,), "likelihood": partial(Gaussian, scale="leave_one_out")}
+    model = VAETransformer(2, **deep).fit(table())
+    (likelihood,) = model._engine.model.columns.likelihoods
+    assert float(likelihood.log_scale.exp()) == pytest.approx(leave_one_out(standardised(model, table())))
+    with pytest.raises(ValueError, match="scale of StudentT must be"):
+        VAETransformer(2, **LINEAR, likelihood=partial(StudentT, scale="leave_one_out")).fit(table())
 
 
 def test_numbers_beside_categories_start_so_too():

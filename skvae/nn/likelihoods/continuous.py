@@ -48,10 +48,11 @@ class LocationScale(Likelihood):
     ----------
     n_columns : int
         Columns of the block.
-    scale : {"cell", "column", "shared", "leave_one_out"} or float, default="cell"
+    scale : {"cell", "column", "shared"} or float, default="cell"
         Where the standard deviation comes from: the decoder, one learned number per column, one for the block, or the
-        given number (in units of the columns' standard deviations). "leave_one_out" is one number for the block, fixed
-        when a fit starts: that of the kernel density estimate which best predicts a training row from the others.
+        given number (in units of the columns' standard deviations). Of `Gaussian` also "leave_one_out": one number for
+        the block, fixed when a VAE's fit starts, that of the kernel density estimate which best predicts a training row
+        from the others.
     min_scale : float, optional
         The least that a learned scale can be, in the same units; exp(MIN_LOG_STD) where it is not given. A large one
         makes a smooth density that overlooks fine structure.
@@ -71,9 +72,11 @@ class LocationScale(Likelihood):
         elif scale in ("column", "shared"):
             self.log_scale = nn.Parameter(torch.zeros(n_columns if scale == "column" else 1))
         else:
-            expected = "'cell', 'column', 'shared', 'leave_one_out' or a positive number"
-            log_scale = 0.0 if scale == "leave_one_out" else log_of(self, "scale", expected, scale)
-            self.register_buffer("log_scale", torch.full((1,), log_scale))
+            self.register_buffer("log_scale", torch.full((1,), self._fixed(scale)))
+
+    def _fixed(self, scale: Any) -> float:
+        """The logarithm of a scale that is fixed."""
+        return log_of(self, "scale", "'cell', 'column', 'shared' or a positive number", scale)
 
     @property
     def fixed_scale(self) -> Tensor | None:
@@ -191,6 +194,11 @@ class GaussianLogProb(torch.autograd.Function):
 
 class Gaussian(LocationScale):
     """Normal cells; `scale` says where the standard deviation comes from (see `LocationScale`)."""
+
+    def _fixed(self, scale: Any) -> float:
+        if isinstance(scale, str) and scale == "leave_one_out":
+            return 0.0  # until a fit knows the rows
+        return log_of(self, "scale", "'cell', 'column', 'shared', 'leave_one_out' or a positive number", scale)
 
     def log_prob(self, outputs: Tensor, x: Tensor) -> Tensor:
         log_density: Tensor = GaussianLogProb.apply(x, *self.location_and_log_scale(outputs))
