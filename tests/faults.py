@@ -661,8 +661,8 @@ FAULTS = (
     Fault(
         "what is new costs nothing",
         "_model/committee.py",
-        "return self.joined(self.densities(table)) - self.costs(table).sum(axis=1)",
-        "return self.joined(self.densities(table))",
+        "scores: Floats = self.joined(self.densities(table)) - self.costs(table).sum(axis=1)",
+        "scores: Floats = self.joined(self.densities(table))",
         (f"{OUTLIER}::test_surprise_of_a_constant_column_is_its_share",),
     ),
     Fault(

@@ -8,7 +8,7 @@ the marginal likelihood has it (Lucas et al. 2019, arXiv 1911.02469), which foll
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,13 +31,14 @@ LEAST_COMPLETE = 50  # rows without a hole, below which holes are filled with th
 class _Block(NamedTuple):
     """Normal cells of one fixed noise, and the decoder's outputs that are their means."""
 
-    likelihood: Gaussian
+    likelihood: Any  # a Gaussian
     cells: slice
     outputs: slice
 
 
 def _blocks(model: VAE) -> list[_Block]:
-    blocks, cell, output = [], 0, 0
+    blocks, cell, output = list[_Block](), 0, 0
+    likelihood: Any
     for likelihood in model.columns.likelihoods:
         cells, outputs = slice(cell, cell + likelihood.n_columns), slice(output, output + likelihood.n_outputs)
         if type(likelihood) is Gaussian and likelihood.fixed_scale is not None:
@@ -78,7 +79,8 @@ def start(model: VAE, x: Floats, weight: Floats | None) -> None:
 def _solve(model: VAE, block: _Block, rows: Floats, weight: Floats) -> None:
     noise = float(block.likelihood.log_scale.exp())
     mean = np.average(rows, axis=0, weights=weight)
-    variance, axes = _principal(rows - mean, weight, model.decoder.shortcut.in_features)
+    decoder: Any = model.decoder
+    variance, axes = _principal(rows - mean, weight, decoder.shortcut.in_features)
     _set(model, block, mean, np.sqrt(np.maximum(variance - noise**2, 0.0)), axes, noise)
 
 
@@ -101,11 +103,12 @@ def _principal(x: Floats, weight: Floats, k: int) -> tuple[Floats, Floats]:
 
 def _set(model: VAE, block: _Block, mean: Floats, scale: Floats, axes: Floats, noise: float) -> None:
     """Weights for a loading of `scale` along each axis: x = mean + axes (scale * z), and the exact posterior of z."""
-    r, k = len(scale), model.decoder.shortcut.in_features
+    networks: Any = (model.encoder, model.decoder)
+    encoder, decoder = (network.shortcut for network in networks)
+    r, k = len(scale), decoder.in_features
     total, numbers, inputs = scale**2 + noise**2, _numbers(model), _inputs(model, block)
     width = 1.0 / numbers.inverse_width.double().cpu().numpy()[inputs]
     centre = numbers.centre.double().cpu().numpy()[inputs]
-    encoder, decoder = model.encoder.shortcut, model.decoder.shortcut
     used = k if len(inputs) == len(model.columns.is_code) else r  # components that no other cells need
     encoder.weight[:used] = 0.0
     encoder.weight[k : k + used] = 0.0
@@ -121,7 +124,8 @@ def _set(model: VAE, block: _Block, mean: Floats, scale: Floats, axes: Floats, n
 def _inputs(model: VAE, block: _Block) -> list[int]:
     """Where the encoder sees the block's cells."""
     is_table = isinstance(model.encoding, TableEncoding)
-    seen = model.encoding.number_cells if is_table else model.encoding.cells
+    encoding: Any = model.encoding
+    seen = encoding.number_cells if is_table else encoding.cells
     order = range(len(_numbers(model).centre)) if seen is None else seen.tolist()
     return [order.index(cell) for cell in range(block.cells.start, block.cells.stop)]
 
@@ -148,6 +152,6 @@ def leave_one_out(x: Floats) -> float:
     def mean_log_density(noise: float) -> float:
         precision = 0.25 / noise**2
         each = np.log(np.exp((nearest - distance) * precision).sum(axis=1)) - nearest[:, 0] * precision
-        return float(np.sort(each)[int(OVERLOOKED * len(each)) :].mean()) - p * math.log(noise)
+        return float(np.sort(each)[int(OVERLOOKED * len(each)) :].mean()) - float(p * math.log(noise))
 
     return max(NOISES, key=mean_log_density)

@@ -163,6 +163,14 @@ class Engine(Generic[ModelT]):
             return Rows.from_numpy(x, weight, device=home_of_rows(x.nbytes, self.device), copy=False)
         return SparseRows.from_csr(x, weight, device=self.device)
 
+    @property
+    def starts_at_rows(self) -> bool:
+        """Whether `start_at` has something to set."""
+        return False
+
+    def start_at(self, x: FloatArray, weight: FloatArray | None) -> None:
+        """Start at what encoded rows say, where they say something; inherited, they do not."""
+
     def _trainable(self) -> ModelT:
         """A copy of the model, ready for training."""
         return copied(self.model)

@@ -47,7 +47,9 @@ class VAEEngine(Engine[VAE]):
     def start_at(self, x: FloatArray, weight: FloatArray | None) -> None:
         """Start at what encoded rows, NaN where missing, say of fixed noises and linear networks (`closed_form`)."""
         part = evenly(x)
-        closed_form.start(self.model, x[part].astype(np.float64), None if weight is None else weight[part])
+        closed_form.start(
+            self.model, x[part].astype(np.float64), None if weight is None else weight[part].astype(np.float64)
+        )
         self._precise = None
 
     def _trainable(self) -> VAE:

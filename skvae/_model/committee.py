@@ -113,11 +113,13 @@ class Committee:
 
     def scores(self, table: Table) -> Floats:
         """Scores of rows, (n,), in nats."""
-        return self.joined(self.densities(table)) - self.costs(table).sum(axis=1)
+        scores: Floats = self.joined(self.densities(table)) - self.costs(table).sum(axis=1)
+        return scores
 
     def joined(self, densities: Floats) -> Floats:
         """The score of rows with these log-densities (M, n), the cost of what is new apart."""
-        return densities[0] if self._is_one else -self._mean(self.surprisals(densities))
+        joined: Floats = densities[0] if self._is_one else -self._mean(self.surprisals(densities))
+        return joined
 
     def surprisals(self, densities: Floats) -> Floats:
         """Those of each model, (M, n)."""
