@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from benchmarks.methods.outliers import (
+    CALIBRATIONS,
     DENSITIES,
     DETECTOR,
     DETECTORS,
@@ -31,6 +32,7 @@ GROUPS: dict[str, dict[str, Method]] = {
     "pyod": PYOD_RIVALS,
     "networks": PYOD_NETWORKS,
     "density": DENSITIES,
+    "calibration": CALIBRATIONS,
 }
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 SMOKE_ROWS = 200
@@ -167,6 +169,27 @@ def per_table(found: list[Record], protocol: str) -> tuple[list[str], list[list[
         cells = ["" if math.isnan(v) else f"**{100 * v:.1f}**" if v == best else f"{100 * v:.1f}" for v in values]
         rows.append([str(table), *cells])
     return ["table", *names], rows
+
+
+CALIBRATION_HEADER = ["calibration", "collection", "tables", "AUROC", "AUCPR", "normal rows with p < 0.05: mean, %",
+                      "standard deviation over tables", "above 10 %: share of tables", "median seconds"]  # fmt: skip
+
+
+def calibration_rows(found: list[Record]) -> list[list[str]]:
+    """What ways to calibrate cost in ranking and time, and what their p-values promise and keep, on clean rows."""
+    rows = []
+    for home in homes_of(found, "clean"):
+        auroc, aucpr, false = (
+            table_of(found, "clean", measure, home) for measure in ("auroc", "aucpr", "false_positives")
+        )
+        seconds = sum(table_of(found, "clean", f"{part}_seconds", home) for part in ("fit", "score"))
+        rows += [
+            [name, home, str(auroc[name].notna().sum()), f"{100 * auroc[name].mean():.2f}",
+             f"{100 * aucpr[name].mean():.2f}", f"{100 * false[name].mean():.1f}", f"{100 * false[name].std():.1f}",
+             f"{(false[name] > 0.1).mean():.2f}", f"{seconds[name].median():.1f}"]
+            for name in CALIBRATIONS if name in auroc.columns
+        ]  # fmt: skip
+    return rows
 
 
 def seconds_note(found: list[Record]) -> str:

@@ -443,6 +443,11 @@ def committees_report(found: list[Record]) -> list[str]:
     return [*committees.summary(found), markdown(*committees.rows_of(found)), *failures(found)]
 
 
+def calibration_report(found: list[Record]) -> list[str]:
+    """The ways to calibrate; then failures."""
+    return [markdown(outliers.CALIBRATION_HEADER, outliers.calibration_rows(found)), *failures(found)]
+
+
 def _data_folder() -> Path | None:
     folder = os.environ.get("SKVAE_DATA") or None
     return None if folder is None else Path(folder)
@@ -504,6 +509,7 @@ REPORTS = {
     "defaults": defaults_report,
     "outliers": outliers_report,
     "committees": committees_report,
+    "calibration": calibration_report,
     "tables": tables_report,
     "imputation": imputation_report,
     "speed": speed_report,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from sklearn.covariance import LedoitWolf, MinCovDet
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.model_selection import KFold
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
@@ -28,6 +30,7 @@ Method = Callable[[np.ndarray, int, bool], Scorer]
 WIDEST_FOR_MCD = 200
 NEIGHBOURS = 5
 BAGS = 10
+FOLDS = 5
 
 
 def standardised(fit: Callable[..., Scorer]) -> Callable[..., Scorer]:
@@ -168,5 +171,54 @@ def density(train: np.ndarray, seed: int, novelty: bool) -> Scorer:
     return lambda rows: -model.score_samples(rows)
 
 
+# -- what calibration costs --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Scores and p-values of rows by one or several detectors, each with the scores of rows that it did not see."""
+
+    models: list[VAEOutlierDetector]
+    references: list[np.ndarray]
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return -np.mean([model.score_samples(rows) for model in self.models], axis=0)
+
+    def p_values(self, rows: np.ndarray) -> np.ndarray:
+        """Conformal ones; of several detectors cross-conformal (Vovk 2015)."""
+        counts = [
+            np.searchsorted(np.sort(reference), model.score_samples(rows), side="right")
+            for model, reference in zip(self.models, self.references, strict=True)
+        ]
+        return (1 + np.sum(counts, axis=0)) / (1 + sum(map(len, self.references)))
+
+
+def kept_out(train: np.ndarray, seed: int, novelty: bool) -> Calibrated:
+    """The detector with its defaults, which keeps rows out of training."""
+    model = VAEOutlierDetector(novelty=novelty, random_state=seed).fit(train)
+    return Calibrated([model], [model.calibration_scores_])
+
+
+def none_kept_out(train: np.ndarray, seed: int, novelty: bool) -> Calibrated:
+    """Trained on all rows, whose own scores are the reference, each without the exemplar that it is."""
+    model = VAEOutlierDetector(novelty=novelty, calibration_fraction=0, random_state=seed).fit(train)
+    return Calibrated([model], [model.score_samples(train)])
+
+
+def cross_conformal(train: np.ndarray, seed: int, novelty: bool) -> Calibrated:
+    """A detector for each of five folds, trained on the others; scores are their means."""
+    models, references = [], []
+    for others, fold in KFold(FOLDS, shuffle=True, random_state=seed).split(train):
+        model = VAEOutlierDetector(novelty=novelty, calibration_fraction=0, random_state=seed).fit(train[others])
+        models.append(model)
+        references.append(model.score_samples(train[fold]))
+    return Calibrated(models, references)
+
+
 DETECTORS: dict[str, Method] = {DETECTOR: detector}
+CALIBRATIONS: dict[str, Method] = {
+    "rows kept out": kept_out,
+    "no rows kept out": none_kept_out,
+    "five folds, each by a model of the others": cross_conformal,
+}
 DENSITIES: dict[str, Method] = {"the transformer's density": density}

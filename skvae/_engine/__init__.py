@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from skvae._engine import closed_form as closed_form
     from skvae._engine import drawing as drawing
     from skvae._engine import engine as engine
+    from skvae._engine import exact as exact
     from skvae._engine import importance as importance
     from skvae._engine import optimiser as optimiser
     from skvae._engine import pareto as pareto
@@ -27,6 +28,7 @@ else:
         "closed_form",
         "drawing",
         "engine",
+        "exact",
         "importance",
         "optimiser",
         "pareto",

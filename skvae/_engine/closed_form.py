@@ -48,10 +48,12 @@ def _blocks(model: VAE) -> list[_Block]:
 
 
 def _is_linear(model: VAE) -> bool:
-    return not _numbers(model).clip and all(
-        isinstance(network, MLP) and network.is_plain and network.hidden is None
-        for network in (model.encoder, model.decoder)
-    )
+    return not _numbers(model).clip and is_affine(model.encoder) and is_affine(model.decoder)
+
+
+def is_affine(network: torch.nn.Module) -> bool:
+    """Whether it is a matrix and a bias, and nothing else."""
+    return isinstance(network, MLP) and network.is_plain and network.hidden is None
 
 
 def _numbers(model: VAE) -> InputEncoding:
@@ -71,7 +73,7 @@ def start(model: VAE, x: Floats, weight: Floats | None) -> None:
     for i, block in enumerate(_blocks(model)):
         rows, own = _filled(np.clip(x[:, block.cells], -FARTHEST, FARTHEST), weight)
         if block.likelihood.scale == "leave_one_out":
-            block.likelihood.log_scale.fill_(math.log(leave_one_out(rows)))
+            block.likelihood.log_scale.fill_(math.log(leave_one_out(rows, own)))
         if i == 0 and _is_linear(model):
             _solve(model, block, rows, own)
 
@@ -134,24 +136,29 @@ def _like(tensor: Tensor, values: Floats) -> Tensor:
     return torch.as_tensor(values).to(tensor)
 
 
-def leave_one_out(x: Floats) -> float:
+def leave_one_out(x: Floats, weight: Floats | None = None) -> float:
     """The noise of a model of exemplars under which rows are likeliest, each predicted from all others (Duin 1976).
 
     Around an exemplar such a model has the noise of its code and that of the cells, so that the kernel's variance is
-    twice the noise's. The rows that are predicted worst are left out of the mean.
+    twice the noise's. The rows that are predicted worst are left out of the mean. Copies are rows like others: what
+    repeats is likely.
     """
     n, p = x.shape
     if n < 2:
         return NOISES[-1]
+    weight = np.ones(n) if weight is None else weight
     some = np.arange(n)[:: -(-n // PREDICTED)]
     squares = np.square(x).sum(axis=1)
     distance = np.maximum(squares[some, np.newaxis] + squares - 2.0 * x[some] @ x.T, 0.0)
     distance[np.arange(len(some)), some] = np.inf
     nearest = distance.min(axis=1, keepdims=True)
+    predicted = weight[some]
 
     def mean_log_density(noise: float) -> float:
         precision = 0.25 / noise**2
-        each = np.log(np.exp((nearest - distance) * precision).sum(axis=1)) - nearest[:, 0] * precision
-        return float(np.sort(each)[int(OVERLOOKED * len(each)) :].mean()) - float(p * math.log(noise))
+        each = np.log(np.exp((nearest - distance) * precision) @ weight) - nearest[:, 0] * precision
+        order = np.argsort(each)
+        kept = order[np.cumsum(predicted[order]) > OVERLOOKED * predicted.sum()]
+        return float(np.average(each[kept], weights=predicted[kept])) - float(p * math.log(noise))
 
     return max(NOISES, key=mean_log_density)

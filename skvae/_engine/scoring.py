@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skvae._engine.batches import Rows
+from skvae._engine.exact import LinearGaussian
 from skvae._engine.importance import drawn, n_rounds, proposals
 from skvae._engine.pareto import pareto_k, trusted_below
 from skvae.nn import passes
@@ -96,7 +97,10 @@ def n_adapting(n_draws: int) -> int:
 
 
 def log_likelihood(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool) -> Tensor:
-    """Importance-weighted estimate of log p(x_observed), shape (b,)."""
+    """Log p(x_observed), shape (b,): as it is where that is known, else its importance-weighted estimate."""
+    exact = LinearGaussian.of(model)
+    if exact is not None:
+        return _zero_where_empty(exact.log_likelihood(rows, trained_on=trained_on), rows)
     draws = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on)
     return _zero_where_empty(log_mean_exp(draws.log_w), rows)
 
@@ -120,8 +124,12 @@ def sampling_error(
     """A `SamplingError` of the score from the first `n_draws` of the points, which are batch after batch.
 
     With batches of m draws the error of a score from S is the root mean square distance of the batches' scores from
-    that of all their draws together, times sqrt(m / S). The bias of a log of a mean is part of it.
+    that of all their draws together, times sqrt(m / S). The bias of a log of a mean is part of it. A score that needs
+    no draws has no error, as if all draws had the same weight.
     """
+    if LinearGaussian.of(model) is not None:
+        none = rows.x.new_zeros(len(rows))
+        return none, none + n_draws, none
     log_w = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on).log_w  # (S, b)
     by_batch = log_w.unflatten(0, (n_batches, -1))  # (B, m, b)
     size = by_batch.shape[1]
@@ -139,8 +147,13 @@ def explain(
     """The terms of the log-likelihood: of each column, (b, p), and of the latent space, (b,).
 
     With normalised weights w over S draws, log p(x) is sum_j E_w[log p(x_j|z)] + E_w[log p(z) - log q(z|x)] -
-    (sum w log w + log S): the columns' are those of the first sum, the latent one is the rest.
+    (sum w log w + log S): the columns' are those of the first sum, the latent one is the rest. Where the density needs
+    no draws, the expectations are those under p(z|x).
     """
+    exact = LinearGaussian.of(model)
+    if exact is not None:
+        cells, rest = exact.explain(rows, trained_on=trained_on)
+        return cells, _zero_where_empty(rest, rows)
     draws = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on)
     log_w = torch.log_softmax(draws.log_w, 0)  # (S, b)
     w = log_w.exp()

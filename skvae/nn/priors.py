@@ -282,18 +282,26 @@ class AggregatedPosterior(Mixture):
     def kl_with_pullback(self, mean: Tensor, log_std: Tensor) -> KL | None:
         return None if self.settled else _kl_to_standard_normal_with_pullback(mean, log_std)
 
-    def log_prob_of_others(self, z: Tensor, mean: Tensor) -> Tensor:
-        # A row's own mode lies where its posterior does, up to the precision of the two passes through the encoder.
+    def own_modes(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Which rows with these posterior means (b, k) are among those kept, (m,), and the modes that are theirs, (m,).
+
+        A row's own mode lies where its posterior does, up to the precision of the two passes through the encoder.
+        """
         distance, own = torch.cdist(mean, self.means).min(-1)  # (b,)
-        is_own = distance <= SAME * (1.0 + mean.norm(dim=-1))
-        if self.n_modes == 1 or not is_own.any():
-            return self.log_prob(z)
-        rows = is_own.nonzero().squeeze(-1)
-        z_own, own = z.index_select(-2, rows), own[rows]  # (..., m, k) and (m,)
-        place = own.expand(z_own.shape[:-1]).unsqueeze(-1)
-        modes = self.log_modes(z_own).scatter_(-1, place, -torch.inf)
+        rows = (distance <= SAME * (1.0 + mean.norm(dim=-1))).nonzero().squeeze(-1)
+        return rows, own[rows]
+
+    def without(self, log_modes: Tensor, own: Tensor) -> Tensor:
+        """`log_modes` (..., m, C) of m rows without the modes `own` (m,), the shares of the others having sum 1."""
+        place = own.expand(log_modes.shape[:-1]).unsqueeze(-1)
         rest = torch.log1p(-torch.softmax(self.logits, 0)[own])  # the share of the other modes
-        of_others = torch.logsumexp(modes, -1) - rest
+        return log_modes.scatter(-1, place, -torch.inf) - rest.unsqueeze(-1)
+
+    def log_prob_of_others(self, z: Tensor, mean: Tensor) -> Tensor:
+        rows, own = self.own_modes(mean)
+        if self.n_modes == 1 or not len(rows):
+            return self.log_prob(z)
+        of_others = torch.logsumexp(self.without(self.log_modes(z.index_select(-2, rows)), own), -1)
         if len(rows) == z.shape[-2]:
             return of_others
         return self.log_prob(z).index_copy(-1, rows, of_others)
