@@ -34,6 +34,7 @@ from skvae._warnings import warn
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
 MOST_CALIBRATION = 1_000  # ... at most so many
+FEWEST = 4  # rows that can be divided at all
 LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
 MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share is asked for later
 COMPLETION_DRAWS = 210  # 30 from each of the proposals
@@ -55,7 +56,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
 
     contamination : "auto" or float, default="auto"
         Where the threshold lies. "auto" flags rows with a conformal p-value under 0.05 (with fewer than 20 rows to
-        calibrate on: below the 5 % quantile of their scores, or without any, of the training scores). A float in
+        calibrate on: below all of their scores; without any, below the 5 % quantile of the training scores). A float in
         (0, 0.5] is the share of the training rows to flag, or with ``novelty=True`` about the share of new normal rows:
         the threshold is then that quantile of the rows kept out of training (of the training rows, if less than 20
         were). `set_contamination` changes it after fit (after "auto" the share is read off 20,000 training rows, evenly
@@ -64,7 +65,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
         ``novelty=True``, but at most 1,000 rows and at least 20 (or half of X if that is less; none if X has fewer than
-        20). Where 20 are more than that share (fewer than 80 or 200 rows), the models are fitted a second time, to
+        4 rows). Where 20 are more than that share (fewer than 80 or 200 rows), the models are fitted a second time, to
         all rows, and the p-values are approximate. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
@@ -224,14 +225,13 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         n_calibration = self._n_calibration(n)
         self._scales: list[Surprisal] = []
         self.calibration_scores_ = np.empty(0)
-        if n_calibration:
-            train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-            self._fit_members(table, _safe_indexing(X, train), n - n_calibration, seeds)
-            densities = self._committee.densities(rows := table.take(held_out))
-            self._scales = scales_of(densities)
-            of_rows = held_out_scores(self._committee, densities) - self._committee.costs(rows).sum(axis=1)
-            self.calibration_scores_ = np.sort(of_rows)
-        if not n_calibration or self._trains_again(n):
+        try:
+            is_calibrated = n_calibration > 0 and self._calibrate(table, X, order, n_calibration, seeds)
+        except ValueError:  # as where only the rows set aside differ from one another
+            if self.calibration_fraction != "auto":
+                raise
+            is_calibrated = False
+        if not is_calibrated or self._trains_again(n):
             self._fit_members(table, X, n, seeds)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         trained_on = table.take(slice(None, None, step))
@@ -239,6 +239,16 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             self._scales = scales_of(self._committee.densities(trained_on))
         self._training_scores = np.sort(self._committee.scores(trained_on))
         self.offset_ = self._threshold(self.contamination)
+
+    def _calibrate(self, table: Table, X: Any, order: Integers, n_calibration: int, seeds: np.ndarray) -> bool:
+        """Fit the models to some rows, and find scales and scores by the first `n_calibration` in that order."""
+        train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
+        self._fit_members(table, _safe_indexing(X, train), len(train), seeds)
+        densities = self._committee.densities(rows := table.take(held_out))
+        self._scales = scales_of(densities)
+        of_rows = held_out_scores(self._committee, densities) - self._committee.costs(rows).sum(axis=1)
+        self.calibration_scores_ = np.sort(of_rows)
+        return True
 
     def _fit_members(self, table: Table, X: Any, n: int, seeds: np.ndarray) -> None:
         """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
@@ -273,7 +283,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         if self.calibration_fraction == "auto":
             share = CALIBRATION[self.novelty]
             wanted = max(min(round(share * n), MOST_CALIBRATION), min(LEAST_CALIBRATION, n // 2))
-            return wanted if n >= LEAST_CALIBRATION else 0
+            return wanted if n >= FEWEST else 0
         wanted = round(self.calibration_fraction * n)
         if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
             raise ValueError(
@@ -291,7 +301,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             # The lowest of n new rows is undercut by the next one with probability 1 / (n + 1), and so on.
             return float(np.quantile(calibration, contamination, method="weibull"))
         if len(calibration) < LEAST_CALIBRATION:
-            return float(np.quantile(calibration if len(calibration) else self._training_scores, AUTO_P_VALUE))
+            return float(calibration[0] if len(calibration) else np.quantile(self._training_scores, AUTO_P_VALUE))
         possible = (1 + np.arange(len(calibration))) / (1 + len(calibration))  # by the rows that score no higher
         return float(calibration[np.count_nonzero(possible < AUTO_P_VALUE) - 1])
 
@@ -409,8 +419,10 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Returns
         -------
         standard_error : ndarray of shape (n_samples,)
-            Monte Carlo error of `score_samples` in nats, the bias included; infinite where the draws cannot tell (see
-            `VAETransformer.score_uncertainty`).
+            Monte Carlo error of `score_samples` in nats, the bias included, on the scales as they are. Several models
+            add to it what the score moves by if a log-density is off by its error (see
+            `VAETransformer.score_uncertainty`); where the draws cannot tell, by all that the model adds to the score.
+            A single model's is infinite there. Linear models with normal cells need no draws and add nothing.
         effective_sample_size : ndarray of shape (n_samples,)
             Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
             draw: raise `n_importance_samples` of the models in `estimators_`.
@@ -446,7 +458,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         if n == 0:
             raise ValueError(
                 "p-values need rows that were kept out of training, and the last fit kept none. "
-                "Fit on at least 20 rows, or pass a calibration_fraction above 0."
+                f"Fit on at least {FEWEST} rows, or pass a calibration_fraction above 0."
             )
         return (1 + np.searchsorted(self.calibration_scores_, scores, side="right")) / (1 + n)
 

@@ -336,13 +336,40 @@ def test_p_value_counts_the_calibration_rows_that_score_no_higher(X):
     assert model.p_values(X[:1] * 1e6)[0] == 1 / 101
 
 
-@pytest.mark.parametrize("n", [19, 2])
+@pytest.mark.parametrize("n", [3, 2])
 def test_no_calibration_rows_no_p_values(X, n):
     model = detector().fit(X[:n])
     for method in (model.p_values, model.select_outliers):
-        with pytest.raises(ValueError, match=r"fit kept none\. Fit on at least 20 rows, or pass a calib"):
+        with pytest.raises(ValueError, match=r"fit kept none\. Fit on at least 4 rows, or pass a calib"):
             method(X)
     assert model.predict(X).shape == (400,)
+
+
+@pytest.mark.parametrize("n", [4, 8, 19])
+def test_few_rows_say_little_of_new_ones(n, monkeypatch):
+    """A new row is below all m scores that calibrate one time in m + 1; of rows far off it is another matter."""
+    monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 50)
+    near, far = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        fitted = VAEOutlierDetector(random_state=seed).fit(rng.normal(size=(n, 3)))
+        assert len(fitted.calibration_scores_) == n // 2
+        new = rng.normal(size=(200, 3))
+        near.append((fitted.predict(new) == -1).mean())
+        far.append((fitted.predict(100.0 * new) == -1).mean())
+        assert fitted.p_values(new).min() >= 1 / (1 + n // 2)
+    assert np.mean(near) < 0.4
+    assert n == 4 or np.mean(far) > 0.5
+
+
+def test_where_only_rows_that_would_be_set_aside_differ_none_are():
+    X = np.ones((60, 3))
+    X[np.random.RandomState(0).permutation(60)[0]] = [1.0, 5.0, 1.0]  # the first to be set aside
+    fitted = VAEOutlierDetector(random_state=0).fit(X)
+    assert len(fitted.calibration_scores_) == 0
+    np.testing.assert_array_equal(fitted.predict(X) == -1, X[:, 1] == 5.0)
+    with pytest.raises(ValueError, match="constant or without a value over its 30 training rows"):
+        VAEOutlierDetector(calibration_fraction=0.5, random_state=0).fit(X)
 
 
 def test_false_positive_rate_is_the_nominal_one():
@@ -514,7 +541,7 @@ def test_the_threshold_with_novelty_leaves_each_row_out_of_the_prior(X):
     assert 0.01 < (fitted.predict(factors(2000, 5)) == -1).mean() < 0.12
 
 
-@pytest.mark.parametrize(("n", "n_tables", "missing"), [(60, 2, 0.2), (300, 1, 0.0)])
+@pytest.mark.parametrize(("n", "n_tables", "missing"), [(60, 6, 0.2), (300, 1, 0.0)])
 def test_what_contamination_promises(n, n_tables, missing, monkeypatch):
     """Of the training rows so many are flagged; with novelty, about so many new rows like them, or fewer."""
     monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 100)  # the promise does not depend on how well the models fit
@@ -676,14 +703,26 @@ def test_uncertainty_has_its_bounds(two, X):
     each = [model.score_uncertainty(X) for model in two.estimators_]
     np.testing.assert_allclose(size, np.minimum(each[0][1], each[1][1]))
     committee, densities = two._committee, two._committee.densities(two._table(X))
-    moved = np.zeros(len(X))
-    for m in range(2):  # by a small step of each model's log-density
-        step = np.where(np.arange(2) == m, 1e-6, 0.0)[:, np.newaxis]
-        slope = (committee.joined(densities + step) - committee.joined(densities)) / 1e-6
-        moved += np.multiply(slope, each[m][0], where=slope != 0.0, out=np.zeros(len(X))) ** 2
-    known = np.isfinite(error) & np.isfinite(moved)
-    assert known.mean() > 0.3
-    np.testing.assert_allclose(error[known], np.sqrt(moved[known]), rtol=1e-3, atol=1e-6)
+    for row in np.flatnonzero(np.isfinite(each[0][0]) & np.isfinite(each[1][0]))[:20]:
+        own = densities[:, [row]]
+        steps = np.diag([float(errors[row]) for errors, _ in each])[:, :, np.newaxis]  # of one model at a time
+        moves = [np.abs(committee.joined(own + step) - committee.joined(own)) for step in [*steps, *-steps]]
+        together = np.sqrt(np.square(np.maximum(moves[:2], moves[2:])).sum(axis=0))
+        np.testing.assert_allclose(error[row], together[0], rtol=1e-9)
+
+
+def test_of_several_models_no_error_is_infinite_and_it_covers(X):
+    """Where one model's draws cannot tell, the score can rise by what that model says against the row, and fall a bit."""
+    fitted = VAEOutlierDetector(random_state=0).fit(X)
+    new = np.vstack([factors(300, 3), X[:5] + 30.0 * X.std(axis=0)])
+    error, _, k = fitted.score_uncertainty(new, return_pareto_k=True)
+    assert (k > 0.7).any()
+    assert np.isfinite(error).all()
+    score = fitted.score_samples(new)
+    fitted.estimators_[-1].set_params(n_importance_samples=4096)  # the others need no draws
+    off = np.abs(fitted.score_samples(new) - score)
+    assert (off > 3.0 * error + 1e-3).mean() < 0.05
+    assert np.median(error) < 0.1
 
 
 def test_error_falls_with_more_draws(trained, X):
@@ -933,9 +972,6 @@ def test_surprisal_is_the_log_share_of_reference_rows():
     at = np.linspace(-50.0, 50.0, 4001)
     assert (np.diff(surprisal(at)) < 0.0).all()
     assert (surprisal(at) > 0.0).all()
-    slopes = -np.diff(surprisal(at)) / np.diff(at)
-    middle = 0.5 * (at[1:] + at[:-1])
-    assert np.quantile(np.abs(surprisal.slope(middle) - slopes) / slopes, 0.9) < 0.05
 
 
 @pytest.mark.parametrize("reference", [[1.0], [2.0, 2.0, 2.0], [0.0, 1.0], [-1e300, 0.0, 1.0], list(range(7))])
@@ -944,7 +980,6 @@ def test_a_scale_of_few_or_equal_rows_is_finite_and_falls(reference):
     said = surprisal(np.array([-np.inf, -1e308, -5.0, 0.5, 9.0]))
     assert np.isfinite(said).all()
     assert (np.diff(said) <= 0.0).all()
-    assert np.isfinite(surprisal.slope(np.array([-5.0, 0.5, 9.0]))).all()
 
 
 def test_power_mean_is_between_the_mean_and_the_largest():

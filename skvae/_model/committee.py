@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -21,6 +22,7 @@ LEAST_TAIL = 5  # scores, at least
 MOST = 1e300  # nats: what is infinitely improbable still has a mean
 EQUAL = 1e-6  # of scores, and 1: what lies closer is equal but for rounding
 KNOTS = 257  # scores, at most, between which a scale is linear
+UNKNOWN = math.log(3.0)  # nats by which a log-density that draws do not determine may be too high
 EXPECTED_ROWS = 512  # drawn from the models, that say what a column contributes on average
 
 
@@ -54,15 +56,6 @@ class Surprisal(NamedTuple):
         below, above = (np.maximum(far, 0.0) for far in (self.scores[0] - scores, scores - self.scores[-1]))
         within = np.interp(scores, self.scores, self.nats)
         out: Floats = within * np.exp(-self.rate * above) + np.minimum(self.rate * below, MOST)
-        return out
-
-    def slope(self, scores: Floats) -> Floats:
-        """By how many nats it falls per nat of the score, at least 0."""
-        place = np.searchsorted(self.scores, scores, side="right")
-        steps = -np.diff(self.nats) / np.diff(self.scores)
-        above = np.maximum(scores - self.scores[-1], 0.0)
-        highest = self.rate * self.nats[-1] * np.exp(-self.rate * above)
-        out: Floats = np.where(place == len(self.scores), highest, np.concatenate([[self.rate], steps, [0.0]])[place])
         return out
 
 
@@ -134,14 +127,28 @@ class Committee:
         return self.weights[:, np.newaxis] * (surprisals / mean) ** (ORDER - 1.0)
 
     def sampling_error(self, table: Table) -> tuple[Floats, Floats, Floats]:
-        """Standard error of the scores, the least effective sample size and the greatest Pareto k, each (n,)."""
+        """Standard error of the scores, the least effective sample size and the greatest Pareto k, each (n,).
+
+        A model's error moves the score by as much as a log-density that is higher or lower by it. Where that is not
+        known, the log-density may be too low by any amount, and too high by more than log 3 at most one time in three
+        (Markov's inequality, as an average of importance weights has the density as its mean).
+        """
         each = [model.sampling_error(table, trained_on=True) for model in self.models]
         errors, sizes, tails = (np.array(part) for part in zip(*each, strict=True))
         if not self._is_one:
-            densities = self.densities(table)
-            slopes = [scale.slope(own) for scale, own in zip(self.scales, densities, strict=True)]
-            errors = _times(errors, self._shares(self.surprisals(densities)) * np.array(slopes))
+            errors = self._moves(self.densities(table), errors)
         return np.sqrt(np.square(errors).sum(axis=0)), sizes.min(axis=0), tails.max(axis=0)
+
+    def _moves(self, densities: Floats, errors: Floats) -> Floats:
+        """By how much the score moves where one of the log-densities (M, n) does by its error."""
+        score, moves = self.joined(densities), np.zeros_like(errors)
+        for m in np.flatnonzero(errors.any(axis=1)):
+            known = np.isfinite(errors[m])
+            up, down = densities[m] + errors[m], densities[m] - np.where(known, errors[m], UNKNOWN)
+            for moved in (np.where(known, up, np.inf), down):
+                others = np.where(np.arange(len(densities))[:, np.newaxis] == m, moved, densities)
+                moves[m] = np.maximum(moves[m], np.abs(self.joined(others) - score))
+        return moves
 
     # -- reasons -------------------------------------------------------------------------------------------------------
 
@@ -190,12 +197,6 @@ class Committee:
 def _without(own: Terms, costs: Floats) -> Terms:
     """Terms without the cost of what is new."""
     return own._replace(columns=own.columns + costs)
-
-
-def _times(errors: Floats, factors: Floats) -> Floats:
-    """Errors times factors, 0 where a factor is 0 though the error may be infinite."""
-    out: Floats = np.multiply(errors, factors, where=factors > 0.0, out=np.zeros_like(errors))
-    return out
 
 
 def power_mean(surprisals: Floats, weights: Floats, order: float) -> Floats:
