@@ -34,8 +34,9 @@ from skvae._warnings import warn
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
 MOST_CALIBRATION = 1_000  # ... at most so many
-FEWEST = 4  # rows that can be divided at all
-LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: "auto" sets aside at least so many, or half
+LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: where the share would be less, "auto" ...
+FOLDS = 5  # ... divides the rows in so many parts, each of which calibrates models of the others ...
+FEWEST = 4  # ... unless there are fewer rows than this
 MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share is asked for later
 COMPLETION_DRAWS = 210  # 30 from each of the proposals
 
@@ -63,10 +64,10 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         spaced, where there are more).
 
     calibration_fraction : "auto" or float, default="auto"
-        Share of the rows that is kept out of training for `p_values`. "auto" is 0.25, or 0.1 for
-        ``novelty=True``, but at most 1,000 rows and at least 20 (or half of X if that is less; none if X has fewer than
-        4 rows). Where 20 are more than that share (fewer than 80 or 200 rows), the models are fitted a second time, to
-        all rows, and the p-values are approximate. 0 trains on all rows.
+        Share of the rows that is kept out of training, to scale and calibrate the scores. "auto" is 0.25, or 0.1 for
+        ``novelty=True``, but at most 1,000 rows. Where that would be fewer than 20 (of fewer than 78 or 195 rows), all
+        rows calibrate: each of 5 parts is scored by models fitted to the others, and the models are then fitted once
+        more, to all rows; the p-values are approximate. Fewer than 4 rows calibrate nothing. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
         Model of the rows, or models that count alike. None is the five of the Notes.
@@ -220,18 +221,17 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     def _fit(self, X: Any) -> None:
         table = self._training_table(X)
         n, random_state = len(table), check_random_state(self.random_state)
-        order = random_state.permutation(n)
+        parts = self._set_aside(random_state.permutation(n))
         seeds = model_seeds(random_state)
-        n_calibration = self._n_calibration(n)
         self._scales: list[Surprisal] = []
         self.calibration_scores_ = np.empty(0)
         try:
-            is_calibrated = n_calibration > 0 and self._calibrate(table, X, order, n_calibration, seeds)
+            self._calibrate(table, X, parts, seeds)
         except ValueError:  # as where only the rows set aside differ from one another
             if self.calibration_fraction != "auto":
                 raise
-            is_calibrated = False
-        if not is_calibrated or self._trains_again(n):
+            parts = []
+        if len(parts) != 1:
             self._fit_members(table, X, n, seeds)
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         trained_on = table.take(slice(None, None, step))
@@ -240,15 +240,36 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         self._training_scores = np.sort(self._committee.scores(trained_on))
         self.offset_ = self._threshold(self.contamination)
 
-    def _calibrate(self, table: Table, X: Any, order: Integers, n_calibration: int, seeds: np.ndarray) -> bool:
-        """Fit the models to some rows, and find scales and scores by the first `n_calibration` in that order."""
-        train, held_out = np.sort(order[n_calibration:]), np.sort(order[:n_calibration])
-        self._fit_members(table, _safe_indexing(X, train), len(train), seeds)
-        densities = self._committee.densities(rows := table.take(held_out))
-        self._scales = scales_of(densities)
-        of_rows = held_out_scores(self._committee, densities) - self._committee.costs(rows).sum(axis=1)
-        self.calibration_scores_ = np.sort(of_rows)
-        return True
+    def _calibrate(self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray) -> None:
+        """Find scales and calibration scores by parts of the rows, each scored by models fitted to the other rows."""
+        densities, costs = [], []
+        for part in parts:
+            others = np.setdiff1d(np.arange(len(table)), part)
+            self._fit_members(table, _safe_indexing(X, others), len(others), seeds)
+            rows = table.take(np.sort(part))
+            densities.append(self._committee.densities(rows))
+            costs.append(self._committee.costs(rows).sum(axis=1))
+        if parts:
+            together = np.concatenate(densities, axis=1)  # a ValueError if one model can be fitted to some parts only
+            self._scales = scales_of(together)
+            of_rows = held_out_scores(self._committee, together) - np.concatenate(costs)
+            self.calibration_scores_ = np.sort(of_rows)
+
+    def _set_aside(self, order: Integers) -> list[Integers]:
+        """The parts of the rows, in that order, that are scored by models of the others: none, one or, of few, FOLDS."""
+        n = len(order)
+        if self.calibration_fraction == "auto":
+            wanted = min(round(CALIBRATION[self.novelty] * n), MOST_CALIBRATION)
+            if wanted < LEAST_CALIBRATION:
+                return np.array_split(order, min(n, FOLDS)) if n >= FEWEST else []
+            return [order[:wanted]]
+        wanted = round(self.calibration_fraction * n)
+        if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
+            raise ValueError(
+                f"calibration_fraction={self.calibration_fraction} sets {wanted} of {n} rows aside, but at least 1 "
+                f"must be, and 2 must remain for training. Pass more rows, another fraction, or calibration_fraction=0."
+            )
+        return [order[:wanted]] if wanted else []
 
     def _fit_members(self, table: Table, X: Any, n: int, seeds: np.ndarray) -> None:
         """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
@@ -274,23 +295,6 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     @property
     def _committee(self) -> Committee:
         return Committee(self._models, self._weights, self._scales)
-
-    def _trains_again(self, n: int) -> bool:
-        """Whether so large a part is set aside that the final models are fitted to all rows."""
-        return self.calibration_fraction == "auto" and CALIBRATION[self.novelty] * n < LEAST_CALIBRATION
-
-    def _n_calibration(self, n: int) -> int:
-        if self.calibration_fraction == "auto":
-            share = CALIBRATION[self.novelty]
-            wanted = max(min(round(share * n), MOST_CALIBRATION), min(LEAST_CALIBRATION, n // 2))
-            return wanted if n >= FEWEST else 0
-        wanted = round(self.calibration_fraction * n)
-        if self.calibration_fraction > 0.0 and not 1 <= wanted <= n - 2:
-            raise ValueError(
-                f"calibration_fraction={self.calibration_fraction} sets {wanted} of {n} rows aside, but at least 1 "
-                f"must be, and 2 must remain for training. Pass more rows, another fraction, or calibration_fraction=0."
-            )
-        return wanted
 
     def _threshold(self, contamination: float | Literal["auto"]) -> float:
         """The score from which on a row is normal."""

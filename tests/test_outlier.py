@@ -99,10 +99,10 @@ def test_auto_flags_what_has_a_p_value_under_one_in_twenty(X, n):
     assert 0 < flagged.sum() < len(rows)
 
 
-def test_auto_with_few_calibration_rows_is_a_quantile_of_their_scores(X):
-    model = detector().fit(X[:30])
-    assert len(model.calibration_scores_) == 15
-    assert model.offset_ == np.quantile(model.calibration_scores_, 0.05)
+def test_auto_with_few_calibration_rows_is_the_lowest_of_their_scores(X):
+    for fitted, n in ((detector().fit(X[:19]), 19), (detector(calibration_fraction=0.05).fit(X[:200]), 10)):
+        assert len(fitted.calibration_scores_) == n
+        assert fitted.offset_ == fitted.calibration_scores_[0]
 
 
 def test_auto_without_calibration_is_a_quantile_of_the_training_scores(X):
@@ -276,32 +276,38 @@ def fits(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("novelty", "n", "n_calibration", "again"),
+    ("novelty", "n", "n_calibration", "fitted_to"),
     [
-        (True, 400, 40, False),
-        (True, 230, 23, False),
-        (True, 200, 20, False),
-        (True, 199, 20, True),
-        (True, 40, 20, True),
-        (True, 39, 19, True),
-        (True, 20, 10, True),
-        (True, 19, 0, False),
-        (False, 400, 100, False),
-        (False, 80, 20, False),
-        (False, 79, 20, True),
-        (False, 3, 0, False),
+        (True, 400, 40, [360]),
+        (True, 230, 23, [207]),
+        (True, 195, 20, [175]),
+        (True, 194, 194, [155, 155, 155, 155, 156, 194]),  # each of five parts by models of the others, then all
+        (True, 21, 21, [16, 17, 17, 17, 17, 21]),
+        (True, 4, 4, [3, 3, 3, 3, 4]),
+        (True, 3, 0, [3]),
+        (False, 400, 100, [300]),
+        (False, 78, 20, [58]),
+        (False, 77, 77, [61, 61, 62, 62, 62, 77]),
     ],
 )
-def test_rows_set_aside_by_auto(X, fits, novelty, n, n_calibration, again):
+def test_rows_set_aside_by_auto(X, fits, novelty, n, n_calibration, fitted_to):
     model = detector(light(max_iter=1), novelty=novelty).fit(X[:n])
     assert len(model.calibration_scores_) == n_calibration
-    assert fits == ([n - n_calibration, n] if again else [n - n_calibration])
+    assert fits == fitted_to
     assert (np.diff(model.calibration_scores_) >= 0.0).all()
 
 
-def test_at_most_a_thousand_rows_are_set_aside():
-    assert VAEOutlierDetector()._n_calibration(10_000) == 1000
-    assert VAEOutlierDetector()._n_calibration(10**6) == 1000
+@pytest.mark.parametrize("n", [10_000, 10**6])
+def test_at_most_a_thousand_rows_are_set_aside(n):
+    assert [len(part) for part in VAEOutlierDetector()._set_aside(np.arange(n))] == [1000]
+
+
+def test_few_rows_are_each_scored_by_models_of_the_others(X):
+    model = detector([light(3), light(3, prior="aggregated")]).fit(X[:50])
+    assert len(model.calibration_scores_) == 50
+    # On rows that a model does not know it is less sure: the scales were not set by rows that it was trained on.
+    of_training = scales_of(model._committee.densities(model._table(X[:50])))
+    assert all(mine.scores[0] < theirs.scores[0] for mine, theirs in zip(model._scales, of_training, strict=True))
 
 
 @pytest.mark.parametrize(("fraction", "n_calibration"), [(0.25, 100), (0.5, 200), (0, 0), (0.0, 0)])
@@ -347,17 +353,17 @@ def test_no_calibration_rows_no_p_values(X, n):
 
 @pytest.mark.parametrize("n", [4, 8, 19])
 def test_few_rows_say_little_of_new_ones(n, monkeypatch):
-    """A new row is below all m scores that calibrate one time in m + 1; of rows far off it is another matter."""
+    """A new row is below all n scores that calibrate about one time in n + 1; of rows far off it is another matter."""
     monkeypatch.setattr(_members, "DETECTOR_EPOCHS", 50)
     near, far = [], []
     for seed in range(3):
         rng = np.random.default_rng(seed)
         fitted = VAEOutlierDetector(random_state=seed).fit(rng.normal(size=(n, 3)))
-        assert len(fitted.calibration_scores_) == n // 2
+        assert len(fitted.calibration_scores_) == n
         new = rng.normal(size=(200, 3))
         near.append((fitted.predict(new) == -1).mean())
         far.append((fitted.predict(100.0 * new) == -1).mean())
-        assert fitted.p_values(new).min() >= 1 / (1 + n // 2)
+        assert fitted.p_values(new).min() >= 1 / (1 + n)
     assert np.mean(near) < 0.4
     assert n == 4 or np.mean(far) > 0.5
 
@@ -712,7 +718,7 @@ def test_uncertainty_has_its_bounds(two, X):
 
 
 def test_of_several_models_no_error_is_infinite_and_it_covers(X):
-    """Where one model's draws cannot tell, the score can rise by what that model says against the row, and fall a bit."""
+    """Where one model's draws cannot tell, the score rises by what that model has against the row, at most."""
     fitted = VAEOutlierDetector(random_state=0).fit(X)
     new = np.vstack([factors(300, 3), X[:5] + 30.0 * X.std(axis=0)])
     error, _, k = fitted.score_uncertainty(new, return_pareto_k=True)

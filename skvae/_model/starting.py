@@ -75,8 +75,8 @@ def start(
     schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
     if not schema.cells:
         raise ValueError(
-            f"Every column of X is constant or without a value over its {len(table)} training rows, so there is nothing "
-            f"to learn. Pass rows that differ in at least one column."
+            f"Every column of X is constant or without a value over its {len(table)} training rows, so there is "
+            f"nothing to learn. Pass rows that differ in at least one column."
         )
     active = [j for j, column in enumerate(schema.columns) if column.constant is None]
     number = of_numbers(int((~table.empty_rows(active)).sum()), len(active))
