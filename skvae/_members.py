@@ -58,7 +58,7 @@ DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
 DETECTOR_COMPONENTS = 60  # at most, of the linear members
 COARSE_STEPS, LINEAR_STEPS, DENSITY_STEPS = 500, 600, 600
 WIDE = 300  # columns from which the density is trained for fewer steps, as each takes longer
-GAUSSIAN_NOISE = 0.1  # standard deviations: the least that the Gaussian member allows in any direction
+GAUSSIAN_NOISE = 0.1  # standard deviations: the least that the normal member allows in any direction
 DETECTOR_COMMON: dict[str, Any] = {
     "hidden_layer_sizes": (),
     "objective": "elbo",
@@ -109,6 +109,8 @@ class HoldsModels(BaseEstimator):
         ------
         TypeError
             If it is neither a VAETransformer nor a list of 1 to MAX_MODELS of them.
+        ValueError
+            If these differ in `handle_unknown`.
         """
         if self.estimator is None:
             return defaults(*of, device=self.device, verbose=self.verbose)
@@ -118,6 +120,11 @@ class HoldsModels(BaseEstimator):
             raise TypeError(
                 f"The 'estimator' parameter must be a VAETransformer or a list of 1 to {MAX_MODELS} of them. Got a "
                 f"list of {kinds!r} instead."
+            )
+        if len({model.handle_unknown for model in models}) > 1:
+            raise ValueError(
+                "The models in the 'estimator' parameter must have the same handle_unknown, or a new level would count "
+                f"in some of them only. Got {[model.handle_unknown for model in models]!r} instead."
             )
         return [clone(model) for model in models]
 

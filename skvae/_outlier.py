@@ -34,9 +34,9 @@ from skvae._warnings import warn
 AUTO_P_VALUE = 0.05  # rows below it are outliers where contamination is "auto"
 CALIBRATION = {False: 0.25, True: 0.1}  # share of the rows that "auto" sets aside, by novelty ...
 MOST_CALIBRATION = 1_000  # ... at most so many
-LEAST_CALIBRATION = 20  # rows without which no p-value falls below 0.05: where the share would be less, "auto" ...
-FOLDS = 5  # ... divides the rows in so many parts, each of which calibrates models of the others ...
-FEWEST = 4  # ... unless there are fewer rows than this
+LEAST_CALIBRATION = 20  # rows, without which no p-value falls below 0.05
+FOLDS = 5  # parts of the rows where that share of them would be less: each calibrates models of the others
+FEWEST = 4  # rows of which such parts are made
 MOST_THRESHOLD = 20_000  # training rows, evenly spaced, scored in case a share is asked for later
 COMPLETION_DRAWS = 210  # 30 from each of the proposals
 
@@ -224,39 +224,52 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         parts = self._set_aside(random_state.permutation(n))
         seeds = model_seeds(random_state)
         self._scales: list[Surprisal] = []
-        self.calibration_scores_ = np.empty(0)
+        kept, failure = None, None
         try:
-            self._calibrate(table, X, parts, seeds)
-        except ValueError:  # as where only the rows set aside differ from one another
+            kept = self._calibrate(table, X, parts, seeds)
+        except ValueError as error:  # as where only the rows set aside differ from one another
             if self.calibration_fraction != "auto":
                 raise
-            parts = []
-        if len(parts) != 1:
+            failure = error
+        if kept is None or len(parts) > 1:
             self._fit_members(table, X, n, seeds)
+        if failure is not None:
+            warn(
+                f"No rows can be set aside to calibrate on, so that there are no p-values. Fit on more rows, or pass "
+                f"calibration_fraction=0 if you need none. What failed: {failure}"
+            )
         step = 1 if self.contamination != "auto" else -(-n // MOST_THRESHOLD)
         trained_on = table.take(slice(None, None, step))
-        if len(self._scales) != len(self.estimators_):
-            self._scales = scales_of(self._committee.densities(trained_on))
-        self._training_scores = np.sort(self._committee.scores(trained_on))
+        densities = self._committee.densities(trained_on)
+        if kept != self._kept:
+            self._scales, self.calibration_scores_ = scales_of(densities), np.empty(0)
+        costs = self._committee.costs(trained_on).sum(axis=1)
+        self._training_scores = np.sort(self._committee.joined(densities) - costs)
         self.offset_ = self._threshold(self.contamination)
 
-    def _calibrate(self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray) -> None:
-        """Find scales and calibration scores by parts of the rows, each scored by models fitted to the other rows."""
-        densities, costs = [], []
+    def _calibrate(self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray) -> list[int] | None:
+        """Find scales and calibration scores by parts of the rows, each scored by models fitted to the other rows.
+
+        Which of the default models could be fitted; None if these differ from part to part, or there are no parts.
+        """
+        each, costs, kept = list[Floats](), list[Floats](), list[list[int]]()
         for part in parts:
             others = np.setdiff1d(np.arange(len(table)), part)
             self._fit_members(table, _safe_indexing(X, others), len(others), seeds)
             rows = table.take(np.sort(part))
-            densities.append(self._committee.densities(rows))
+            each.append(self._committee.densities(rows))
             costs.append(self._committee.costs(rows).sum(axis=1))
-        if parts:
-            together = np.concatenate(densities, axis=1)  # a ValueError if one model can be fitted to some parts only
-            self._scales = scales_of(together)
-            of_rows = held_out_scores(self._committee, together) - np.concatenate(costs)
-            self.calibration_scores_ = np.sort(of_rows)
+            kept.append(self._kept)
+        if not parts or any(own != kept[0] for own in kept):
+            return None
+        densities = np.concatenate(each, axis=1)
+        self._scales = scales_of(densities)
+        of_rows = held_out_scores(self._committee, densities) - np.concatenate(costs)
+        self.calibration_scores_ = np.sort(of_rows)
+        return kept[0]
 
     def _set_aside(self, order: Integers) -> list[Integers]:
-        """The parts of the rows, in that order, that are scored by models of the others: none, one or, of few, FOLDS."""
+        """The parts of the rows, in that order, that are scored by models of the others: none, one or FOLDS."""
         n = len(order)
         if self.calibration_fraction == "auto":
             wanted = min(round(CALIBRATION[self.novelty] * n), MOST_CALIBRATION)
@@ -276,21 +289,23 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         known = {"has_levels": table.has_levels(), "has_missing": table.has_missing()}
         models = seeded(self._members(partial(detector_models, **known), n, len(table.names)), seeds)
         weights = DETECTOR_WEIGHTS if self.estimator is None else (1.0,) * len(models)
-        self.estimators_, kept, failures = [], [], []
-        for model, weight in zip(models, weights, strict=True):
+        self.estimators_, failures = [], []
+        self._kept: list[int] = []
+        for i, model in enumerate(models):
             try:
                 self.estimators_.append(model.fit(X))
-                kept.append(weight)
+                self._kept.append(i)
             except ValueError as error:
                 failures.append(error)
                 if self.estimator is not None:
                     raise
-        if not kept:
+        if not self._kept:
             raise failures[0]
         if failures:
             left_out = f"{len(failures)} of the {len(models)} default models could not be fitted and are left out"
             warn(f"{left_out}: {failures[0]}")
-        self._weights = np.array(kept) / np.sum(kept)
+        own = np.array(weights)[self._kept]
+        self._weights = own / own.sum()
 
     @property
     def _committee(self) -> Committee:
@@ -360,9 +375,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         Returns
         -------
         ndarray of shape (n_samples,)
-            In nats and float64; higher is more normal, and of several models at most 0: about the log of the share of
-            normal rows that are as odd. Each row's score depends on that row alone, and is the same at every call.
-            With missing cells it is that of the observed cells.
+            In nats and float64; higher is more normal, and of several models at most 0: near the log of the share of
+            normal rows that are as odd to the model that finds the row oddest. Each row's score depends on that row
+            alone, and is the same at every call. With missing cells it is that of the observed cells.
 
         Raises
         ------
@@ -375,9 +390,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             If a column that was constant in training holds another value, or most cells of a column hold levels that
             fit did not see.
         """
-        return self._score_rows(self._table(X))
-
-    def _score_rows(self, table: Table) -> Floats:
+        table = self._table(X)
         return self._committee.scores(table)
 
     def decision_function(self, X: Any) -> Floats:
@@ -426,10 +439,11 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             Monte Carlo error of `score_samples` in nats, the bias included, on the scales as they are. Several models
             add to it what the score moves by if a log-density is off by its error (see
             `VAETransformer.score_uncertainty`); where the draws cannot tell, by all that the model adds to the score.
-            A single model's is infinite there. Linear models with normal cells need no draws and add nothing.
+            A single model's is infinite there. Linear models whose cells are all normal need no draws and add nothing
+            (of exemplars only if they were trained on rows without holes).
         effective_sample_size : ndarray of shape (n_samples,)
-            Of the draws, from 1 to `n_importance_samples`; the least over the models. Near 1 the score rests on one
-            draw: raise `n_importance_samples` of the models in `estimators_`.
+            Of the draws, from 1 to `n_importance_samples`; the least over the models that draw. Near 1 the score rests
+            on one draw: raise `n_importance_samples` of the models in `estimators_`.
         pareto_k : ndarray of shape (n_samples,)
             Only with ``return_pareto_k=True``; the greatest over the models.
         """
@@ -490,7 +504,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         ValueError
             If no rows were set aside for calibration, or `fdr` is not in (0, 1).
         """
-        if not 0.0 < fdr < 1.0:
+        if not isinstance(fdr, Real) or not 0.0 < fdr < 1.0:
             raise ValueError(f"fdr must be a number between 0 and 1. Got {fdr!r} instead.")
         named: Flags = false_discovery_control(self.p_values(X)) <= fdr
         return named
@@ -506,7 +520,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
            \log S).
 
         Of several models the terms are brought to the scale of the score: times the surprisal's secant from the model's
-        mean log-density to that of the row, times the model's part in the mean, w_m (t_m / t)^7 with t the mean.
+        median log-density to that of the row, times the model's part in the mean, w_m (t_m / t)^7 with t the mean.
 
         Parameters
         ----------
@@ -517,7 +531,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         -------
         Explanation
             Named tuple of `shares` (n_samples, n_features), `latent` (n_samples,) and `expected_score`, in nats.
-            ``shares.sum(axis=1) + latent`` is `score_samples`. A share is E_w[log p(x_j|z)] less its mean over
+            ``shares.sum(axis=1) + latent`` is `score_samples`. A share is E_w[log p(x_j|z)] less its median over
             rows drawn from the models that keep within the training range (`bounds`), or from all: the most negative
             one names the column that makes the row odd. It is 0 where the cell is missing, and -log(n + 2) where it
             holds what fit did not see. For a frame, `shares` is a frame with the same columns.

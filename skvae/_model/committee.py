@@ -23,6 +23,7 @@ MOST = 1e300  # nats: what is infinitely improbable still has a mean
 EQUAL = 1e-6  # of scores, and 1: what lies closer is equal but for rounding
 KNOTS = 257  # scores, at most, between which a scale is linear
 UNKNOWN = math.log(3.0)  # nats by which a log-density that draws do not determine may be too high
+STEEPER = 2.0  # times as fast, at most, surprisals rise beyond the lowest score where a part of the rows is left out
 EXPECTED_ROWS = 512  # drawn from the models, that say what a column contributes on average
 
 
@@ -60,7 +61,7 @@ class Surprisal(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What the models say on average of rows drawn from them, in nats."""
+    """Medians of what the models say of rows drawn from them, in nats: a mean would follow a few gross draws."""
 
     columns: Floats  # (M, p), each model's own terms
     densities: Floats  # (M,), each model's own log-densities
@@ -76,7 +77,7 @@ class Committee:
 
     Parameters
     ----------
-    models : list of TableModel
+    models : list of TableModel of a VAE
     weights : ndarray of shape (M,)
     scales : list of Surprisal
         Of each model, unless there is only one.
@@ -135,34 +136,36 @@ class Committee:
         """
         each = [model.sampling_error(table, trained_on=True) for model in self.models]
         errors, sizes, tails = (np.array(part) for part in zip(*each, strict=True))
+        draws = errors.any(axis=1) if errors.any() else slice(None)
         if not self._is_one:
             errors = self._moves(self.densities(table), errors)
-        return np.sqrt(np.square(errors).sum(axis=0)), sizes.min(axis=0), tails.max(axis=0)
+        return np.sqrt(np.square(errors).sum(axis=0)), sizes[draws].min(axis=0), tails.max(axis=0)
 
     def _moves(self, densities: Floats, errors: Floats) -> Floats:
         """By how much the score moves where one of the log-densities (M, n) does by its error."""
         score, moves = self.joined(densities), np.zeros_like(errors)
         for m in np.flatnonzero(errors.any(axis=1)):
             known = np.isfinite(errors[m])
-            up, down = densities[m] + errors[m], densities[m] - np.where(known, errors[m], UNKNOWN)
-            for moved in (np.where(known, up, np.inf), down):
-                others = np.where(np.arange(len(densities))[:, np.newaxis] == m, moved, densities)
-                moves[m] = np.maximum(moves[m], np.abs(self.joined(others) - score))
+            for step in (errors[m], np.where(known, -errors[m], -UNKNOWN)):
+                moved = densities.copy()
+                moved[m] = np.where(step < np.inf, densities[m] + step, np.inf)
+                moves[m] = np.maximum(moves[m], np.abs(self.joined(moved) - score))
         return moves
 
     # -- reasons -------------------------------------------------------------------------------------------------------
 
     def expected(self, drawing: list[VAEModel], seed: int) -> Expected:
-        """The means over EXPECTED_ROWS rows, as many from each of the models that draw them."""
+        """The medians over EXPECTED_ROWS rows, as many from each of the models that draw them."""
         n = EXPECTED_ROWS // len(drawing)
         drawn = [drawn_rows(model, n, np.random.RandomState(seed)) for model in drawing]
         columns, densities = [], []
         for model in self.models:
             each = [terms(model, rows) for rows in drawn]
             own = np.concatenate([part.columns for part in each])
-            columns.append(own.mean(axis=0))
+            columns.append(np.median(own, axis=0))
             densities.append(own.sum(axis=1) + np.concatenate([part.latent for part in each]))
-        return Expected(np.array(columns), np.mean(densities, axis=1), float(self.joined(np.array(densities)).mean()))
+        score = float(np.median(self.joined(np.array(densities))))
+        return Expected(np.array(columns), np.median(densities, axis=1), score)
 
     def explain(self, table: Table, expected: Expected) -> Explanation:
         """Each cell's share of the scores.
@@ -214,12 +217,15 @@ def scales_of(densities: Floats) -> list[Surprisal]:
 def held_out_scores(committee: Committee, densities: Floats, folds: int = 10) -> Floats:
     """Scores of the reference rows themselves, (n,), each part of them on the scales that the others set.
 
-    On their own scale they would seem more normal than new rows do.
+    On their own scale they would seem more normal than new rows do. But without the one row that is far from all
+    others, surprisals may rise so much faster beyond these that it is odder than any new row: hence STEEPER.
     """
     n = densities.shape[1]
     out = np.empty(n)
     for fold in range(min(folds, n)):
         own = np.arange(n) % min(folds, n) == fold
         others = scales_of(densities[:, ~own]) if not own.all() else committee.scales
-        out[own] = Committee(committee.models, committee.weights, others).joined(densities[:, own])
+        each = zip(others, committee.scales, strict=True)
+        scales = [scale._replace(rate=min(scale.rate, STEEPER * whole.rate)) for scale, whole in each]
+        out[own] = Committee(committee.models, committee.weights, scales).joined(densities[:, own])
     return out

@@ -20,13 +20,13 @@ class Explanation(NamedTuple):
     Parameters
     ----------
     shares : ndarray or data frame of shape (n_samples, n_features)
-        What each cell adds to the score, less what its column adds on average over rows drawn from the model. Negative
+        What each cell adds to the score, less the median of that over rows drawn from the model. Negative
         where the cell is odd given the rest of its row; 0 where it is missing. Where it holds what fit did not see (a
         new level, another value in a constant column) it is -log(n + 2), n being the number of rows trained on.
     latent : ndarray of shape (n_samples,)
-        The rest: the columns' averages and the log-ratio of prior and posterior of the code.
+        The rest: the columns' medians and the log-ratio of prior and posterior of the code.
     expected_score : float
-        The mean score of rows drawn from the model, where a waterfall of the shares begins.
+        The median score of rows drawn from the model, where a waterfall of the shares begins.
 
     See Also
     --------
