@@ -145,8 +145,11 @@ def test_numbers_of_the_detector_are_stated():
     share, most, least = _outlier.CALIBRATION, _outlier.MOST_CALIBRATION, _outlier.LEAST_CALIBRATION
     text = doc["calibration_fraction"]
     assert f'"auto" is {share[False]}, or {share[True]} for ``novelty=True``' in text
-    assert f"at most {most:,} rows and at least {least}" in text
-    assert f"fewer than {least / share[False]:g} or {least / share[True]:g} rows" in text
+    assert f"at most {most:,} rows" in text
+    limits = [next(n for n in range(1000) if round(share[novelty] * n) >= least) for novelty in (False, True)]
+    assert f"fewer than {least} (of fewer than {limits[0]} or {limits[1]} rows)" in text
+    assert f"each of {_outlier.FOLDS} parts" in text
+    assert f"Fewer than {_outlier.FEWEST} rows calibrate nothing" in text
     assert f"read off {_outlier.MOST_THRESHOLD:,} training rows" in doc["contamination"]
     assert f"under {_outlier.AUTO_P_VALUE}" in doc["contamination"]
     coarse, normal, *_ = _members.detector_models(500, 8)
