@@ -442,7 +442,7 @@ def test_scores_and_threshold_are_the_detectors(judged):
     assert set(display.line_.get_xdata()) == {detector.offset_}
     below = np.count_nonzero(detector.predict(X) == -1)
     assert texts_of(display.legend_)[0].endswith(f": {below} of 60 rows below")
-    assert display.ax_.get_xlabel() == "log-likelihood (nats)"
+    assert display.ax_.get_xlabel() == "score (nats)"
     assert display.ax_.get_ylabel() == "rows"
 
 
@@ -595,7 +595,7 @@ def test_waterfall_leads_from_the_expected_score_to_the_rows(judged):
     np.testing.assert_allclose(display.ends_.get_xdata(), [explanation.expected_score, score])
     cells = [f"c{j} = {X.iloc[45, j]:.4g}" for j in order]
     assert labels_of(display) == ["expected score", *cells, "latent space", "score"]
-    assert display.ax_.get_xlabel() == "log-likelihood (nats)"
+    assert display.ax_.get_xlabel() == "score (nats)"
     assert display.ax_.get_title() == "VAEOutlierDetector, row 45"
 
 

@@ -45,7 +45,7 @@ class ExplanationDisplay:
     latent : float
         The rest of the score: it is ``shares.sum() + latent``.
     expected_score : float
-        Mean score of rows that the model draws.
+        Median score of rows that the models draw.
     feature_names : sequence of str
         Names of the columns.
     offset : float, default=None
@@ -175,7 +175,7 @@ class ExplanationDisplay:
         margin = self._room() * (np.ptp(ends) or 1.0)
         self.ax_.set(xlim=(ends.min() - margin, ends.max() + margin), ylim=(bottom + 0.8, -0.8))
         self.ax_.set_yticks(range(bottom + 1), ["expected score", *labels, "score"], parse_math=False)
-        self.ax_.set(xlabel="log-likelihood (nats)", title=name or self.name)
+        self.ax_.set(xlabel="score (nats)", title=name or self.name)
         self.ax_.tick_params(axis="y", length=0)
         self.ax_.grid(axis="x", alpha=0.25)
         self.ax_.set_axisbelow(True)

@@ -32,7 +32,7 @@ class OutlierScoreDisplay:
     y : array-like of shape (n_samples,), default=None
         What the rows are known to be, which gives each of the two classes a histogram. Either -1 for outliers and 1 for
         normal rows, as `predict` answers; or 1 (or True) for outliers and 0 (or False) for normal rows.
-    score_name : str, default="log-likelihood (nats)"
+    score_name : str, default="score (nats)"
         Name of the horizontal axis.
     name : str, default=None
         Title of the picture.
@@ -62,7 +62,7 @@ class OutlierScoreDisplay:
     scores: FloatArray
     offset: float
     y: Any = None
-    score_name: str = "log-likelihood (nats)"
+    score_name: str = "score (nats)"
     name: str | None = None
 
     @classmethod
