@@ -224,7 +224,8 @@ def plot_ranks(found: list[Record], path: Path) -> None:
         friedman = friedmanchisquare(*complete.to_numpy().T).pvalue
         width = critical_difference(len(ranks), len(complete))
         _draw_ranks(axes, ranks, width)
-        axes.set_title(f"{protocol}: mean rank by AUROC over {len(complete)} tables (Friedman p = {friedman:.1g})")
+        title = f"{protocol}: mean rank by AUROC over {len(complete)} tables (Friedman p = {friedman:.1g})"
+        axes.set_title(title, fontsize="medium")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

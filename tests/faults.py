@@ -511,8 +511,8 @@ FAULTS = (
     Fault(
         "calibration rows trained on",
         "_outlier.py",
-        "train, held_out = np.sort(order[n_calibration:])",
-        "train, held_out = np.sort(order)",
+        "others = np.setdiff1d(np.arange(len(table)), part)",
+        "others = np.arange(len(table))",
         (f"{OUTLIER}::test_rows_set_aside_are_scored_and_not_trained_on",),
     ),
     *(
@@ -671,6 +671,30 @@ FAULTS = (
         "precision = 0.25 / noise**2",
         "precision = 0.5 / noise**2",
         ("engine/test_closed_form.py::test_the_noise_left_out_best_is_that_of_a_kernel_density_estimate",),
+    ),
+    *(
+        Fault(f"exact density: {name}", "_engine/exact.py", old, new, ("engine/test_exact.py",))
+        for name, old, new in (
+            ("no noise in the covariance", "scaled @ scaled.T + torch.eye", "scaled @ scaled.T + 0.9 * torch.eye"),
+            ("what the basis does not span is free", "-0.5 * (self.across.square()", "-0.25 * (self.across.square()"),
+            ("missing cells are seen", "cells = pattern.nonzero()", "cells = torch.ones_like(pattern).nonzero()"),
+            ("own exemplar", "prior.without(log_modes[trained], own)", "log_modes[trained]"),
+            ("the noise has no variance", "- gain.square().sum(1)", "- 0.0 * gain.square().sum(1)"),
+        )
+    ),
+    Fault(
+        "a gross draw moves what is expected",
+        "_model/committee.py",
+        "columns.append(np.median(own, axis=0))",
+        "columns.append(np.mean(own, axis=0))",
+        (f"{OUTLIER}::test_a_gross_cell_in_training_leaves_the_reasons_of_other_rows",),
+    ),
+    Fault(
+        "lone rows set aside are odder than new ones",
+        "_model/committee.py",
+        "min(scale.rate, STEEPER * whole.rate)",
+        "scale.rate",
+        (f"{OUTLIER}::test_a_lone_row_set_aside_is_no_odder_than_a_new_one_of_its_kind",),
     ),
     Fault(
         "a linear start that forgets the noise",

@@ -30,6 +30,7 @@ ASKED = {
     "more codes than columns": {"n_components": 6, "likelihood": FIXED, "prior": "standard_normal"},
     "a mixture": {"likelihood": partial(Gaussian, scale="shared"), "prior": partial(Mixture, n_components=3)},
     "a floor": {"likelihood": partial(SmoothGaussian, min_scale=0.5), "prior": "standard_normal"},
+    "a few exemplars, whose posteriors have unlike widths": {"likelihood": FIXED, "prior": "aggregated"},
     "exemplars": {
         "likelihood": partial(Gaussian, scale="leave_one_out"),
         "prior": "aggregated",
@@ -95,9 +96,14 @@ def test_scores_are_those_of_the_dense_density(name, missing):
     np.testing.assert_allclose(engine.log_likelihood(x, 4), dense(model, x), rtol=1e-7, atol=1e-6)
 
 
-def test_training_rows_are_scored_by_the_exemplars_of_others():
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_training_rows_are_scored_by_the_exemplars_of_others(is_weighted):
     X = table()
-    model = fitted(X, **ASKED["exemplars"])
+    X[1] = X[0]  # a copy is another row
+    weight = np.linspace(0.5, 2.0, len(X)) if is_weighted else None
+    if is_weighted:
+        weight[1] = weight[0]
+    model = VAETransformer(**({"n_components": 2} | LINEAR | ASKED["exemplars"])).fit(X, sample_weight=weight)
     x = encoded(model, X)
     engine = model._model.engine
     assert len(engine.model.prior.means) == len(X)
@@ -119,6 +125,7 @@ def test_terms_are_those_that_many_draws_come_to(name, missing, monkeypatch):
     cells, latent = engine.explain(x, 4)
     np.testing.assert_allclose(cells.sum(axis=1) + latent, engine.log_likelihood(x, 4), rtol=1e-12)
     assert (cells[np.isnan(x)] == 0.0).all()
+    assert (cells[~np.isnan(x)] != 0.0).all()
     monkeypatch.setattr(LinearGaussian, "of", classmethod(lambda cls, model: None))
     by_draws, rest = engine.explain(x, 2**15)
     np.testing.assert_allclose(cells, by_draws, rtol=0.05, atol=0.05)
