@@ -468,7 +468,9 @@ class VAETransformer(BaseAutoencoder):
         .. math:: \log \frac{1}{S} \sum_{s=1}^S \frac{p(x|z_s)\, p(z_s)}{q(z_s|x)}.
 
         In expectation it is a lower bound of log p(x) (Burda et al. 2015, arXiv 1509.00519, theorem 1) that tightens
-        with S; it is looser for more components.
+        with S; it is looser for more components. Where the decoder is linear (no hidden layers), all cells are
+        `Gaussian` with a scale that is not the decoder's, and the prior has one or few widths ("standard_normal", a
+        mixture), log p(x) is computed as it is.
 
         Parameters
         ----------
