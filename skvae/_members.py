@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ DETECTOR_EPOCHS = 400  # at most, of a table that is a batch by itself
 DETECTOR_COMPONENTS = 60  # at most, of the linear members
 COARSE_STEPS, LINEAR_STEPS, DENSITY_STEPS = 500, 600, 600
 WIDE = 300  # columns from which the density is trained for fewer steps, as each takes longer
+ATOMS_FROM = 200  # rows from which the density has atoms: in fewer it is chance which values repeat often enough
 GAUSSIAN_NOISE = 0.1  # standard deviations: the least that the normal member allows in any direction
 DETECTOR_COMMON: dict[str, Any] = {
     "hidden_layer_sizes": (),
@@ -177,16 +178,29 @@ def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
 
 
 def detector_models(
-    n: int, p: int, *, has_levels: bool = False, has_missing: bool = False, **options: Any
+    n: int,
+    p: int,
+    *,
+    has_levels: bool = False,
+    has_missing: bool = False,
+    noises: dict[str, float] | None = None,
+    **options: Any,
 ) -> list[VAETransformer]:
     """Models that see a table of n rows and p columns in different ways.
+
+    Those of exemplars have the noise of the table or, by what their `marginals` are, given `noises`.
 
     A coarse one: marginal distributions and the strongest dependencies. A normal distribution. Two of exemplars, of
     the columns and of their normal scores, which come close to kernel density estimates. And the density itself.
     """
     solved = {"max_iter": _epochs(LINEAR_STEPS, n)} if has_levels or has_missing else SOLVED
     linear: dict[str, Any] = {**DETECTOR_COMMON, "n_components": min(p, DETECTOR_COMPONENTS), **solved, **options}
-    exemplars = {**linear, "likelihood": partial(nn.likelihoods.Gaussian, scale="leave_one_out"), "prior": "aggregated"}
+
+    def exemplars(marginals: Literal["linear", "normal"]) -> VAETransformer:
+        noise = "leave_one_out" if noises is None else noises[marginals]
+        cells = partial(nn.likelihoods.Gaussian, scale=noise)
+        return VAETransformer(**linear, likelihood=cells, prior="aggregated", marginals=marginals)
+
     members = [
         VAETransformer(
             **DETECTOR_COMMON,
@@ -200,13 +214,14 @@ def detector_models(
         VAETransformer(
             **linear, likelihood=partial(nn.likelihoods.Gaussian, scale=GAUSSIAN_NOISE), prior="standard_normal"
         ),
-        VAETransformer(**exemplars),
-        VAETransformer(**exemplars, marginals="normal"),
+        exemplars("linear"),
+        exemplars("normal"),
         VAETransformer(
             batch_size=DETECTOR_BATCH,
             max_iter=_epochs(round(DENSITY_STEPS * min(1.0, WIDE / p)), n),
             early_stopping=False,
             n_importance_samples=16,
+            atoms="auto" if n >= ATOMS_FROM else None,
             **options,
         ),
     ]

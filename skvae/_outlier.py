@@ -66,8 +66,8 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     calibration_fraction : "auto" or float, default="auto"
         Share of the rows that is kept out of training, to scale and calibrate the scores. "auto" is 0.25, or 0.1 for
         ``novelty=True``, but at most 1,000 rows. Where that would be fewer than 20 (of fewer than 78 or 195 rows), all
-        rows calibrate: each of 5 parts is scored by models fitted to the others, and the models are then fitted once
-        more, to all rows; the p-values are approximate. Fewer than 4 rows calibrate nothing. 0 trains on all rows.
+        rows calibrate: the models are fitted to all rows, and each of 5 parts is scored by models fitted to the others;
+        the p-values are approximate. Fewer than 4 rows calibrate nothing. 0 trains on all rows.
 
     estimator : VAETransformer, list of VAETransformer or None, default=None
         Model of the rows, or models that count alike. None is the five of the Notes.
@@ -128,7 +128,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
     - 1, twice: exemplars of the columns and of their normal scores, linear models whose prior is the aggregated
       posterior [1]_. That is close to a kernel density estimate, whose bandwidth is the one under which rows are
       likeliest given the others [3]_;
-    - 1: the density of `VAETransformer`, with atoms and dependencies of any form.
+    - 1: the density of `VAETransformer`, with dependencies of any form and, from 200 rows, atoms.
 
     In tables of numbers without holes the second to fourth are solved in closed form, the others are trained. Members
     and weights were chosen over 144 tables, and judged on those left out of the choice (docs/benchmarks.md). A default
@@ -160,6 +160,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
 
     offset_: float
     calibration_scores_: Floats
+
+    _kept: list[int]  # which of the models could be fitted ...
+    _weights: Floats  # ... and what these count
 
     _known: tuple[list[tuple[Any, int]], Expected] | None = None  # engines, and what `explain` expects of them
 
@@ -224,14 +227,19 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         parts = self._set_aside(random_state.permutation(n))
         seeds = model_seeds(random_state)
         self._scales: list[Surprisal] = []
-        kept, failure = None, None
+        kept, failure, final = None, None, None  # the models of all rows, where there are several parts
+        if len(parts) > 1:  # those of all rows say what noise the others take, or their densities would not compare
+            self._fit_members(table, X, n, seeds)
+            final = self.estimators_, self._kept, self._weights
         try:
-            kept = self._calibrate(table, X, parts, seeds)
+            kept = self._calibrate(table, X, parts, seeds, self._noises() if final else None)
         except ValueError as error:  # as where only the rows set aside differ from one another
             if self.calibration_fraction != "auto":
                 raise
             failure = error
-        if kept is None or len(parts) > 1:
+        if final is not None:
+            self.estimators_, self._kept, self._weights = final
+        elif kept is None:
             self._fit_members(table, X, n, seeds)
         if failure is not None:
             warn(
@@ -247,7 +255,15 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         self._training_scores = np.sort(self._committee.joined(densities) - costs)
         self.offset_ = self._threshold(self.contamination)
 
-    def _calibrate(self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray) -> list[int] | None:
+    def _noises(self) -> dict[str, float] | None:
+        """The noises of the exemplars, by `marginals`; None where some have none."""
+        each = [(model.marginals, model._model.engine.left_out_noise) for model in self.estimators_]
+        found: dict[str, float] = {marginals: noise for marginals, noise in each if noise is not None}
+        return found if len(found) == 2 else None
+
+    def _calibrate(
+        self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray, noises: dict[str, float] | None
+    ) -> list[int] | None:
         """Find scales and calibration scores by parts of the rows, each scored by models fitted to the other rows.
 
         Which of the default models could be fitted; None if these differ from part to part, or there are no parts.
@@ -255,7 +271,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         each, costs, kept = list[Floats](), list[Floats](), list[list[int]]()
         for part in parts:
             others = np.setdiff1d(np.arange(len(table)), part)
-            self._fit_members(table, _safe_indexing(X, others), len(others), seeds)
+            self._fit_members(table, _safe_indexing(X, others), len(others), seeds, noises)
             rows = table.take(np.sort(part))
             each.append(self._committee.densities(rows))
             costs.append(self._committee.costs(rows).sum(axis=1))
@@ -284,13 +300,15 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             )
         return [order[:wanted]] if wanted else []
 
-    def _fit_members(self, table: Table, X: Any, n: int, seeds: np.ndarray) -> None:
+    def _fit_members(
+        self, table: Table, X: Any, n: int, seeds: np.ndarray, noises: dict[str, float] | None = None
+    ) -> None:
         """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
-        known = {"has_levels": table.has_levels(), "has_missing": table.has_missing()}
+        known: dict[str, Any] = {"has_levels": table.has_levels(), "has_missing": table.has_missing(), "noises": noises}
         models = seeded(self._members(partial(detector_models, **known), n, len(table.names)), seeds)
         weights = DETECTOR_WEIGHTS if self.estimator is None else (1.0,) * len(models)
         self.estimators_, failures = [], []
-        self._kept: list[int] = []
+        self._kept = []
         for i, model in enumerate(models):
             try:
                 self.estimators_.append(model.fit(X))

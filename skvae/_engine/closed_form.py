@@ -66,6 +66,14 @@ def applies(model: VAE) -> bool:
     return any(block.likelihood.scale == "leave_one_out" for block in blocks) or bool(blocks and _is_linear(model))
 
 
+def left_out_noise(model: VAE) -> float | None:
+    """The noise of the first block that takes that of `leave_one_out`."""
+    noises = (
+        float(own.likelihood.log_scale.exp()) for own in _blocks(model) if own.likelihood.scale == "leave_one_out"
+    )
+    return next(noises, None)
+
+
 @torch.no_grad()
 def start(model: VAE, x: Floats, weight: Floats | None) -> None:
     """Set noises that follow the rows x (n, p), NaN where missing, and solve a linear model for its first block."""
@@ -91,8 +99,9 @@ def _filled(x: Floats, weight: Floats) -> tuple[Floats, Floats]:
     complete = ~np.isnan(x).any(axis=1) & (weight > 0)
     if complete.sum() >= min(LEAST_COMPLETE, len(x)):
         return x[complete], weight[complete]
-    counts = (~np.isnan(x)).sum(axis=0)
-    means = np.nansum(x, axis=0) / np.maximum(counts, 1)
+    heavy = weight / weight.max()
+    total = heavy @ ~np.isnan(x)
+    means = heavy @ np.nan_to_num(x) / np.where(total > 0.0, total, 1.0)
     return np.where(np.isnan(x), means, x), weight
 
 

@@ -44,6 +44,11 @@ class VAEEngine(Engine[VAE]):
         """Whether `start_at` has something to set."""
         return closed_form.applies(self.model)
 
+    @property
+    def left_out_noise(self) -> float | None:
+        """The noise that a likelihood of scale "leave_one_out" has taken, None without one."""
+        return closed_form.left_out_noise(self.model)
+
     def start_at(self, x: FloatArray, weight: FloatArray | None) -> None:
         """Start at what encoded rows, NaN where missing, say of fixed noises and linear networks (`closed_form`)."""
         part = evenly(x)
