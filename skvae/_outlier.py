@@ -218,21 +218,20 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             `calibration_fraction` leaves too few rows on either side.
         """
         with unchanged_on_error(self):
-            self._fit(X)
+            self._fit(self._training_table(X))
         return self
 
-    def _fit(self, X: Any) -> None:
-        table = self._training_table(X)
+    def _fit(self, table: Table) -> None:
         n, random_state = len(table), check_random_state(self.random_state)
         parts = self._set_aside(random_state.permutation(n))
         seeds = model_seeds(random_state)
         self._scales: list[Surprisal] = []
         kept, failure, final = None, None, None  # the models of all rows, where there are several parts
         if len(parts) > 1:  # those of all rows say what noise the others take, or their densities would not compare
-            self._fit_members(table, X, n, seeds)
+            self._fit_members(table, table.X, n, seeds)
             final = self.estimators_, self._kept, self._weights
         try:
-            kept = self._calibrate(table, X, parts, seeds, self._noises() if final else None)
+            kept = self._calibrate(table, parts, seeds, self._noises() if final else None)
         except ValueError as error:  # as where only the rows set aside differ from one another
             if self.calibration_fraction != "auto":
                 raise
@@ -240,7 +239,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         if final is not None:
             self.estimators_, self._kept, self._weights = final
         elif kept is None:
-            self._fit_members(table, X, n, seeds)
+            self._fit_members(table, table.X, n, seeds)
         if failure is not None:
             warn(
                 f"No rows can be set aside to calibrate on, so that there are no p-values. Fit on more rows, or pass "
@@ -262,7 +261,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         return found if len(found) == 2 else None
 
     def _calibrate(
-        self, table: Table, X: Any, parts: list[Integers], seeds: np.ndarray, noises: dict[str, float] | None
+        self, table: Table, parts: list[Integers], seeds: np.ndarray, noises: dict[str, float] | None
     ) -> list[int] | None:
         """Find scales and calibration scores by parts of the rows, each scored by models fitted to the other rows.
 
@@ -271,7 +270,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         each, costs, kept = list[Floats](), list[Floats](), list[list[int]]()
         for part in parts:
             others = np.setdiff1d(np.arange(len(table)), part)
-            self._fit_members(table, _safe_indexing(X, others), len(others), seeds, noises)
+            self._fit_members(table, _safe_indexing(table.X, others), len(others), seeds, noises)
             rows = table.take(np.sort(part))
             each.append(self._committee.densities(rows))
             costs.append(self._committee.costs(rows).sum(axis=1))

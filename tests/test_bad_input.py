@@ -417,7 +417,7 @@ def test_one_row_is_an_error(light, X):
 
 
 def test_one_row_left_by_the_weights_is_an_error(light, X):
-    with pytest.raises(ValueError, match="constant over its 1 training rows"):
+    with pytest.raises(ValueError, match="constant or without a value over its 1 training rows"):
         light().fit(X, sample_weight=np.eye(60)[0])
 
 
