@@ -129,3 +129,17 @@ def test_one_gross_error_does_not_become_the_first_component():
     model = VAETransformer(4, likelihood=partial(Gaussian, scale=0.1), prior="standard_normal", **LINEAR).fit(X)
     assert model.score_samples(X).argmin() == 7
     assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_rows_of_hardly_any_weight_fill_no_holes():
+    """Where few rows are complete, holes are filled with means: weighted ones."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 3))
+    X[np.arange(150), np.arange(150) % 3] = np.nan  # a hole in each
+    strange = rng.normal(size=(100, 3)) + 6.0
+    strange[:, 0] = np.nan
+    weight = np.repeat([1.0, 1e-12], [150, 100])
+    asked = {"likelihood": partial(Gaussian, scale=0.3), "prior": "standard_normal", "marginals": "linear", **LINEAR}
+    alone = VAETransformer(2, **asked).fit(X).inverse_transform(np.zeros((1, 2)))
+    beside = VAETransformer(2, **asked).fit(np.vstack([X, strange]), sample_weight=weight)
+    np.testing.assert_allclose(beside.inverse_transform(np.zeros((1, 2))), alone, atol=0.05)
