@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -58,6 +58,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any
+    _left_out: Sequence[Hashable] | None = None  # columns of text that whoever holds this model keeps out of it
 
     # Parameters that are no `Settings`, or are read beside them.
     early_stopping: bool | Literal["auto"]
@@ -216,7 +217,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return table, Columns.of(self.schema_)
         kinds = _engine.build.Kinds(settings.option)
         table = read(self, X, reset=True, accept_sparse=serves_sparse(settings.likelihood, kinds.of))
-        return table, Columns.asked(settings, table, kinds)
+        return table, Columns.asked(settings, table, kinds, self._left_out)
 
     def _held_out(
         self,

@@ -285,7 +285,7 @@ class VAEImputer(TransformerMixin, HoldsModels):
         check_parameters(self)  # some may have been set after fit
         table = self._table(self._marked(X))
         for j, column in enumerate(self._models[0].schema.columns):
-            if column.levels is None:
+            if column.levels is None and not column.is_left_out:
                 table.numbers(j)  # refuses infinity, also in rows that the models will not read
         return table
 
@@ -316,8 +316,9 @@ class VAEImputer(TransformerMixin, HoldsModels):
         model = self._models[0]
         kept: Any = np.ones(len(table.names), dtype=bool) if self.keep_empty_features else ~self._empty
         numeric = np.array([column.levels is None for column in model.schema.columns])
+        left_out = np.array([column.is_left_out for column in model.schema.columns])
         values[:, self._empty & numeric] = 0.0
-        out = filled(model, X, table, values, missing & kept)
+        out = filled(model, X, table, values, missing & kept & ~left_out)
         out = out if kept.all() else frames.columns_of(out, kept)
         if self.indicator_ is None:
             return out

@@ -6,7 +6,7 @@ The default ones were chosen by `python -m benchmarks.run imputation` and `pytho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae import nn
 from skvae._model.reading import read, read_known
 from skvae._model.table_model import VAEModel
+from skvae._model.texts import identifiers, warn_of_texts
 from skvae._sklearn import MAX_SEED, BaseEstimator
 from skvae._table import frames
 from skvae._table.tables import Table
@@ -87,6 +88,7 @@ class HoldsModels(BaseEstimator):
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
     estimators_: list[VAETransformer]
+    _left_out: list[Hashable]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [VAETransformer, list, None],
@@ -99,8 +101,12 @@ class HoldsModels(BaseEstimator):
         """Rows to fit to; refused where default models cannot read a column: no likelihood can be chosen for them."""
         table = read(self, X, reset=True)
         if self.estimator is None and table.is_frame:
-            coded = [dtype.is_category for dtype in table.dtypes]
+            coded = [dtype.is_category or dtype.is_text for dtype in table.dtypes]
             frames.refuse_unreadable(table.X, coded, [None] * len(coded))
+        given = [self.estimator] if isinstance(self.estimator, VAETransformer) else self.estimator or []
+        asked = [getattr(model, "likelihood", None) for model in given]
+        self._left_out = identifiers(table, {name for own in asked if isinstance(own, Mapping) for name in own})
+        warn_of_texts(table, self._left_out)
         return table
 
     def _members(self, defaults: Callable[..., list[VAETransformer]], *of: Any) -> list[VAETransformer]:
@@ -113,9 +119,14 @@ class HoldsModels(BaseEstimator):
         ValueError
             If these differ in `handle_unknown`.
         """
-        if self.estimator is None:
-            return defaults(*of, device=self.device, verbose=self.verbose)
-        models = self.estimator if isinstance(self.estimator, list) else [self.estimator]
+        given = self.estimator is not None
+        members = self._given() if given else defaults(*of, device=self.device, verbose=self.verbose)
+        for member in members:
+            member._left_out = self._left_out
+        return members
+
+    def _given(self) -> list[VAETransformer]:
+        models: list[Any] = self.estimator if isinstance(self.estimator, list) else [self.estimator]
         if not 1 <= len(models) <= MAX_MODELS or not all(isinstance(model, VAETransformer) for model in models):
             kinds = [type(model).__name__ for model in models]
             raise TypeError(
@@ -163,7 +174,7 @@ def imputer_models(table: Table, **options: Any) -> list[VAETransformer]:
     """Models that fill the missing cells of a table."""
     p, n_batches = len(table.names), math.ceil(len(table) / IMPUTER_BATCH)
     each = zip(table.names, table.dtypes, strict=True)
-    numbers = [name for name, dtype in each if dtype.family in ("float", "integer")]
+    numbers = [name for name, dtype in each if dtype.is_number and dtype.family != "bool"]
     shared: dict[str, Any] = {
         "n_components": int(np.clip(p, *IMPUTER_COMPONENTS)),
         "likelihood": dict.fromkeys(numbers, nn.likelihoods.SmoothGaussian),

@@ -614,8 +614,9 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         shares = self._explain(table).shares
         blank = table.missing()
         np.put_along_axis(blank, np.argsort(shares, axis=1)[:, :n_cells], True, axis=1)
+        blank[:, [column.is_left_out for column in self._models[0].schema.columns]] = False
         values = expectations(self._lifelike, table, COMPLETION_DRAWS, blank)
-        return filled(self._models[0], X, table, values, blank)
+        return filled(self._lifelike[0], X, table, values, blank)
 
     @property
     def _lifelike(self) -> list[VAEModel]:

@@ -550,6 +550,7 @@ class VAETransformer(BaseAutoencoder):
         codes: Codes = "auto",
         noise: bool = True,
         missing: bool = True,
+        identifiers: Literal["missing", "fresh"] = "missing",
         return_ess: bool = False,
         random_state: Seed = None,
     ) -> Any:
@@ -573,6 +574,9 @@ class VAETransformer(BaseAutoencoder):
             training row whose code is like its own, one of 2,048 at most. The same holds for a column of one value that
             is missing elsewhere. Cells of `given` are never missing. With False, and without `noise`, every cell has a
             value, except in columns in which fit saw none.
+        identifiers : {"missing", "fresh"}, default="missing"
+            What stands in columns of text that hardly repeats, which the model leaves out: nothing, or for each row
+            another text of sixteen random digits, never one of training.
         return_ess : bool, default=False
             Whether to return the effective sample size of each condition as well.
         random_state : int, RandomState instance or None, default=None
@@ -605,6 +609,8 @@ class VAETransformer(BaseAutoencoder):
             `given` names a column that fit saw with a single value or missing, which is outside the model.
         """
         random_state, condition = check_random_state(random_state), None
+        if identifiers not in ("missing", "fresh"):
+            raise ValueError(f"identifiers must be 'missing' or 'fresh'. Got {identifiers!r} instead.")
         if given is None:
             z = self.sample_latent(n_samples, codes=codes, random_state=random_state)
             model, sizes = self._model, np.array([float(n_samples)])
@@ -620,7 +626,7 @@ class VAETransformer(BaseAutoencoder):
             holes = model.engine.missing_like(z, drawn_seed(random_state))
             holes = holes if condition is None else holes & ~condition.fixed
             np.copyto(values, np.nan, where=holes)
-        rows = model.schema.restore(values, random_state if noise else None)
+        rows = model.schema.restore(values, random_state if noise else None, fresh=identifiers == "fresh")
         return (rows, sizes) if return_ess else rows
 
     def sample_latent(self, n_samples: int = 1, *, codes: Codes = "auto", random_state: Seed = None) -> Floats:

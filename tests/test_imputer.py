@@ -815,9 +815,8 @@ def test_other_columns_of_a_frame_are_named(of_frame, frame):
         of_frame.transform(frame[frame.columns[::-1]])
 
 
-def test_text_that_is_not_said_to_be_categorical_is_an_error(frame):
-    with pytest.raises(TypeError, match=r"Column 'word'.*make it categorical"):
-        imputer().fit(frame)
+def test_text_is_filled_as_categories_are(frame, of_frame):
+    assert_frame_equal(imputer(light()).fit(frame).transform(frame), of_frame.transform(frame))
 
 
 def test_sparse_rows_are_an_error():

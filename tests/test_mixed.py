@@ -510,20 +510,11 @@ def test_a_missing_category_adds_nothing_to_the_score(fitted, frame):
 # -- text and likelihoods --------------------------------------------------------------------------------------------
 
 
-@estimators
-def test_text_is_an_error_that_says_what_to_do(frame, make_estimator):
-    text = frame.assign(town=frame["town"].astype(str))
-    with pytest.raises(
-        TypeError, match=r"Column 'town' .*X.astype\(\{'town': 'category'\}\)(, or use VAETransformer\(likelihood=|.$)"
-    ):
-        make_estimator().fit(text)
-
-
 @pytest.mark.parametrize("dtype", ["str", "object", "string"])
-def test_text_works_where_it_is_said_to_be_categories(frame, dtype):
+def test_text_with_repeated_values_is_categories(frame, dtype):
     town = pd.Series(frame["town"].astype(object).where(frame["town"].notna(), None), dtype=dtype)
     text = frame.assign(town=town.to_numpy() if dtype == "object" else town.array)
-    model = vae(likelihood={"town": "categorical"}).fit(text)
+    model = vae().fit(text)
     drawn = model.sample(200, missing=False, random_state=0)["town"]
     assert drawn.dtype == text["town"].dtype
     assert set(drawn) <= {"Rome", "Oslo", "Bern"}
@@ -532,9 +523,9 @@ def test_text_works_where_it_is_said_to_be_categories(frame, dtype):
     np.testing.assert_array_equal(model.score_samples(text), same.score_samples(categories))
 
 
-def test_polars_text_works_where_it_is_said_to_be_categories():
+def test_polars_text_with_repeated_values_is_categories():
     frame = make_polars().with_columns(pl.col("town").cast(pl.String))
-    model = vae(likelihood={"town": "categorical"}).fit(frame)
+    model = vae().fit(frame)
     drawn = model.sample(200, missing=False, random_state=0)
     assert drawn.schema == frame.schema
     assert set(drawn["town"]) <= {"Rome", "Oslo", "Bern"}

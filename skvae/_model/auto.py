@@ -38,8 +38,13 @@ MANY_COLUMNS = 20  # ... of more columns than so many, where else what is peculi
 
 COMPONENTS = (2, 10, 16)  # least, most, and most where there are levels
 
-LIKELIHOODS = {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"}  # by the family of the dtype
-NUMBERS = ("student_t", "student_t_mixture")  # of all others (text and what cannot be read are refused later) ...
+LIKELIHOODS = {  # by the family of the dtype
+    "bool": "bernoulli",
+    "category": "categorical",
+    "ordered": "ordinal",
+    "text": "categorical",
+}
+NUMBERS = ("student_t", "student_t_mixture")  # of all others (what cannot be read is refused later) ...
 ROWS_PER_COLUMN = 20  # ... the second from so many rows per column on
 FOR_CODES = (LIKELIHOODS["category"], LIKELIHOODS["ordered"])  # any other, given for all columns, spares these families
 
@@ -111,7 +116,7 @@ def column_likelihoods(likelihood: Any, names: Sequence[Any], dtypes: Sequence[D
     """
     auto = [LIKELIHOODS.get(dtype.family, "auto") for dtype in dtypes]
     if not isinstance(likelihood, Mapping):
-        spared = [dtype.is_category and likelihood not in FOR_CODES for dtype in dtypes]
+        spared = [(dtype.is_category or dtype.is_text) and likelihood not in FOR_CODES for dtype in dtypes]
         return [own if likelihood == "auto" or spare else likelihood for own, spare in zip(auto, spared, strict=True)]
     refuse_unknown_columns("likelihood", likelihood, names)
     asked = [likelihood.get(name, "auto") for name in names]

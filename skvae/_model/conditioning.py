@@ -10,7 +10,7 @@ import numpy as np
 from skvae._model.table_model import VAEModel
 from skvae._sklearn import MAX_SEED
 from skvae._table import frames
-from skvae._table.columns import Number
+from skvae._table.columns import Column, Number
 from skvae._table.kinds import KINDS
 from skvae._table.schema import TableSchema
 from skvae._table.tables import LooseRows
@@ -78,8 +78,13 @@ def read_given(given: Any, schema: TableSchema) -> LooseRows:
 
 def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
     column = schema.columns[j]
+    if column.is_left_out and any(value is not None for value in values):
+        raise ValueError(
+            f"given names column {column.name!r}, which fit left out of the model as its text hardly repeats: nothing "
+            f"can be drawn under it. Leave it out of given."
+        )
     if column.levels is None:
-        values = [None if value is None else _number(value, column.name) for value in values]
+        values = [None if value is None else _number(value, column) for value in values]
     if column.constant is not None:
         fixed = column.constant if column.levels is None else (column.levels.values or (np.nan,))[0]
         other = [value for value in values if value is not None and value != fixed]
@@ -87,7 +92,8 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
             raise ValueError(f"given asks for {other[0]!r} in column {column.name!r}, of which fit saw no value.")
         if other:
             raise ValueError(
-                f"given asks for {other[0]!r} in column {column.name!r}, which was constant ({fixed!r}) in training: "
+                f"given asks for {_shown(other[0], column)} in column {column.name!r}, which was constant "
+                f"({_shown(fixed, column)}) in training: "
                 f"the model knows no other value."
             )
     elif column.levels is not None:
@@ -115,19 +121,38 @@ def _check_numbers(values: np.ndarray, column: Number, schema: TableSchema) -> N
     outside = dense[(dense < column.low) | (dense > column.high)]
     if len(outside):
         warn(
-            f"given asks for {outside[0]:g} in column {column.name!r}, which is out of the reach of the training rows "
-            f"({column.low:g} to {column.high:g}): what is drawn beside it rests on no row like that.",
+            f"given asks for {_shown(outside[0], column)} in column {column.name!r}, which is out of the reach of the "
+            f"training rows ({_shown(column.low, column)} to {_shown(column.high, column)}): what is drawn beside it "
+            f"rests on no row like that.",
         )
 
 
-def _number(value: Any, name: Any) -> float:
+def _shown(value: Any, column: Column) -> str:
+    if column.levels is not None:
+        return repr(value)
+    return frames.shown(value, column.dtype.family) if column.dtype.is_time else f"{value:g}"
+
+
+def _number(value: Any, column: Column) -> float:
+    if column.dtype.is_time:
+        return _second(value, column)
     try:
         number = np.nan if isinstance(value, str) else float(value)
     except (OverflowError, TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):
-        raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {name!r}.")
+        raise TypeError(f"given must hold finite numbers in number columns. Got {value!r} for column {column.name!r}.")
     return number
+
+
+def _second(value: Any, column: Column) -> float:
+    try:
+        return frames.second_of(value, column.dtype.family)
+    except (OverflowError, TypeError, ValueError) as error:
+        example = "pd.Timestamp('2024-05-17')" if column.dtype.family == "date" else "pd.Timedelta(hours=3)"
+        raise TypeError(
+            f"given must hold a {column.dtype.family}, such as {example}, in column {column.name!r}. Got {value!r}."
+        ) from error
 
 
 def conditioned(

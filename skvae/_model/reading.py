@@ -83,14 +83,19 @@ def refuse_unreadable(table: Table, schema: TableSchema) -> None:
     """Raise TypeError where columns of a table cannot be read as they were in fit."""
     if table.is_frame:
         before = [_in_fit(column) for column in schema.columns]
-        frames.refuse_unreadable(table.X, [kind != "numbers" for kind in before], before)
+        coded = [kind in ("categories", None) for kind in before]
+        frames.refuse_unreadable(table.X, coded, before)
 
 
 def _in_fit(column: Column) -> str | None:
-    """What a column was in fit: "numbers", "categories", or None where fit saw no value."""
+    """What a column was in fit, as `frames.refuse_unreadable` asks; None where fit saw no value."""
+    if column.is_left_out:
+        return frames.LEFT_OUT
     if column.levels is not None:
         return "categories"
-    return None if column.constant is not None and np.isnan(column.constant) else "numbers"
+    if column.constant is not None and np.isnan(column.constant):
+        return None
+    return column.dtype.family if column.dtype.is_time else "numbers"
 
 
 def _summed(X: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from skvae._model.auto import NUMBERS, blocks_of, column_likelihoods, components
 from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
 from skvae._model.table_model import TableModel
+from skvae._model.texts import identifiers, warn_of_texts
 from skvae._table import frames
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
@@ -37,10 +38,16 @@ class Columns(NamedTuple):
     kinds: list[str]
 
     @classmethod
-    def asked(cls, settings: Settings, table: Table, kinds: Kinds) -> Columns:
-        """Those that the settings ask for."""
+    def asked(cls, settings: Settings, table: Table, kinds: Kinds, left_out: Sequence[Hashable] | None) -> Columns:
+        """Those that the settings ask for, some `left_out`; None: the text that hardly repeats is, with a warning."""
         likelihoods = column_likelihoods(settings.likelihood, table.names, table.dtypes)
-        return cls(likelihoods, [kinds.of(NUMBERS[0] if own == "auto" else own) for own in likelihoods])
+        each = [kinds.of(NUMBERS[0] if own == "auto" else own) for own in likelihoods]
+        if left_out is None:
+            asked = settings.likelihood if isinstance(settings.likelihood, Mapping) else ()
+            left_out = identifiers(table, spared=asked)
+            warn_of_texts(table, left_out)
+        hidden = [name in left_out for name in table.names]
+        return cls(likelihoods, ["identifier" if is_so else kind for kind, is_so in zip(each, hidden, strict=True)])
 
     @classmethod
     def of(cls, schema: TableSchema) -> Columns:
@@ -50,7 +57,7 @@ class Columns(NamedTuple):
     @property
     def have_levels(self) -> bool:
         """Whether one of them is a column of levels."""
-        return any(KINDS[kind].is_coded for kind in self.kinds)
+        return any(KINDS[kind].is_coded and KINDS[kind].is_modelled for kind in self.kinds)
 
     @property
     def may_be_sparse(self) -> bool:
@@ -74,9 +81,10 @@ def start(
         frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
     schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
     if not schema.cells:
+        left_out = " (but for text that hardly repeats)" if any(column.is_left_out for column in schema.columns) else ""
         raise ValueError(
-            f"Every column of X is constant or without a value over its {len(table)} training rows, so there is "
-            f"nothing to learn. Pass rows that differ in at least one column."
+            f"Every column of X{left_out} is constant or without a value over its {len(table)} training rows, so there "
+            f"is nothing to learn. Pass rows that differ in at least one column."
         )
     active = [j for j, column in enumerate(schema.columns) if column.constant is None]
     number = of_numbers(int((~table.empty_rows(active)).sum()), len(active))

@@ -72,7 +72,10 @@ def atom_of(values: FloatArray, atoms: tuple[float, ...], rounding: float = 0.0)
     A value is an atom if it differs from it by at most the share `rounding` of it.
     """
     table = np.asarray(atoms)
-    place = np.searchsorted(0.5 * table[1:] + 0.5 * table[:-1], values)  # the nearest one
+    above = np.minimum(np.searchsorted(table, values), len(table) - 1)
+    below = np.maximum(above - 1, 0)
+    with np.errstate(over="ignore"):
+        place = np.where(np.abs(values - table[below]) < np.abs(values - table[above]), below, above)
     which: FloatArray = np.where(np.abs(values - table[place]) <= rounding * np.abs(table[place]), place + 1.0, 0.0)
     which[np.isnan(values)] = np.nan
     return which

@@ -59,6 +59,11 @@ class Column(Facts):
     dtype: frames.Dtype
     kind: str
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it stands outside the model whatever its values."""
+        return not KINDS[self.kind].is_modelled
+
     def cells(self, j: int) -> tuple[Cell, ...]:
         """What a model is told of its cells."""
         return ()
@@ -97,8 +102,8 @@ class Column(Facts):
     def format(self, container: str | None = None) -> frames.Format:
         """How it is written into a frame: one of fit's container, or of another."""
         dtype = self.dtype if container is None else frames.plain_dtype(self.dtype.family, container)
-        exact = [bound if isinstance(bound, int) else None for bound in (self.low, self.high)]
-        return frames.Format(self.name, dtype, self.levels, *exact)
+        low, high = (bound if isinstance(bound, int) else None for bound in (self.low, self.high))
+        return frames.Format(self.name, dtype, self.levels, low, high, self.step if self.dtype.is_time else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +125,25 @@ class Constant(Column):
             return not self.levels.takes_in(unknown) and self.levels.is_unknown(*table.labels(j)[:2])
         if np.isnan(self.constant):
             return False
-        value, slack = table.numbers(j), 0.0 if self.dtype.is_integer else 1e-6 * abs(self.constant)
+        value, slack = table.numbers(j), 0.0 if self.dtype.is_exact else 1e-6 * abs(self.constant)
         with np.errstate(over="ignore"):
             other: Flags = ~np.isnan(value) & (np.abs(value - self.constant) > slack)
         return other
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut(Column):
+    """A column that is not modelled, whatever its values: it is missing in all that a model says of rows."""
+
+    constant = float("nan")
+
+    def values(self, cells: FloatArray, random_state: np.random.RandomState | None = None) -> Any:
+        return [None] * len(cells)
+
+    @staticmethod
+    def fresh(n: int, random_state: np.random.RandomState) -> list[str]:
+        """Text that tells n rows apart, of sixteen random digits: a training row has the same by no chance."""
+        return [random_state.bytes(8).hex() for _ in range(n)]
 
 
 @dataclass(frozen=True, kw_only=True)

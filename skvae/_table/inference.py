@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skvae._table import frames
 from skvae._table.atoms import find_atoms, find_heaps, to_multiples
-from skvae._table.columns import Atomic, Coded, Column, Constant, Number
+from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
 from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
@@ -67,6 +67,8 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     """A column of levels."""
+    if not KINDS[kind].is_modelled:
+        return LeftOut(name=table.names[j], dtype=table.dtypes[j], kind=kind)
     codes, values, declared = table.labels(j)
     ordered = table.dtypes[j].family == "ordered"
     categories = tuple(values) if declared else None
@@ -88,12 +90,13 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     values = table.numbers(j)
     used = ~np.isnan(values) & (weight > 0)
     values, weight = values[used].astype(np.float64), weight[used]
-    told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind}
+    dtype = table.dtypes[j]
+    told: dict[str, Any] = {"name": table.names[j], "dtype": dtype, "kind": kind}
     accept = partial(KINDS[kind].accept, name=table.names[j])
     if len(values) == 0:
         return Constant(**told, constant=float("nan"))
     exact = _exact_extent(table, j, used, values)
-    if _is_constant(values, table.dtypes[j]):
+    if _is_constant(values, dtype):
         accept(values)
         return Constant(**told | exact, constant=float(values[0]))
     _refuse_wide(values, table.names[j])
@@ -101,18 +104,21 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     accept(values[~np.isin(values, atoms)])
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
+    steps = frames.TIME_STEPS if dtype.is_time else STEPS
+    if dtype.is_time:
+        told |= {"step": _step(thinned(values), steps)}
     if rules.bounded:
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
         if KINDS[kind].has_atoms:
-            some, step = thinned(values), _step(thinned(values))
+            some, step = thinned(values), _step(thinned(values), steps)
             told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
     return _scaled(values, weight, told, rules.marginals)
 
 
 def _is_constant(values: FloatArray, dtype: frames.Dtype) -> bool:
-    noise = 0.0 if dtype.is_integer else ROUNDING * np.abs(values).max()
+    noise = 0.0 if dtype.is_exact else ROUNDING * np.abs(values).max()
     return bool(values.max() / 2.0 - values.min() / 2.0 <= noise / 2.0)  # halved: the range itself may overflow
 
 
@@ -133,9 +139,9 @@ def _exact_extent(table: Table, j: int, used: NDArray[np.bool_], values: FloatAr
     return {"low": low, "high": high}
 
 
-def _step(values: FloatArray) -> float | None:
-    """The largest of STEPS that all values are multiples of; None where there is none."""
-    return next((step for step in STEPS if _are_multiples(values[:FIRST], step) and _are_multiples(values, step)), None)
+def _step(values: FloatArray, steps: tuple[float, ...]) -> float | None:
+    """The first of some steps, the largest, that all values are multiples of; None where there is none."""
+    return next((step for step in steps if _are_multiples(values[:FIRST], step) and _are_multiples(values, step)), None)
 
 
 def _are_multiples(values: FloatArray, step: float) -> bool:

@@ -51,6 +51,7 @@ class Continuous:
     bend: Bend | None = None  # the function of the values that is standardised; else it is the values themselves
     has_atoms = True  # whether it is a density, in which single values may have a probability of their own
     pools = False  # whether rare levels may share a code
+    is_modelled = True  # whether it has cells at all
     keeps_zeros = False  # whether 0 is a cell's 0, so that a sparse matrix need not store it
     seen_as = NUMBERS  # how the encoder sees cells: as they are, as INDICATORS of codes, or through a function of SEEN
 
@@ -156,6 +157,12 @@ class OrderedLevels(UnorderedLevels):
     seen_as = NUMBERS
 
 
+class Identifier(UnorderedLevels):
+    """Text that hardly repeats, of which there is nothing to learn: it stands outside the model."""
+
+    is_modelled = False
+
+
 Kind = type[Continuous]
 
 KINDS: dict[str, Kind] = {
@@ -165,6 +172,7 @@ KINDS: dict[str, Kind] = {
     "count": Count,
     "categorical": UnorderedLevels,
     "ordinal": OrderedLevels,
+    "identifier": Identifier,
 }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 
 MOST_LEVELS = 256  # levels with a code of their own; the rarest beyond share one
+FEW_LEVELS = 10  # up to which text groups rows if any value repeats
 
 
 class Levels(NamedTuple):
@@ -118,6 +119,17 @@ def objects(values: Sequence[Any]) -> NDArray[Any]:
     for i, value in enumerate(values):
         out[i] = value
     return out
+
+
+def hardly_repeats(codes: NDArray[np.integer]) -> bool:
+    """Whether a column, codes (n,) or -1 where missing, tells rows apart more than it groups them.
+
+    It has more than one value, each in a row of its own, or more than FEW_LEVELS, and most rows have no second one.
+    """
+    counts = np.bincount(codes[codes >= 0])
+    counts = counts[counts > 0]
+    alone = counts[counts == 1].sum()
+    return len(counts) > 1 and bool(alone == counts.sum() or (len(counts) > FEW_LEVELS and 2 * alone > counts.sum()))
 
 
 def infer_levels(

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from skvae._table import frames
 from skvae._table.atoms import Heaps
 from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
-from skvae._table.columns import Atomic, Coded, Column, Constant, Number
-from skvae._table.kinds import FloatArray
+from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
+from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.tables import ReadableRows
@@ -230,15 +230,21 @@ class TableSchema:
         each = zip(self.columns, expectations, strict=True)
         return np.column_stack([column.point(expectation) for column, expectation in each])
 
-    def restore(self, X: FloatArray, random_state: np.random.RandomState | None = None) -> Any:
+    def restore(self, X: FloatArray, random_state: np.random.RandomState | None = None, *, fresh: bool = False) -> Any:
         """Values and codes, (n, p), in the container of fit, with its names and dtypes.
 
-        `random_state` draws among levels that share a code; without it the most frequent is taken.
+        `random_state` draws among levels that share a code; without it the most frequent is taken. Where `fresh` it
+        draws identifiers, too, which are missing else.
         """
         is_frame = self.container != frames.NUMPY
         if not is_frame and all(column.levels is None for column in self.columns):
             return X
-        columns = [column.values(X[:, j], random_state) for j, column in enumerate(self.columns)]
+        columns = [
+            column.fresh(len(X), random_state)
+            if fresh and random_state is not None and isinstance(column, LeftOut)
+            else column.values(X[:, j], random_state)
+            for j, column in enumerate(self.columns)
+        ]
         if is_frame:
             return frames.to_frame(columns, self.container, [column.format() for column in self.columns], self.header)
         return np.column_stack([np.array(column, dtype=X.dtype) for column in columns])
@@ -297,6 +303,8 @@ def _column(data: Mapping[str, Any]) -> Column:
 
 
 def _codec_of(facts: Mapping[str, Any]) -> type[Column]:
+    if not KINDS[facts["kind"]].is_modelled:
+        return LeftOut
     if facts.get("constant") is not None:
         return Constant
     if facts.get("levels") is not None:

@@ -144,9 +144,9 @@ class Table:
         return codes, levels.tolist(), False
 
     def has_levels(self) -> bool:
-        """Whether a column is a category with more than one level in these rows."""
-        categories = (j for j, dtype in enumerate(self.dtypes) if dtype.is_category)
-        return any(len(np.unique(codes[codes >= 0])) > 1 for codes in (self.labels(j)[0] for j in categories))
+        """Whether a column is one of levels, of which there is more than one in these rows."""
+        coded = [j for j, dtype in enumerate(self.dtypes) if dtype.is_category or dtype.is_text]
+        return any(len(np.unique(codes[codes >= 0])) > 1 for codes in (self.labels(j)[0] for j in coded))
 
     def has_missing(self) -> bool:
         """Whether any cell is missing."""

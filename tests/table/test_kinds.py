@@ -15,6 +15,7 @@ from skvae._table.kinds import (
     Binary,
     Continuous,
     Count,
+    Identifier,
     OrderedLevels,
     Positive,
     UnorderedLevels,
@@ -38,18 +39,20 @@ def test_kinds_know_their_names():
         "count": Count,
         "categorical": UnorderedLevels,
         "ordinal": OrderedLevels,
+        "identifier": Identifier,
     }
     facts = {
         "bend": ["positive"],
-        "is_coded": ["categorical", "ordinal"],
+        "is_coded": ["categorical", "ordinal", "identifier"],
+        "is_modelled": [kind for kind in KINDS if kind != "identifier"],
         "is_scaled": ["continuous", "positive"],
         "has_atoms": ["continuous", "positive"],
-        "pools": ["categorical"],
+        "pools": ["categorical", "identifier"],
         "keeps_zeros": ["binary", "count"],
     }
     assert {fact: [name for name, kind in KINDS.items() if getattr(kind, fact)] for fact in facts} == facts
     seen_as = {name: kind.seen_as for name, kind in KINDS.items() if kind.seen_as != NUMBERS}
-    assert seen_as == {"count": "log1p", "categorical": INDICATORS}
+    assert seen_as == {"count": "log1p", "categorical": INDICATORS, "identifier": INDICATORS}
     assert [keeps_zeros(kind) for kind in ("count", "ordinal", "no kind", None)] == [True, False, False, False]
 
 

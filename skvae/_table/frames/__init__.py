@@ -25,7 +25,10 @@ from skvae._table.frames.reading import (
     unmasked,
     values_of,
 )
-from skvae._table.frames.refusing import refuse_unreadable
+from skvae._table.frames.refusing import LEFT_OUT, refuse_unreadable
+from skvae._table.frames.texts import way_back
+from skvae._table.frames.times import STEPS as TIME_STEPS
+from skvae._table.frames.times import second_of, shown
 from skvae._table.frames.writing import (
     Format,
     Patch,
@@ -41,9 +44,11 @@ from skvae._table.frames.writing import (
 )
 
 __all__ = [
+    "LEFT_OUT",
     "NUMPY",
     "PANDAS",
     "POLARS",
+    "TIME_STEPS",
     "Dtype",
     "Format",
     "Header",
@@ -69,9 +74,12 @@ __all__ = [
     "plain_dtype",
     "refuse_unreadable",
     "rows_at",
+    "second_of",
+    "shown",
     "slice_of",
     "to_frame",
     "unmasked",
     "values_of",
+    "way_back",
     "with_index_of",
 ]

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from skvae._table.frames.times import TIMES, family_of_objects, family_of_pandas, family_of_polars
+from skvae._table.frames.times import polars_dtype as polars_dtype_of_times
+
 NUMPY, PANDAS, POLARS = "numpy", "pandas", "polars"
 
 MissingMark = type(pd.NA)
 
-NUMBERS = ("bool", "integer", "float")  # families that are read as numbers
+NUMBERS = ("bool", "integer", "float", *TIMES)  # families that are read as numbers
 CATEGORIES = ("category", "ordered")  # families whose dtype declares the levels
 DECIMAL = re.compile(r"decimal\w*\(\D*(\d+), \D*?(-?\d+)\)", re.IGNORECASE)  # precision and scale, of either library
 
@@ -27,8 +30,8 @@ DECIMAL = re.compile(r"decimal\w*\(\D*(\d+), \D*?(-?\d+)\)", re.IGNORECASE)  # p
 class Dtype(NamedTuple):
     """The family of a column's dtype and the dtype's own name; of a category the name is that of its categories.
 
-    The families are "bool", "integer", "float", "category", "ordered", "text", and "unreadable" for dates, columns of
-    several types, and all else that `refuse_unreadable` has to explain.
+    The families are "bool", "integer", "float", "date", "duration", "category", "ordered", "text", and "unreadable" for
+    columns of several types and all else that `refuse_unreadable` has to explain.
     """
 
     family: str
@@ -54,9 +57,24 @@ class Dtype(NamedTuple):
         return self.family == "integer"
 
     @property
+    def is_exact(self) -> bool:
+        """Whether two values that differ at all are two: of integers and times."""
+        return self.is_integer or self.is_time
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it holds dates or durations, which are read as seconds."""
+        return self.family in TIMES
+
+    @property
     def is_category(self) -> bool:
         """Whether it declares the levels of the column."""
         return self.family in CATEGORIES
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text, of which it declares no levels."""
+        return self.family == "text"
 
     @property
     def rounding(self) -> float:
@@ -92,6 +110,8 @@ def dtype_of(column: Any) -> Dtype:
     if not isinstance(column, pd.Series):
         return Dtype(_polars_family(column.dtype), str(column.dtype))
     dtype = column.dtype
+    if is_object(dtype):
+        return _dtype_of_objects(column)
     own = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
     return Dtype(_pandas_family(column), spelled(own))
 
@@ -107,9 +127,11 @@ def plain_dtype(family: str, container: str) -> Dtype:
 
 
 _PLAIN = {
-    PANDAS: {"bool": "boolean", "integer": "Int64", "float": "float64"}
+    PANDAS: {"bool": "boolean", "integer": "Int64", "float": "float64", "date": "datetime64[us]"}
+    | {"duration": "timedelta64[us]"}
     | dict.fromkeys(("text", *CATEGORIES), "object"),
     POLARS: {"bool": "Boolean", "integer": "Int64", "float": "Float64", "text": "String"}
+    | {"date": "Datetime(time_unit='us', time_zone=None)", "duration": "Duration(time_unit='us')"}
     | dict.fromkeys(CATEGORIES, "Categorical"),
 }
 
@@ -118,7 +140,9 @@ _PLAIN = {
 
 
 def _pandas_family(column: Any) -> str:
-    types, dtype = pd.api.types, column.dtype
+    types, dtype, of_times = pd.api.types, column.dtype, family_of_pandas(column)
+    if of_times is not None:
+        return of_times
     if isinstance(dtype, pd.CategoricalDtype):
         binary = str(dtype.categories.dtype).startswith("fixed_size_binary")
         return "unreadable" if binary else "ordered" if dtype.ordered else "category"
@@ -130,9 +154,16 @@ def _pandas_family(column: Any) -> str:
         return "integer"
     if types.is_float_dtype(dtype) or DECIMAL.match(str(dtype)) or str(dtype) == "null[pyarrow]":
         return "float"
-    if is_object(dtype):
-        return {"boolean": "bool", "string": "text", "empty": "float"}.get(object_type(column), "unreadable")
     return "text" if types.is_string_dtype(dtype) or str(dtype) == "string_view[pyarrow]" else "unreadable"
+
+
+def _dtype_of_objects(column: Any) -> Dtype:
+    """That of a pandas column of Python objects; only of times does the spelling say what these are."""
+    found = object_type(column)
+    of_times = family_of_objects(column, found)
+    if of_times is not None:
+        return Dtype(*of_times)
+    return Dtype({"boolean": "bool", "string": "text", "empty": "float"}.get(found, "unreadable"), "object")
 
 
 def _family_of_dictionary(arrow: Any) -> str:
@@ -162,6 +193,9 @@ def _polars_family(dtype: Any) -> str:
     known = {"Boolean": "bool", "Categorical": "category", "Enum": "category", "String": "text", "Null": "float"}
     if family in known:
         return known[family]
+    of_times = family_of_polars(family)
+    if of_times is not None:
+        return of_times
     if dtype.is_integer():
         return "integer"
     return "float" if dtype.is_numeric() else "unreadable"
@@ -214,6 +248,7 @@ def _dictionary(values: str, indices: str, ordered: str) -> Any:
 
 _SPELLINGS: tuple[tuple[str, Any], ...] = (
     (r"(string|str)\[(\w+)\]", _string),
+    (r"object\[\w+\]", lambda: np.dtype(object)),
     (r"Sparse\[(.+), (.+)\]", _sparse),
     (r"(decimal\d+)\((\d+), (-?\d+)\)\[pyarrow\]", _decimal),
     (r"dictionary<values=(.+), indices=(\w+), ordered=(\d)>\[pyarrow\]", _dictionary),
@@ -224,6 +259,8 @@ def polars_dtype(spelling: str, categories: Sequence[Any] | None) -> Any:
     """The polars dtype of this name; an Enum's categories are not read off it."""
     polars = sys.modules["polars"]
     family = spelling.split("(")[0]
+    if family_of_polars(family):
+        return polars_dtype_of_times(spelling)
     if family == "Enum":
         return polars.Enum(list(categories or ()))
     if family == "Decimal":

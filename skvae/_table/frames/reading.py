@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skvae._table.frames.dtypes import PANDAS, POLARS, container_of, dtype_of, is_dictionary, spelled
+from skvae._table.frames.times import seconds
 
 Header = tuple[tuple[Hashable, ...], str | None]  # names of the levels of a frame's columns, and their dtype where one
 
@@ -58,8 +59,10 @@ def column_at(frame: Any, j: int) -> Any:
 
 
 def numbers(frame: Any, j: int) -> NDArray[Any]:
-    """Column j as float64, NaN where missing."""
+    """Column j as float64, NaN where missing; times as seconds."""
     series = column_at(frame, j)
+    if dtype_of(series).is_time:
+        return seconds(series)
     if container_of(frame) == POLARS:
         polars = sys.modules["polars"]
         column: NDArray[Any] = series.cast(polars.Float64).to_numpy()

@@ -30,6 +30,8 @@ from skvae._table.frames.dtypes import (
     wide_range,
 )
 from skvae._table.frames.reading import Header, column_at, unmasked
+from skvae._table.frames.times import held as held_times
+from skvae._table.frames.times import seconds, written
 from skvae._table.levels import Levels, objects
 
 EMPTY = ("Null", "null[pyarrow]")  # dtypes that hold no value
@@ -38,7 +40,8 @@ EMPTY = ("Null", "null[pyarrow]")  # dtypes that hold no value
 class Format(NamedTuple):
     """How a column is written: its name, its dtype, its levels where coded.
 
-    Integers are kept from `low` to `high`, exactly; None where nothing is known of their range.
+    Integers are kept from `low` to `high`, exactly; None where nothing is known of their range. Times are rounded to
+    multiples of `step` seconds, None where they have none.
     """
 
     name: Hashable
@@ -46,6 +49,7 @@ class Format(NamedTuple):
     levels: Levels | None
     low: int | None = None
     high: int | None = None
+    step: float | None = None
 
 
 class Patch(NamedTuple):
@@ -97,6 +101,8 @@ def _pandas(values: Any, fmt: Format) -> Any:
     cells, there = _numbers(values, fmt)
     if fmt.dtype.own in EMPTY:
         return pd.Series([None] * len(cells), dtype=dtype)
+    if fmt.dtype.is_time:
+        return written(np.where(there, cells, np.nan), fmt.dtype.own, PANDAS)
     column = pd.Series(cells)
     if there.all():
         return column.astype(dtype)
@@ -124,6 +130,8 @@ def _polars(values: Any, fmt: Format) -> Any:
     cells, there = _numbers(values, fmt)
     if fmt.dtype.own in EMPTY:
         return polars.Series([None] * len(cells), dtype=dtype)
+    if fmt.dtype.is_time:
+        return written(np.where(there, cells, np.nan), fmt.dtype.own, POLARS)
     nothing = polars.Series([None], dtype=dtype).extend_constant(None, len(cells) - 1)
     own = polars.Series(cells.tolist(), dtype=dtype) if is_wide(fmt.dtype.own) else polars.Series(cells).cast(dtype)
     return own.zip_with(polars.Series(there), nothing)
@@ -160,6 +168,8 @@ def _fitting(values: NDArray[np.floating], fmt: Format) -> NDArray[Any]:
         return values >= 0.5
     if fmt.dtype.is_integer:
         return _whole(values, fmt)
+    if fmt.dtype.is_time:
+        return held_times(values if fmt.step is None else np.round(values / fmt.step) * fmt.step, fmt.dtype.own)
     digits, most = decimals(fmt.dtype.own), largest_float(fmt.dtype.own)
     within = np.clip(values.astype(np.float64), -most, most)
     return within if digits is None else np.round(within, digits)
@@ -240,7 +250,7 @@ def _format_beside(column: Any, patch: Patch) -> Format:
     if own.dtype.is_category:
         categories = _categories_of(column)
         return own if categories is None else _widened(own, categories, patch)
-    if own.dtype.own not in EMPTY and _held_by(own.dtype, patch.values):
+    if own.dtype.own not in EMPTY and _held_by(own.dtype, patch.values, of_times=patch.fmt.dtype.is_time):
         return own
     container = PANDAS if isinstance(column, pd.Series) else POLARS
     if not patch.where.all():
@@ -248,10 +258,10 @@ def _format_beside(column: Any, patch: Patch) -> Format:
     return patch.fmt if patch.fmt.dtype.own not in EMPTY else own._replace(dtype=plain_dtype("float", container))
 
 
-def _held_by(dtype: Dtype, values: Any) -> bool:
+def _held_by(dtype: Dtype, values: Any, *, of_times: bool) -> bool:
     """Whether a column of numbers or text holds these values."""
     if isinstance(values, np.ndarray):
-        return dtype.is_number
+        return dtype.is_number and dtype.is_time == of_times
     kinds = (int, float) if dtype.is_number else (str,)
     return all(value is None or isinstance(value, kinds) for value in values)
 
@@ -388,6 +398,8 @@ def _as_pandas(series: Any) -> Any:
     dtype = dtype_of(series)
     if dtype.is_category:
         return pd.Series(pd.Categorical(series.to_list(), categories=_categories_of(series)))
+    if dtype.is_time:
+        return written(seconds(series), plain_dtype(dtype.family, PANDAS).own, PANDAS)
     if not dtype.is_number:
         return pd.Series(series.to_list(), dtype=object)
     if series.null_count():
