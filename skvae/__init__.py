@@ -11,6 +11,7 @@ _HOMES = {
     "VAEImputer": "skvae._imputer",
     "VAEOutlierDetector": "skvae._outlier",
     "VAETransformer": "skvae._vae",
+    "summarize": "skvae._vae",
 }
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "VAEOutlierDetector",
     "VAETransformer",
     "__version__",
+    "summarize",
 ]
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from skvae._imputer import VAEImputer
     from skvae._model.explaining import Explanation
     from skvae._outlier import VAEOutlierDetector
-    from skvae._vae import VAETransformer
+    from skvae._vae import VAETransformer, summarize
 else:
 
     def __getattr__(name: str) -> Any:

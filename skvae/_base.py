@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -27,7 +28,8 @@ from skvae._model.reading import (
     weighted,
 )
 from skvae._model.settings import Settings
-from skvae._model.starting import Columns, serves_sparse, start
+from skvae._model.starting import Columns, planned, serves_sparse, start
+from skvae._model.summarising import of_model, of_plan, with_summary
 from skvae._model.table_model import AnyModel, TableModel
 from skvae._sklearn import (
     BaseEstimator,
@@ -280,7 +282,47 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             state["_engine"] = self._engine_class.from_state(saved, _engine.runtime.device_or_cpu(saved["device"]))
         super().__setstate__(state)
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return with_summary(self, super()._repr_mimebundle_(**kwargs))
+
     # -- methods both offer --------------------------------------------------------------------------------------------
+
+    def summary(self, X: Any = None) -> Any:
+        """How the estimator reads a table: a row for each column.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features), default=None
+            Rows to look at, as `fit` would before it trains. None asks for what the last fit found.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each column of X, under its name: ``dtype``; ``kind`` (what it is modelled as; "constant" and
+            "identifier" stand outside the model) and ``why``; ``likelihood``; ``levels`` (a tuple, of categories);
+            ``atoms`` (single values with a probability of their own); ``bounds`` (of the other values) and ``step``
+            (of which all are multiples; seconds where times are held), as far as they are learned; ``missing``, the
+            share of cells; and a ``hint`` where a person may want one.
+
+        Raises
+        ------
+        NotFittedError
+            If X is None before a fit.
+        TypeError, ValueError
+            As in `fit`, for what can be known before training.
+
+        Warns
+        -----
+        UserWarning
+            As in `fit`, for what can be known before training.
+        """
+        option = getattr(self, self._likelihood_option)
+        if X is None:
+            return of_model(self._model, option)
+        check_parameters(self)
+        fresh, settings = clone(self), self._settings()
+        table, columns = fresh._read_training(X, settings, goes_on=False)
+        return of_plan(*planned(weighted(table, None), columns, settings), option)
 
     @validated_fit
     def fit(

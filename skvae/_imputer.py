@@ -211,7 +211,10 @@ class VAEImputer(TransformerMixin, HoldsModels):
         self._empty = missing.all(axis=0)
         self.indicator_ = self._fitted_indicator(missing) if self.add_indicator else None
         seeds = model_seeds(check_random_state(self.random_state))
-        self.estimators_ = [model.fit(X) for model in seeded(self._members(imputer_models, table), seeds)]
+        self.estimators_ = [model.fit(X) for model in seeded(self._unfitted(table), seeds)]
+
+    def _unfitted(self, table: Table) -> list[VAETransformer]:
+        return self._members(imputer_models, table)
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
         indicator = MissingIndicator(error_on_new=False).set_output(transform="default")

@@ -17,9 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae import nn
 from skvae._model.reading import read, read_known
+from skvae._model.summarising import with_summary
 from skvae._model.table_model import VAEModel
 from skvae._model.texts import identifiers, warn_of_texts
-from skvae._sklearn import MAX_SEED, BaseEstimator
+from skvae._sklearn import MAX_SEED, BaseEstimator, check_parameters
 from skvae._table import frames
 from skvae._table.tables import Table
 from skvae._typing import Seed
@@ -150,6 +151,47 @@ class HoldsModels(BaseEstimator):
         check_is_fitted(self)
         model = self._models[0]
         return read_known(self, X, model.schema, model.unknown)
+
+    def summary(self, X: Any = None) -> Any:
+        """How the models read a table: a row for each column.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features), default=None
+            Rows to look at, as `fit` would before it trains. None asks for what the last fit found.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As `VAETransformer.summary` describes it; where there are several models, of the last one: of the detector's
+            default models the density, of the imputer's the one with the smallest network.
+
+        Raises
+        ------
+        NotFittedError
+            If X is None before a fit.
+        TypeError, ValueError
+            As in `fit`, for what can be known before training.
+
+        Warns
+        -----
+        UserWarning
+            As in `fit`, for what can be known before training.
+        """
+        if X is None:
+            check_is_fitted(self)
+            return self.estimators_[-1].summary()
+        check_parameters(self)
+        fresh = clone(self)
+        table = fresh._training_table(X)
+        return fresh._unfitted(table)[-1].summary(X)
+
+    def _unfitted(self, table: Table) -> list[VAETransformer]:
+        """The models that a fit to a table would train."""
+        raise NotImplementedError(f"{type(self).__name__} defines _unfitted")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return with_summary(self, super()._repr_mimebundle_(**kwargs))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -303,8 +303,7 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
         self, table: Table, X: Any, n: int, seeds: np.ndarray, noises: dict[str, float] | None = None
     ) -> None:
         """Fit the models to n rows X of the table; of the default ones those stay that can be fitted."""
-        known: dict[str, Any] = {"has_levels": table.has_levels(), "has_missing": table.has_missing(), "noises": noises}
-        models = seeded(self._members(partial(detector_models, **known), n, len(table.names)), seeds)
+        models = seeded(self._unfitted(table, n, noises), seeds)
         weights = DETECTOR_WEIGHTS if self.estimator is None else (1.0,) * len(models)
         self.estimators_, failures = [], []
         self._kept = []
@@ -323,6 +322,12 @@ class VAEOutlierDetector(OutlierMixin, HoldsModels):
             warn(f"{left_out}: {failures[0]}")
         own = np.array(weights)[self._kept]
         self._weights = own / own.sum()
+
+    def _unfitted(
+        self, table: Table, n: int | None = None, noises: dict[str, float] | None = None
+    ) -> list[VAETransformer]:
+        known: dict[str, Any] = {"has_levels": table.has_levels(), "has_missing": table.has_missing(), "noises": noises}
+        return self._members(partial(detector_models, **known), len(table) if n is None else n, len(table.names))
 
     @property
     def _committee(self) -> Committee:

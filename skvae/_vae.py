@@ -717,3 +717,40 @@ class VAETransformer(BaseAutoencoder):
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = self.likelihood == "bernoulli"
         return tags
+
+
+def summarize(X: Any) -> Any:
+    """How a `VAETransformer` with its default parameters reads a table: a row for each column.
+
+    Parameters
+    ----------
+    X : array-like or data frame of shape (n_samples, n_features)
+        Rows in data units; NaN marks a missing cell.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `VAETransformer.summary` describes it.
+
+    Raises
+    ------
+    TypeError
+        If a column can be read as neither numbers, nor times, nor levels: the error names all, each with its way out.
+
+    Warns
+    -----
+    UserWarning
+        If columns of text are left out, as hardly a value repeats, or text reads as numbers or dates.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skvae import summarize
+    >>> X = pd.DataFrame({"size": [1.5, 2.0, 3.5, 2.5], "town": ["Rome", "Oslo", "Rome", None]})
+    >>> summarize(X)[["kind", "why", "missing"]]
+                   kind                why  missing
+    column
+    size     continuous            numbers     0.00
+    town    categorical  text that repeats     0.25
+    """
+    return VAETransformer().summary(X)

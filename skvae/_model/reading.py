@@ -83,18 +83,16 @@ def refuse_unreadable(table: Table, schema: TableSchema) -> None:
     """Raise TypeError where columns of a table cannot be read as they were in fit."""
     if table.is_frame:
         before = [_in_fit(column) for column in schema.columns]
-        coded = [kind in ("categories", None) for kind in before]
-        frames.refuse_unreadable(table.X, coded, before)
+        frames.refuse_unreadable(table.X, [kind == "categories" for kind in before], before)
 
 
-def _in_fit(column: Column) -> str | None:
-    """What a column was in fit, as `frames.refuse_unreadable` asks; None where fit saw no value."""
-    if column.is_left_out:
+def _in_fit(column: Column) -> str:
+    """What a column was in fit, as `frames.refuse_unreadable` asks; one of which fit saw no value may be anything."""
+    is_empty = column.constant is not None and np.isnan(column.constant)
+    if column.is_left_out or (is_empty and column.levels is None):
         return frames.LEFT_OUT
     if column.levels is not None:
         return "categories"
-    if column.constant is not None and np.isnan(column.constant):
-        return None
     return column.dtype.family if column.dtype.is_time else "numbers"
 
 

@@ -76,19 +76,13 @@ def start(
 ) -> TableModel[Any]:
     """A model at its start values; its schema is learned from all rows of X, also those set aside of them."""
     table = rows.table
-    if table.is_frame:
-        levels, named = [KINDS[kind].is_coded for kind in columns.kinds], settings.option == "likelihood"
-        frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
-    schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
+    schema, each = planned(rows, columns, settings)
     if not schema.cells:
         left_out = " (but for text that hardly repeats)" if any(column.is_left_out for column in schema.columns) else ""
         raise ValueError(
             f"Every column of X{left_out} is constant or without a value over its {len(table)} training rows, so there "
             f"is nothing to learn. Pass rows that differ in at least one column."
         )
-    active = [j for j, column in enumerate(schema.columns) if column.constant is None]
-    number = of_numbers(int((~table.empty_rows(active)).sum()), len(active))
-    each = [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]
     blocks = blocks_of(["categorical" if cell.is_atom else each[cell.column] for cell in schema.cells])
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
@@ -100,6 +94,18 @@ def start(
         few = slice(None, None, -(-len(table) // QUANTILE_ROWS))
         built.start_at(schema.encode(table.take(few)), None if rows.weight is None else rows.weight[few])
     return TableModel(schema, built, settings.handle_unknown)
+
+
+def planned(rows: Weighted, columns: Columns, settings: Settings) -> tuple[TableSchema, list[Any]]:
+    """The schema that rows show, and the likelihood of each column."""
+    table = rows.table
+    if table.is_frame:
+        levels, named = [KINDS[kind].is_coded for kind in columns.kinds], settings.option == "likelihood"
+        frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
+    schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
+    active = [j for j, column in enumerate(schema.columns) if column.constant is None]
+    number = of_numbers(int((~table.empty_rows(active)).sum()), len(active)) if active else NUMBERS[0]
+    return schema, [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]
 
 
 def _quantiles(rows: Weighted, schema: TableSchema) -> NDArray[np.float64]:

@@ -46,6 +46,8 @@ class Facts:
     high: float = np.inf
     step: float | None = None  # draws are multiples of it ...
     heaps: Heaps | None = None  # ... or one of these, if they lie around one
+    missing: float = 0.0  # share of its cells in training
+    is_unique: bool = False  # whether it holds integers of which none repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ class Column(Facts):
     name: Hashable
     dtype: frames.Dtype
     kind: str
+    missing: float = 0.0
 
     @property
     def is_left_out(self) -> bool:
@@ -199,6 +202,7 @@ class Number(Column):
     high: float = np.inf
     step: float | None = None
     heaps: Heaps | None = None
+    is_unique: bool = False
 
     @property
     def is_bent(self) -> bool:

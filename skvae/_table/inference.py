@@ -22,6 +22,7 @@ from skvae._table.tables import Table
 STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit in (5, 2, 1))  # that draws may have
 FIRST = 64  # values that rule most steps out
 WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
+FEWEST_UNIQUE = 20  # integers of which none repeats are an identifier, if they are more
 EXACT = 2.0**53  # integers beyond are not all floats
 
 
@@ -67,15 +68,17 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
 
 def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     """A column of levels."""
-    if not KINDS[kind].is_modelled:
-        return LeftOut(name=table.names[j], dtype=table.dtypes[j], kind=kind)
     codes, values, declared = table.labels(j)
+    missing = _share(codes < 0, weight)
+    if not KINDS[kind].is_modelled:
+        return LeftOut(name=table.names[j], dtype=table.dtypes[j], kind=kind, missing=missing)
     ordered = table.dtypes[j].family == "ordered"
     categories = tuple(values) if declared else None
     levels, frequencies = infer_levels(
         codes, values, weight, categories=categories, ordered=ordered, pools=KINDS[kind].pools
     )
-    told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "levels": levels}
+    told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "missing": missing}
+    told |= {"levels": levels}
     if levels.n_codes < 2:
         return Constant(**told, constant=0.0 if levels.n_codes else float("nan"))
     own = levels.encode(codes, values)
@@ -88,10 +91,10 @@ def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
 def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -> Column:
     """A column of numbers."""
     values = table.numbers(j)
-    used = ~np.isnan(values) & (weight > 0)
+    missing, dtype = np.isnan(values), table.dtypes[j]
+    used = ~missing & (weight > 0)
+    told: dict[str, Any] = {"name": table.names[j], "dtype": dtype, "kind": kind, "missing": _share(missing, weight)}
     values, weight = values[used].astype(np.float64), weight[used]
-    dtype = table.dtypes[j]
-    told: dict[str, Any] = {"name": table.names[j], "dtype": dtype, "kind": kind}
     accept = partial(KINDS[kind].accept, name=table.names[j])
     if len(values) == 0:
         return Constant(**told, constant=float("nan"))
@@ -104,6 +107,8 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     accept(values[~np.isin(values, atoms)])
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
+    if dtype.is_integer and not atoms:
+        told |= {"is_unique": _never_repeats(values)}
     steps = frames.TIME_STEPS if dtype.is_time else STEPS
     if dtype.is_time:
         told |= {"step": _step(thinned(values), steps)}
@@ -115,6 +120,16 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
             some, step = thinned(values), _step(thinned(values), steps)
             told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
     return _scaled(values, weight, told, rules.marginals)
+
+
+def _share(flags: NDArray[np.bool_], weight: FloatArray) -> float:
+    """Of the weight, that where a flag is set."""
+    return float(weight[flags].sum() / weight.sum()) if flags.any() else 0.0
+
+
+def _never_repeats(values: FloatArray) -> bool:
+    some = thinned(values)
+    return len(some) > FEWEST_UNIQUE and len(np.unique(some)) == len(some)
 
 
 def _is_constant(values: FloatArray, dtype: frames.Dtype) -> bool:

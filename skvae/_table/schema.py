@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._table import frames
+from skvae._table import frames, summary
 from skvae._table.atoms import Heaps
 from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
 from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
@@ -29,7 +29,7 @@ MADE: dict[str, Any] = {"levels": Levels, "normal_scores": NormalScores, "heaps"
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TableSchema:
     """All columns of a table, its container, the number of training rows, and what `frames.header_of` says.
 
@@ -41,6 +41,14 @@ class TableSchema:
     n_rows: int
     header: frames.Header | None = None
     order: tuple[int, ...] | None = field(default=None, repr=False)
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return summary.printed(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(summary.summary(self, {}, set()).drop(columns="likelihood"))
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 

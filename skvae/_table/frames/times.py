@@ -28,6 +28,7 @@ FINEST = 10**6  # parts of a second that are written
 NOTHING = np.iinfo(np.int64).min  # what NumPy and pandas hold where a time is missing
 EPOCH = datetime.datetime(1970, 1, 1)
 YEARS = -62135596800.0, 253402300799.0  # the first second of the year 1 and the last of the year 9999
+LONGEST = 9.2e12  # seconds of which 64 bits hold the microseconds
 OBJECTS = {  # what a pandas column of Python objects may hold: its name, the family, and the class
     "date": (DATES, datetime.date),
     "datetime": (DATES, datetime.datetime),
@@ -106,7 +107,7 @@ def _ticks_of_arrow(series: Any) -> Ticks:
     cells = series.array.__arrow_array__()
     if ", tz=" in spelling:
         cells = import_module("pyarrow.compute").local_timestamp(cells)
-    if spelling.startswith("date32"):
+    if spelling.startswith(("date32", "time32")):
         cells = cells.cast(pyarrow.int32())
     values = cells.cast(pyarrow.int64()).fill_null(NOTHING).to_numpy()
     return Ticks(np.array(values), None if spelling.startswith("date32") else PER_SECOND[_unit(spelling)])
@@ -183,7 +184,7 @@ def _range(spelling: str) -> tuple[float, float]:
     if re.match(r"Time$|time(32|64)\[|object\[time\]", spelling):
         return 0.0, DAY - 1.0 / FINEST
     lasts = re.match(r"Duration|duration|timedelta|object\[timedelta\]", spelling)
-    low, high = (-8.64e13, 8.64e13) if lasts else YEARS
+    low, high = (-LONGEST, LONGEST) if lasts else YEARS
     most = 9.2e9 if re.search(r"\bns\b|'ns'", spelling) else np.inf  # of 64 bits
     return max(low, -most), min(high, most)
 

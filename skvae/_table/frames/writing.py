@@ -343,6 +343,21 @@ def _with_room(series: Any) -> Any:
     )
 
 
+def described(names: Sequence[Hashable], rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A pandas frame of facts, a row for each name; tuples stay in one cell."""
+    keys = list(rows[0]) if rows else []
+    columns = {key: pd.Series(objects([row[key] for row in rows]), dtype=object) for key in keys}
+    out = pd.DataFrame(columns).astype({"missing": np.float64})
+    out.index = pd.Index(objects(names), name="column", tupleize_cols=False)
+    return out
+
+
+def printed(table: Any, most_rows: int, *, html: bool = False) -> str:
+    """A pandas frame of facts as text, or for a notebook; nothing stands where a fact is None."""
+    shown = table.where(table.notna(), "").assign(missing=table["missing"].map("{:.1%}".format))
+    return str(shown.to_html(max_rows=most_rows) if html else shown.to_string(max_rows=most_rows, max_colwidth=40))
+
+
 def columns_of(X: Any, kept: NDArray[np.bool_]) -> Any:
     """Some columns of an array or a frame."""
     container = container_of(X)
