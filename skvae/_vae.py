@@ -72,8 +72,9 @@ class VAETransformer(BaseAutoencoder):
         What p(x|z) is for a cell.
 
         - "auto" reads dtypes and counts rows: boolean columns are "bernoulli", categorical dtypes "categorical",
-          ordered ones "ordinal", other numbers "student_t_mixture" in a table of at least 20 rows per column and
-          "student_t" in a smaller one. Text is an error that says what to do.
+          ordered ones "ordinal", text "categorical", other numbers "student_t_mixture" in a table of at least 20 rows
+          per column and "student_t" in a smaller one. Dates and durations are numbers of seconds. Text in which most
+          cells are one of a kind is left out of the model, with a warning.
         - "gaussian" and "student_t" are for real numbers, "log_normal" for positive ones; the decoder gives each cell a
           location and a scale.
         - "gaussian_mixture" and "student_t_mixture" are for real numbers, too; the decoder gives each cell five modes
@@ -747,10 +748,7 @@ def summarize(X: Any) -> Any:
     >>> import pandas as pd
     >>> from skvae import summarize
     >>> X = pd.DataFrame({"size": [1.5, 2.0, 3.5, 2.5], "town": ["Rome", "Oslo", "Rome", None]})
-    >>> summarize(X)[["kind", "why", "missing"]]
-                   kind                why  missing
-    column
-    size     continuous            numbers     0.00
-    town    categorical  text that repeats     0.25
+    >>> summarize(X)["why"].to_dict()
+    {'size': 'numbers', 'town': 'text that repeats'}
     """
     return VAETransformer().summary(X)

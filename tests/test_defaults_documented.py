@@ -93,9 +93,10 @@ def test_constants_of_the_vae_are_stated():
     assert f"at most {engine.ORDERING_ROWS:,}" in said["kl_per_component_"]
     assert f"at most {engine.ORDERING_ROWS:,}" in said["lower_bound_"]
     assert f"mixture of {len(priors.Mixture(2).logits)} Gaussians" in said["prior"]
-    assert {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal"} == auto.LIKELIHOODS
+    by_family = {"bool": "bernoulli", "category": "categorical", "ordered": "ordinal", "text": "categorical"}
+    assert by_family == auto.LIKELIHOODS
     assert (
-        'boolean columns are "bernoulli", categorical dtypes "categorical", ordered ones "ordinal"'
+        'boolean columns are "bernoulli", categorical dtypes "categorical", ordered ones "ordinal", text "categorical"'
         in said["likelihood"]
     )
     few, many = auto.NUMBERS

@@ -47,6 +47,7 @@ def test_code_blocks_run_in_order_and_give_what_the_page_says(name, monkeypatch,
     namespace = {"__name__": "a_user"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", ".* left out of the model")  # as the page says
         for i, block in enumerate(python_blocks(ROOT / name)):
             exec(compile(block, f"{name}, block {i}", "exec"), namespace)
             printed = capsys.readouterr().out

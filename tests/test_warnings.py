@@ -70,7 +70,12 @@ def warning_room(inner):
 @pytest.fixture
 def warning_rooms(monkeypatch):
     """Let rooms below every door warn."""
-    for owner, name in ((TableSchema, "encode"), (TableSchema, "restore"), (VAEEngine, "sample_latent")):
+    for owner, name in (
+        (TableSchema, "encode"),
+        (TableSchema, "restore"),
+        (VAEEngine, "sample_latent"),
+        (_base, "planned"),
+    ):
         monkeypatch.setattr(owner, name, warning_room(getattr(owner, name)))
 
 
@@ -95,6 +100,7 @@ DOORS = {
     "select_outliers": lambda model, X: model.select_outliers(X),
     "explain": lambda model, X: model.explain(X),
     "complete": lambda model, X: model.complete(X),
+    "summary": lambda model, X: model.summary(X),
     "draw": lambda model, X: model.draw(np.where(X > 6.0, np.nan, X), 2),
 }
 

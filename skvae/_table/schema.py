@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._table import frames, summary
+from skvae._table import frames
 from skvae._table.atoms import Heaps
 from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
 from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
+from skvae._table.summary import as_html, as_text, summary
 from skvae._table.tables import ReadableRows
 
 Index = slice | list[int]
@@ -45,10 +46,15 @@ class TableSchema:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return summary.printed(self)
+        head = f"TableSchema of {len(self.columns)} columns and {self.n_rows} rows ({self.container})"
+        return f"{head}\n{as_text(self._summary)}"
 
     def _repr_html_(self) -> str:
-        return summary.as_html(summary.summary(self, {}, set()).drop(columns="likelihood"))
+        return as_html(self._summary)
+
+    @property
+    def _summary(self) -> Any:
+        return summary(self.columns, self.container, {}, ()).drop(columns="likelihood")
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from skvae._table import frames
 from skvae._table.columns import Column, Number
-
-if TYPE_CHECKING:
-    from skvae._table.schema import TableSchema
 
 FAR = 1.0  # ranges of the other values that an atom lies away from them to be taken for a mark of missing cells
 FEWEST_CODES, MOST_CODES = 3, 16  # distinct whole numbers that may well be codes
@@ -28,22 +26,24 @@ READ_AS = {  # why a column is what it is, where nobody asked for anything else
 }
 
 
-def summary(schema: TableSchema, likelihoods: dict[int, str], asked: set[int]) -> Any:
+def summary(columns: Sequence[Column], container: str, likelihoods: Mapping[int, str], asked: Container[int]) -> Any:
     """A pandas frame with a row for each column, as `VAETransformer.summary` describes it.
 
     Parameters
     ----------
-    schema : TableSchema
+    columns : sequence of Column
+    container : str
+        As in `TableSchema`.
     likelihoods : dict of int to str
         Names of those of the columns in the model, as far as they are known.
     asked : set of int
         Columns of which the user chose the likelihood.
     """
     rows = [
-        _row(column, likelihoods.get(j), is_asked=j in asked, is_frame=schema.container != frames.NUMPY)
-        for j, column in enumerate(schema.columns)
+        _row(column, likelihoods.get(j), is_asked=j in asked, is_frame=container != frames.NUMPY)
+        for j, column in enumerate(columns)
     ]
-    return frames.described([column.name for column in schema.columns], rows)
+    return frames.described([column.name for column in columns], rows)
 
 
 def _row(column: Column, likelihood: str | None, *, is_asked: bool, is_frame: bool) -> dict[str, Any]:
@@ -122,11 +122,9 @@ def _codes(column: Number) -> tuple[float, ...] | None:
     return atoms if np.array_equal(atoms, np.arange(atoms[0], atoms[0] + len(atoms))) else None
 
 
-def printed(schema: TableSchema) -> str:
-    """The table as text."""
-    table = summary(schema, {}, set()).drop(columns="likelihood")
-    head = f"TableSchema of {len(schema.columns)} columns and {schema.n_rows} rows ({schema.container})"
-    return f"{head}\n{frames.printed(table, SHOWN_COLUMNS)}"
+def as_text(table: Any) -> str:
+    """The table for a terminal."""
+    return frames.printed(table, SHOWN_COLUMNS)
 
 
 def as_html(table: Any) -> str:

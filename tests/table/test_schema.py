@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,8 @@ def test_weights_are_repeats_and_zero_is_removal():
 def test_missing_cells_say_nothing_of_their_column():
     X = some_table()
     holed = np.vstack([X, np.full((7, 3), np.nan)])
-    assert infer(holed).columns == infer(X).columns
+    assert [column.missing for column in infer(holed).columns] == pytest.approx([7 / 57] * 3)
+    assert tuple(replace(column, missing=0.0) for column in infer(holed).columns) == infer(X).columns
     assert np.isnan(encode(infer(X), holed)[-7:]).all()
 
 
