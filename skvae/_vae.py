@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae import _engine
 from skvae._base import BaseAutoencoder
-from skvae._model.conditioning import Condition, conditioned, warn_if_idle
+from skvae._model.conditioning import Condition, conditioned
 from skvae._model.fitting import Prepared, informative
 from skvae._model.settings import Settings
 from skvae._model.table_model import VAEModel
@@ -120,6 +120,14 @@ class VAETransformer(BaseAutoencoder):
         after n rows, so that the cell costs log(n + 2) nats; to the networks it is missing. "missing": a missing cell,
         which costs nothing. "error": an error. "infrequent_if_exist": where the column has more than 256 levels one of
         the rare ones, as probable as the rarest of these; else as "unlikely".
+
+    missingness : {"draws", "informative"} or None, default="draws"
+        What is made of which cells are missing. "draws": each column that is sometimes missing has a probability of
+        being so, which the decoder gives from the same code as its values, and `sample` leaves cells out as rows like
+        the drawn ones do; where a level of a column, or its numbers on one side of a value, always go with a missing
+        cell, or never, so do the draws. Scores and completions are of the observed values alone. "informative": these
+        take in, too, which cells are missing, as where the values that are missing are why [12]_; also if it is set
+        after fit. None: nothing is learned of it.
 
     objective : {"elbo", "iwae", "dreg"}, default="iwae"
         Bound that is trained: the evidence lower bound [1]_ or the importance-weighted bound [2]_, each from
@@ -329,6 +337,8 @@ class VAETransformer(BaseAutoencoder):
     .. [10] Bishop, C. M. (1994). "Mixture density networks". Aston University, NCRG/94/004.
     .. [11] Jordan, K. et al. (2024). "Muon: An optimizer for hidden layers in neural networks".
        https://kellerjordan.github.io/posts/muon.
+    .. [12] Ipsen, N. B., Mattei, P.-A. and Frellsen, J. (2021). "not-MIWAE: Deep generative modelling with missing not
+       at random data". ICLR, arXiv 2006.12871.
 
     Examples
     --------
@@ -362,6 +372,7 @@ class VAETransformer(BaseAutoencoder):
         "atoms": [StrOptions({"auto"}), list, tuple, None],
         "bounds": [StrOptions({"training"}), None],
         "handle_unknown": [StrOptions({"unlikely", "missing", "error", "infrequent_if_exist"})],
+        "missingness": [StrOptions({"draws", "informative"}), None],
         "objective": [StrOptions({"elbo", "iwae", "dreg"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
@@ -383,6 +394,7 @@ class VAETransformer(BaseAutoencoder):
         atoms: Literal["auto"] | list[Any] | tuple[Any, ...] | None = "auto",
         bounds: Literal["training"] | None = "training",
         handle_unknown: Literal["unlikely", "missing", "error", "infrequent_if_exist"] = "unlikely",
+        missingness: Literal["draws", "informative"] | None = "draws",
         objective: Literal["elbo", "iwae", "dreg"] = "iwae",
         beta: float = 1.0,
         kl_warmup: float = 0.0,
@@ -416,6 +428,7 @@ class VAETransformer(BaseAutoencoder):
         self.atoms = atoms
         self.bounds = bounds
         self.handle_unknown = handle_unknown
+        self.missingness = missingness
         self.objective = objective
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -572,9 +585,9 @@ class VAETransformer(BaseAutoencoder):
             smoother than any row (for pictures).
         missing : bool, default=True
             Whether cells are missing as they were in training, if they were: each row has the same cells missing as a
-            training row whose code is like its own, one of 2,048 at most. The same holds for a column of one value that
-            is missing elsewhere. Cells of `given` are never missing. With False, and without `noise`, every cell has a
-            value, except in columns in which fit saw none.
+            training row whose code is like its own, one of 2,048 at most, but for what `missingness` finds to be a
+            rule. The same holds for a column of one value that is missing elsewhere. Cells of `given` are never
+            missing. With False, and without `noise`, every cell has a value, except in columns in which fit saw none.
         identifiers : {"missing", "fresh"}, default="missing"
             What stands in columns of text that hardly repeats, which the model leaves out: nothing, or for each row
             another text of sixteen random digits, never one of training.
@@ -606,8 +619,7 @@ class VAETransformer(BaseAutoencoder):
         -----
         UserWarning
             If an effective sample size is below 10, or a number given is outside the range of the training rows (of
-            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so. If
-            `given` names a column that fit saw with a single value or missing, which is outside the model.
+            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so.
         """
         random_state, condition = check_random_state(random_state), None
         if identifiers not in ("missing", "fresh"):
@@ -618,13 +630,12 @@ class VAETransformer(BaseAutoencoder):
         else:
             model = self._model
             condition = Condition.read(given, model.schema, check_n_samples(n_samples))
-            warn_if_idle(condition, model.schema, model.engine.columns_with_gaps())
             z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
         values = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
         if condition is not None:
             values = np.where(condition.fixed, condition.values, values)
         if missing and noise:
-            holes = model.engine.missing_like(z, drawn_seed(random_state))
+            holes = model.schema.ruled(values, model.engine.missing_like(z, drawn_seed(random_state)))
             holes = holes if condition is None else holes & ~condition.fixed
             np.copyto(values, np.nan, where=holes)
         rows = model.schema.restore(values, random_state if noise else None, fresh=identifiers == "fresh")
@@ -684,8 +695,9 @@ class VAETransformer(BaseAutoencoder):
         return self._settings_with(bound=bound)
 
     def _of_new_rows(self) -> dict[str, Any]:
-        check_parameters(self, "handle_unknown", "n_importance_samples")
-        return {"unknown": self.handle_unknown, "n_draws": self.n_importance_samples}
+        check_parameters(self, "handle_unknown", "missingness", "n_importance_samples")
+        informative = self.missingness == "informative"
+        return {"unknown": self.handle_unknown, "n_draws": self.n_importance_samples, "is_informative": informative}
 
     def _fitted_attributes(self, model: VAEModel, taught: Prepared, *, is_all: bool) -> dict[str, Any]:
         engine, shown = model.engine, taught.shown

@@ -334,12 +334,13 @@ def test_a_number_outside_the_training_rows_is_warned_of_where_it_is_given(mixed
 
 
 @pytest.mark.parametrize("value", ["yes", 1.0])
-def test_a_condition_on_a_column_of_one_value_or_none_is_idle_and_says_so(light_vae, X, value):
+def test_a_condition_on_a_column_of_one_value_or_none_counts(light_vae, X, value):
     frame = pd.DataFrame(X, columns=list("abcd"))
     flag = pd.Series(np.where(X[:, 0] > np.median(X[:, 0]), value, None), dtype="category" if value == "yes" else float)
-    model = light_vae().fit(frame.assign(flag=flag, full=2.0))
-    with pytest.warns(UserWarning, match=r"given asks for a value of column\(s\) 'flag', which fit saw .*fillna"):
-        model.sample(5, given={"flag": value})
+    model = light_vae(max_iter=200, early_stopping=False).fit(frame.assign(flag=flag, full=2.0))
+    drawn = model.sample(300, given={"flag": value}, random_state=0)
+    assert (drawn["flag"] == value).all()
+    assert drawn["a"].median() > np.quantile(X[:, 0], 0.65)
     assert (model.sample(5, given={"full": 2.0})["full"] == 2.0).all()  # of no other value: nothing to tell
 
 

@@ -563,8 +563,9 @@ def test_rows_with_cells_in_constant_columns_alone_teach_nothing(light_vae, X):
     holes = np.c_[X, np.ones(60)]
     holes[::7, 1] = np.nan
     empty = np.c_[np.full((300, 4), np.nan), np.ones(300)]
-    model = light_vae(prior="aggregated").fit(holes)
-    beside = light_vae(prior="aggregated", batch_size=model._settings().plan(60, 3, have_levels=False).batch_size)
+    model = light_vae(prior="aggregated", missingness=None).fit(holes)
+    size = model._settings().plan(60, 3, have_levels=False).batch_size
+    beside = light_vae(prior="aggregated", missingness=None, batch_size=size)
     beside.fit(np.r_[holes, empty])
     np.testing.assert_array_equal(beside.score_samples(holes), model.score_samples(holes))
     missing = np.isnan(beside.sample(400, random_state=0)).mean(axis=0)

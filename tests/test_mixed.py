@@ -148,7 +148,7 @@ def test_draws_are_rows_like_those_of_fit(make, noise):
 @makers
 def test_drawn_cells_are_missing_as_those_of_fit_and_in_the_same_dtypes(make):
     frame = make()
-    drawn = vae().fit(frame).sample(4000, random_state=0)
+    drawn = vae(max_iter=100).fit(frame).sample(4000, random_state=0)
     assert dtypes(drawn) == dtypes(frame)
     gaps = [
         np.column_stack([pd.Series(rows[name].to_list()).isna() for name in frame.columns]) for rows in (frame, drawn)

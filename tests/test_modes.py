@@ -173,7 +173,7 @@ def chosen(X, **options):
     """The names of the likelihoods of a fit with nothing set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = VAETransformer(max_iter=1, hidden_layer_sizes=(), random_state=0).fit(X, **options)
+        model = VAETransformer(max_iter=1, hidden_layer_sizes=(), missingness=None, random_state=0).fit(X, **options)
     return [likelihood for likelihood, _ in model._model.engine.spec.blocks]
 
 

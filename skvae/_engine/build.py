@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from skvae._engine.optimiser import copied
 from skvae._engine.runtime import generator, lent_streams, own_torch_state
 from skvae._table.kinds import INDICATORS, KINDS, NUMBERS
-from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Likelihood, LikelihoodFactory, SquaredError
+from skvae.nn.likelihoods import LIKELIHOODS, Bernoulli, Gaps, Likelihood, LikelihoodFactory, SquaredError
 from skvae.nn.models import VAE, Autoencoder, ColumnBlocks
 from skvae.nn.networks import MLP, SEEN, InputEncoding, NetworkFactory, TableEncoding
 from skvae.nn.priors import PRIORS, Prior, PriorFactory
@@ -26,6 +26,8 @@ Block = tuple[str | LikelihoodFactory, int]
 Quantiles = NDArray[np.floating] | None  # of the encoded columns, (n_quantiles, p), at even probabilities from 0 to 1
 
 LOSSES: dict[str, LikelihoodFactory] = {"squared_error": SquaredError, "cross_entropy": Bernoulli}
+
+GAPS = "gaps"  # the likelihood of cells that say what is missing, which no user asks for
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,9 @@ def _encoding(spec: ModelSpec, likelihoods: list[Likelihood], stream: torch.Gene
     options: dict[str, Any] = {"clip": bool(spec.hidden_layer_sizes), "with_mask": spec.with_mask}
     scaling, cells = (_float32(spec.centre[numbers]), _float32(spec.width[numbers])), torch.tensor(numbers).long()
     through = {name: own for name in SEEN if (own := [j for j in numbers if seen_as[j] == name])}
-    if len(numbers) == spec.n_columns and not through:
-        return InputEncoding(*scaling, **options, cells=None if numbers == sorted(numbers) else cells)
+    if len(numbers) == len(order) and not through:
+        in_place = numbers == list(range(spec.n_columns))
+        return InputEncoding(*scaling, **options, cells=None if in_place else cells)
     codes = [(j, len(spec.shares[j] or ())) for j in order if seen_as[j] == INDICATORS]
     return TableEncoding(InputEncoding(*scaling, **options), cells, through, codes, stream)
 
@@ -267,7 +270,7 @@ def _try_out(network: nn.Module, subject: str, came: tuple[int, ...], wanted: tu
 
 
 def _known(option: str) -> dict[str, LikelihoodFactory]:
-    return LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES
+    return (LIKELIHOODS if option == "likelihood" else LIKELIHOODS | LOSSES) | {GAPS: Gaps}
 
 
 def _likelihood(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skvae._engine.batches import Rows
 from skvae._engine.closed_form import is_affine
-from skvae.nn.likelihoods import Gaussian, SmoothGaussian
+from skvae.nn.likelihoods import Gaps, Gaussian, SmoothGaussian
 from skvae.nn.models import VAE
 from skvae.nn.noise import LOG_2PI
 from skvae.nn.priors import AggregatedPosterior, Mixture, StandardNormal
@@ -47,14 +47,24 @@ def _modes(model: VAE) -> list[Modes]:
     return [Modes(*mode) for mode in each] if len(stds) <= MOST_ROOTS else []
 
 
-def _log_noise(model: VAE) -> Tensor | None:
-    """The log standard deviation of each cell, (p,), where none depends on the code and all cells are normal."""
+def _log_noise(model: VAE, rows: Rows) -> Tensor | None:
+    """The log standard deviation of each cell, (p,), where none depends on the code and all that are asked are normal.
+
+    Cells that say what is missing may stand behind them, with any number, of which nothing is asked.
+    """
     own: Any
     own, *others = model.columns.likelihoods
-    if others or type(own) not in (Gaussian, SmoothGaussian) or own.log_scale is None or not is_affine(model.decoder):
+    asked = rows.observed is None or bool(rows.observed[:, own.n_columns :].any())
+    if (
+        (others and asked)
+        or any(type(other) is not Gaps for other in others)
+        or type(own) not in (Gaussian, SmoothGaussian)
+        or own.log_scale is None
+        or not is_affine(model.decoder)
+    ):
         return None
-    log_noise: Tensor = own.location_and_log_scale(model.start)[1].expand_as(model.start)
-    return log_noise
+    log_noise: Tensor = own.location_and_log_scale(model.start[: own.n_columns])[1].expand(own.n_columns)
+    return torch.cat([log_noise, torch.zeros_like(model.start[own.n_columns :])])
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,9 @@ class LinearGaussian:
     modes: list[Modes]
 
     @classmethod
-    def of(cls, model: VAE) -> Self | None:
-        """That of a model, or None where it has no such density."""
-        log_noise = _log_noise(model)
+    def of(cls, model: VAE, rows: Rows) -> Self | None:
+        """That of a model, or None where it has no such density of rows like these."""
+        log_noise = _log_noise(model, rows)
         modes = [] if log_noise is None else _modes(model)
         return None if log_noise is None or not modes else cls(model, log_noise, modes)
 

@@ -98,7 +98,7 @@ def n_adapting(n_draws: int) -> int:
 
 def log_likelihood(model: VAE, rows: Rows, points: Tensor, *, knows_missing: bool, trained_on: bool) -> Tensor:
     """Log p(x_observed), shape (b,): as it is where that is known, else its importance-weighted estimate."""
-    exact = LinearGaussian.of(model)
+    exact = LinearGaussian.of(model, rows)
     if exact is not None:
         return _zero_where_empty(exact.log_likelihood(rows, trained_on=trained_on), rows)
     draws = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on)
@@ -127,7 +127,7 @@ def sampling_error(
     that of all their draws together, times sqrt(m / S). The bias of a log of a mean is part of it. A score that needs
     no draws has no error, as if all draws had the same weight.
     """
-    if LinearGaussian.of(model) is not None:
+    if LinearGaussian.of(model, rows) is not None:
         none = rows.x.new_zeros(len(rows))
         return none, none + n_draws, none
     log_w = weighed(model, rows, points, knows_missing=knows_missing, trained_on=trained_on).log_w  # (S, b)
@@ -150,7 +150,7 @@ def explain(
     (sum w log w + log S): the columns' are those of the first sum, the latent one is the rest. Where the density needs
     no draws, the expectations are those under p(z|x).
     """
-    exact = LinearGaussian.of(model)
+    exact = LinearGaussian.of(model, rows)
     if exact is not None:
         cells, rest = exact.explain(rows, trained_on=trained_on)
         return cells, _zero_where_empty(rest, rows)

@@ -37,6 +37,8 @@ class Condition(NamedTuple):
         for j in partial.columns:
             levels = schema.columns[j].levels
             values[:, j] = partial.numbers(j) if levels is None else partial.exact_codes(j, levels.exact_code_of())
+        for j, gap in schema.cells.gaps.items():
+            cells[~np.isnan(values[:, j]), gap] = 0.0  # what is given is not missing
         cells, values = np.repeat(cells, n_each, axis=0), np.repeat(values, n_each, axis=0)
         return cls(cells, values, ~np.isnan(values), n_each)
 
@@ -169,19 +171,6 @@ def conditioned(
     z, sizes = zip(*each, strict=True)
     warn_if_out_of_reach(np.array(sizes), n_draws)
     return np.concatenate(z), np.array(sizes)
-
-
-def warn_if_idle(condition: Condition, schema: TableSchema, gaps: np.ndarray) -> None:
-    """Say so where a condition asks for the only value of a column with `gaps` (p,): the model does not hold it."""
-    asked = condition.fixed.any(axis=0) & gaps
-    columns = [schema.columns[j] for j in np.flatnonzero(asked)]
-    idle = [repr(column.name) for column in columns if column.constant is not None]
-    if idle:
-        warn(
-            f"given asks for a value of column(s) {', '.join(idle[:5])}, which fit saw with that value or missing. "
-            f"Such columns stand outside the model, so that the others are drawn as if these were left open. For rows "
-            f"that go with the value, fill the missing cells before fit, as with X[name].fillna('no').",
-        )
 
 
 def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:

@@ -265,7 +265,7 @@ def _shift(encoded: np.ndarray, weight: np.ndarray, schema: TableSchema, i: int)
     """How many standard deviations the median of a cell's values is from their mean in the first chunk."""
     cell, values = schema.cells[i], encoded[:, i]
     column = schema.columns[cell.column]
-    if cell.is_atom or not KINDS[column.kind].is_scaled:
+    if cell.is_atom or cell.is_gap or not KINDS[column.kind].is_scaled:
         return 0.0
     counted = ~np.isnan(values)
     if column.atoms:

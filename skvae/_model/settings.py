@@ -66,6 +66,7 @@ class Settings:
     atoms: Any = None
     bounds: str | None = None
     handle_unknown: str = "unlikely"
+    missingness: str | None = None
     beta: float = 1.0
     kl_warmup: float = 0.0
     trim: float = 0.0

@@ -18,6 +18,7 @@ from skvae._model.texts import identifiers, warn_of_texts
 from skvae._table import frames
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
+from skvae._table.patterns import find_rules
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -77,7 +78,7 @@ def start(
     """A model at its start values; its schema is learned from all rows of X, also those set aside of them."""
     table = rows.table
     schema, each = planned(rows, columns, settings)
-    if not schema.cells:
+    if not (schema.cells or (settings.missingness and any(column.gap(0) for column in schema.columns))):
         left_out = " (but for text that hardly repeats)" if any(column.is_left_out for column in schema.columns) else ""
         raise ValueError(
             f"Every column of X{left_out} is constant or without a value over its {len(table)} training rows, so there "
@@ -86,6 +87,10 @@ def start(
     blocks = blocks_of(["categorical" if cell.is_atom else each[cell.column] for cell in schema.cells])
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
+    if settings.missingness is not None and not table.is_sparse:
+        schema = replace(schema, has_gaps=True, rules=find_rules(table, schema.columns))
+    if schema.cells.gaps:
+        blocks = (*blocks, (_engine.build.GAPS, tuple(schema.cells.gaps.values())))
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
     spreads = not table.is_sparse and any(_engine.build.starts_by_quantiles(likelihood) for likelihood, _ in blocks)
     quantiles = _quantiles(rows, schema) if spreads else None

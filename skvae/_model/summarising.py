@@ -16,7 +16,7 @@ def of_model(model: AnyModel, likelihood: Any) -> Any:
     """The summary of a fitted model, whose estimator has that parameter `likelihood` (or `loss`)."""
     blocks = [name_of(own) for own, n in model.engine.spec.blocks for _ in range(n)]
     cells = zip(model.schema.cells, blocks, strict=True)
-    names = {cell.column: name for cell, name in cells if not cell.is_atom}
+    names = {cell.column: name for cell, name in cells if not (cell.is_atom or cell.is_gap)}
     return summary(model.schema.columns, model.schema.container, names, _asked(model.schema, likelihood))
 
 

@@ -39,12 +39,15 @@ class TableModel(Generic[EngineT]):
         What a level is that fit did not see.
     n_draws : int
         Draws of z per row by which a density is estimated.
+    is_informative : bool
+        Whether it counts which cells are missing, beside the values of the others.
     """
 
     schema: TableSchema
     engine: EngineT
     unknown: str = "unlikely"
     n_draws: int = 1
+    is_informative: bool = False
 
     def copied(self) -> TableModel[EngineT]:
         """A model that can be trained while this one stays as it is."""
@@ -54,13 +57,13 @@ class TableModel(Generic[EngineT]):
 
     def encode(self, table: ReadableRows) -> Numbers:
         """What the engine reads of rows, (n, n_cells), in their own precision."""
-        return self.schema.encode(table, table.dtype, unknown=self.unknown)
+        return self.schema.encode(table, table.dtype, unknown=self.unknown, gaps=self.is_informative)
 
     def encode_to_train(self, table: ReadableRows) -> Any:
         """The same in float32, which the engine may take over; a CSR matrix where X is one."""
         if table.is_sparse:
             return self.schema.encode_sparse(table)
-        return self.schema.encode(table, np.float32, unknown=self.unknown)
+        return self.schema.encode(table, np.float32, unknown=self.unknown, gaps=True)
 
     def over(self, table: ReadableRows, answer: Callable[[Numbers], Numbers]) -> Numbers:
         """An answer to encoded rows, a part of the table at a time."""

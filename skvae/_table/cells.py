@@ -16,6 +16,7 @@ Bend = Callable[[FloatArray], FloatArray]
 class Cell(NamedTuple):
     """One cell: its column, its kind, the shares of its codes in training where it holds any, and its units.
 
+    A gap says whether the column is missing (1) or not; it is never missing itself, unless nothing is asked of it.
     `centre` and `width` are its robust location and scale, for the encoder's eyes only, and `mean` is its mean. In data
     units it is location + scale * x with x kept from `low` to `high`, or what `bend` makes of x.
     """
@@ -33,6 +34,7 @@ class Cell(NamedTuple):
     low: float = -np.inf
     high: float = np.inf
     bend: Bend | None = None
+    is_gap: bool = False
 
     @property
     def n_codes(self) -> int:
@@ -70,8 +72,13 @@ class Cells(tuple[Cell, ...]):
     @property
     def gates(self) -> tuple[tuple[int, int], ...]:
         """Pairs (value, atom) of cells: the value counts only where the other is 0, for no atom."""
-        values = {cell.column: i for i, cell in enumerate(self) if not cell.is_atom}
+        values = {cell.column: i for i, cell in enumerate(self) if not (cell.is_atom or cell.is_gap)}
         return tuple((values[cell.column], i) for i, cell in enumerate(self) if cell.is_atom)
+
+    @cached_property
+    def gaps(self) -> dict[int, int]:
+        """Where the gap of each column stands that has one."""
+        return {cell.column: i for i, cell in enumerate(self) if cell.is_gap}
 
     @cached_property
     def units(self) -> Units:

@@ -25,7 +25,8 @@ from skvae._table.tables import ReadableRows
 
 Flags = NDArray[np.bool_]
 
-ATOM = "categorical"  # the kind of the cell that says which atom
+ATOM = "categorical"  # the kind of the cell that says which atom ...
+GAP = "binary"  # ... and of that which says whether there is a value
 
 
 class Facts:
@@ -70,6 +71,11 @@ class Column(Facts):
     def cells(self, j: int) -> tuple[Cell, ...]:
         """What a model is told of its cells."""
         return ()
+
+    def gap(self, j: int) -> tuple[Cell, ...]:
+        """The cell that says whether the column is missing, if it sometimes is."""
+        sometimes = 0.0 < self.missing < 1.0 and not self.is_left_out
+        return (Cell(j, self.name, GAP, mean=self.missing, is_gap=True),) if sometimes else ()
 
     def check(self, table: ReadableRows, j: int) -> None:
         """Raise ValueError where a value lies outside the support of the column's kind."""

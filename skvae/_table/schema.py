@@ -21,6 +21,7 @@ from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Numbe
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
+from skvae._table.patterns import Rule
 from skvae._table.summary import as_html, as_text, summary
 from skvae._table.tables import ReadableRows
 
@@ -34,7 +35,9 @@ LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardi
 class TableSchema:
     """All columns of a table, its container, the number of training rows, and what `frames.header_of` says.
 
-    `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so.
+    `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so. Where it
+    `has_gaps`, a cell more says of each column that is sometimes missing whether it is; these stand last. `rules` say
+    where it always is, or never.
     """
 
     container: str
@@ -42,6 +45,8 @@ class TableSchema:
     n_rows: int
     header: frames.Header | None = None
     order: tuple[int, ...] | None = field(default=None, repr=False)
+    has_gaps: bool = False
+    rules: tuple[Rule, ...] = ()
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -62,12 +67,14 @@ class TableSchema:
     def cells(self) -> Cells:
         """The cells of an encoded row."""
         cells = [cell for j, column in enumerate(self.columns) for cell in column.cells(j)]
-        return Cells(cells if self.order is None else [cells[i] for i in self.order])
+        gaps = [cell for j, column in enumerate(self.columns) for cell in column.gap(j)] if self.has_gaps else []
+        return Cells([*(cells if self.order is None else [cells[i] for i in self.order]), *gaps])
 
     @property
     def in_order_of_columns(self) -> tuple[int, ...]:
-        """Where the cells stand that belong to the first column, to the second, and so on."""
-        return tuple(np.argsort(range(len(self.cells)) if self.order is None else self.order).tolist())
+        """Where the cells stand that belong to the first column, to the second, and so on; without gaps."""
+        order = range(len(self.cells) - len(self.cells.gaps)) if self.order is None else self.order
+        return tuple(np.argsort(order).tolist())
 
     @cached_property
     def _places(self) -> list[Index]:
@@ -97,7 +104,9 @@ class TableSchema:
 
     # -- into the model ------------------------------------------------------------------------------------------------
 
-    def encode(self, table: ReadableRows, dtype: Any = np.float64, *, unknown: str = "missing") -> FloatArray:
+    def encode(
+        self, table: ReadableRows, dtype: Any = np.float64, *, unknown: str = "missing", gaps: bool = False
+    ) -> FloatArray:
         """Encoded cells, finite, or NaN where missing.
 
         Parameters
@@ -107,6 +116,8 @@ class TableSchema:
             Of the result; the arithmetic is in float64.
         unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}
             What a level is that fit did not see; in the cells it is missing with both of the first two.
+        gaps : bool
+            Whether the cells that say what is missing do so; else they are NaN, and nothing is asked of them.
 
         Returns
         -------
@@ -118,7 +129,7 @@ class TableSchema:
         limit = LARGEST[np.dtype(np.float32) if np.float32 in (table.dtype, dtype) else np.dtype(np.float64)]
         at_once = {} if table.is_frame else self._plain
         if at_once:
-            place = {cell.column: i for i, cell in enumerate(self.cells)}
+            place = {cell.column: i for i, cell in enumerate(self.cells) if not cell.is_gap}
             places, start = [place[j] for j in at_once], 0
             for part in table.slices():  # in double precision, of which a part has to do
                 values = self._standardised(part, at_once)
@@ -128,6 +139,8 @@ class TableSchema:
             if j not in at_once:
                 own = column.encode(table, j, unknown)
                 out[:, self._places[j]] = np.clip(own, -limit, limit, out=own)
+        for j, place_of_gap in self.cells.gaps.items():
+            out[:, place_of_gap] = table.missing_in(j) if gaps else np.nan
         return out
 
     @cached_property
@@ -228,6 +241,15 @@ class TableSchema:
             out[:, j] = column.decode(cells[:, self._places[j]])
         return out
 
+    def ruled(self, values: FloatArray, holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which cells are missing, (n, p), once the rules have their say, of drawn values and drawn holes (n, p)."""
+        if not self.rules:
+            return holes
+        holes = np.array(np.broadcast_to(holes, values.shape))
+        for rule in self.rules:
+            rule.apply(values, holes)
+        return holes
+
     def expect(self, statistics: FloatArray) -> list[FloatArray]:
         """The expectation of each column in data units: (n,) for numbers, (n, n_codes) probabilities for levels.
 
@@ -271,7 +293,7 @@ class TableSchema:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also from an earlier version, in which all columns were of one class."""
         columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
-        self.__dict__.update({"order": None} | state, columns=columns)
+        self.__dict__.update({"order": None, "has_gaps": False, "rules": ()} | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python data, for persistence."""
@@ -281,13 +303,17 @@ class TableSchema:
             "n_rows": self.n_rows,
             "header": self.header,
             "order": self.order,
+            "has_gaps": self.has_gaps,
+            "rules": tuple(map(tuple, self.rules)),
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TableSchema:
-        """Inverse of `to_dict`; earlier versions have facts of all codecs in each column, and no header or order."""
-        columns, rest = tuple(map(_column, data["columns"])), (_tuples(data.get(name)) for name in ("header", "order"))
-        return cls(data["container"], columns, data["n_rows"], *rest)
+        """Inverse of `to_dict`; of earlier versions, too, which have facts of all codecs in each column."""
+        columns, has_gaps = tuple(map(_column, data["columns"])), data.get("has_gaps", False)
+        header, order = (_tuples(data.get(name)) for name in ("header", "order"))
+        rules = tuple(Rule(*rule) for rule in data.get("rules", ()))
+        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules)
 
 
 def _index(places: list[int]) -> Index:

@@ -34,6 +34,7 @@ class ReadableRows(Protocol):
     def numbers(self, j: int) -> FloatArray: ...
     def labels(self, j: int) -> tuple[NDArray[np.intp], list[Any], bool]: ...
     def missing(self) -> NDArray[np.bool_]: ...
+    def missing_in(self, j: int) -> NDArray[np.bool_]: ...
     def slices(self) -> Iterator[ReadableRows]: ...
 
 
@@ -172,7 +173,14 @@ class Table:
         if not self.is_frame:
             holes: NDArray[np.bool_] = np.isnan(self.X)
             return holes
-        return np.column_stack([self._rows(frames.missing(self.X, j)) for j in range(len(self.names))])
+        return np.column_stack([self.missing_in(j) for j in range(len(self.names))])
+
+    def missing_in(self, j: int) -> NDArray[np.bool_]:
+        """Which cells of column j are missing, shape (n,)."""
+        if self.is_sparse:
+            return np.zeros(len(self), dtype=bool)
+        holes: NDArray[np.bool_] = self._rows(frames.missing(self.X, j)) if self.is_frame else np.isnan(self.X[:, j])
+        return holes
 
     def _rows(self, column: NDArray[Any]) -> NDArray[Any]:
         return column if self.index is None else column[self.index]
@@ -221,9 +229,11 @@ class LooseRows:
 
     def missing(self) -> NDArray[np.bool_]:
         """Which cells are missing, shape (n, p)."""
-        columns = (self._column(j) for j in range(len(self.dtypes)))
-        each = [[value is None or value != value for value in column] for column in columns]
-        return np.array(each, dtype=bool).T
+        return np.column_stack([self.missing_in(j) for j in range(len(self.dtypes))])
+
+    def missing_in(self, j: int) -> NDArray[np.bool_]:
+        """Which cells of column j are missing, shape (n,)."""
+        return np.array([value is None or value != value for value in self._column(j)], dtype=bool)
 
     def _column(self, j: int) -> Any:
         return self.columns.get(j, [None] * self.n_rows)

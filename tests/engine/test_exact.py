@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from skvae import VAETransformer
+from skvae._engine.batches import Rows
 from skvae._engine.exact import LinearGaussian
 from skvae.nn.likelihoods import Gaussian, SmoothGaussian, StudentT
 from skvae.nn.priors import Mixture
@@ -92,7 +93,7 @@ def test_scores_are_those_of_the_dense_density(name, missing):
     new = np.vstack([table(12, 1, missing), table(3) * 40.0, np.full((1, 4), np.nan if missing else 2.0)])
     x = encoded(model, new)
     engine = model._model.engine
-    assert LinearGaussian.of(engine.model) is not None
+    assert LinearGaussian.of(engine.model, Rows.from_numpy(x)) is not None
     np.testing.assert_allclose(engine.log_likelihood(x, 4), dense(model, x), rtol=1e-7, atol=1e-6)
 
 
@@ -126,7 +127,7 @@ def test_terms_are_those_that_many_draws_come_to(name, missing, monkeypatch):
     np.testing.assert_allclose(cells.sum(axis=1) + latent, engine.log_likelihood(x, 4), rtol=1e-12)
     assert (cells[np.isnan(x)] == 0.0).all()
     assert (cells[~np.isnan(x)] != 0.0).all()
-    monkeypatch.setattr(LinearGaussian, "of", classmethod(lambda cls, model: None))
+    monkeypatch.setattr(LinearGaussian, "of", classmethod(lambda cls, model, rows: None))
     by_draws, rest = engine.explain(x, 2**15)
     np.testing.assert_allclose(cells, by_draws, rtol=0.05, atol=0.05)
     np.testing.assert_allclose(latent, rest, rtol=0.05, atol=0.2)
@@ -160,5 +161,6 @@ class Shifted(Gaussian):
 )
 def test_all_other_densities_are_estimated(asked):
     model = fitted(table(100), **asked)
-    assert LinearGaussian.of(model._model.engine.model) is None
+    rows = Rows.from_numpy(encoded(model, table(20)))
+    assert LinearGaussian.of(model._model.engine.model, rows) is None
     assert model.score_uncertainty(table(20))[0].max() > 0.0

@@ -33,7 +33,7 @@ def frame():
 @pytest.fixture(scope="module")
 def model(frame):
     options = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": False}
-    return VAETransformer(likelihood=LIKELIHOOD, random_state=0, **options).fit(frame)._model
+    return VAETransformer(likelihood=LIKELIHOOD, missingness=None, random_state=0, **options).fit(frame)._model
 
 
 @pytest.fixture

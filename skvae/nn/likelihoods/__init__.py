@@ -7,7 +7,7 @@ numbers for counts.
 """
 
 from skvae.nn.likelihoods.base import Likelihood, LikelihoodFactory, WayBack
-from skvae.nn.likelihoods.binary import Bernoulli
+from skvae.nn.likelihoods.binary import Bernoulli, Gaps
 from skvae.nn.likelihoods.categorical import Categorical, Ordinal
 from skvae.nn.likelihoods.continuous import (
     MIN_LOG_STD,
@@ -33,6 +33,7 @@ __all__ = [
     "MIN_LOG_STD",
     "Bernoulli",
     "Categorical",
+    "Gaps",
     "Gaussian",
     "GaussianMixture",
     "Likelihood",

@@ -38,3 +38,7 @@ class Bernoulli(Likelihood):
 
     def start(self, mean: Tensor) -> Tensor:
         return torch.logit(mean, eps=1e-3)
+
+
+class Gaps(Bernoulli):
+    """Cells that say whether a column is missing; a class of their own, as a density of the others is free of them."""

@@ -1,0 +1,106 @@
+"""Rules that say which cells are missing: a level of one column under which another always is, or never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skvae._table.columns import Coded, Column, Number
+from skvae._table.kinds import FloatArray
+from skvae._table.tables import Table
+
+ROWS = 20_000  # evenly spaced, in which rules are looked for; they must hold in all
+FEWEST = 10  # rows on which a rule rests
+CHANCE = 1e-3  # that one of all rules that are looked for holds although nothing depends on anything
+MOST_SOURCES = 500  # columns, the first, that rules may start from
+
+
+class Rule(NamedTuple):
+    """Column `target` is missing, or never is, where column `source` lies from `low` to `high` (numbers or codes)."""
+
+    source: int
+    target: int
+    low: float
+    high: float
+    is_missing: bool
+
+    def holds(self, values: FloatArray) -> NDArray[np.bool_]:
+        """In which rows of values and codes, (n, p), it says something."""
+        inside: NDArray[np.bool_] = (values[:, self.source] >= self.low) & (values[:, self.source] <= self.high)
+        return inside
+
+    def apply(self, values: FloatArray, holes: NDArray[np.bool_]) -> None:
+        """Let it decide which cells are holes, (n, p), in place."""
+        holes[self.holds(values), self.target] = self.is_missing
+
+
+def find_rules(table: Table, columns: Sequence[Column]) -> tuple[Rule, ...]:
+    """The rules that all rows keep, of columns without a missing cell about those that are sometimes missing."""
+    targets = [j for j, column in enumerate(columns) if column.gap(j)]
+    sources = [j for j, column in enumerate(columns) if column.missing == 0.0 and column.constant is None]
+    if not targets or not sources:
+        return ()
+    some = table.evenly(ROWS)
+    holes = np.column_stack([some.missing_in(j) for j in targets])
+    found = [
+        rule
+        for j in sources[:MOST_SOURCES]
+        for rule in _candidates(_values(some, j, columns[j]), columns[j], holes, j, targets, len(sources))
+    ]
+    return tuple(rule for rule in dict.fromkeys(found) if some is table or _is_kept(rule, table, columns))
+
+
+def _values(table: Table, j: int, column: Column) -> FloatArray:
+    """Numbers, or codes."""
+    if column.levels is None:
+        return table.numbers(j)
+    codes, values, _ = table.labels(j)
+    return column.levels.encode(codes, values)
+
+
+def _is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:
+    values = _values(table, rule.source, columns[rule.source])
+    inside = (values >= rule.low) & (values <= rule.high)
+    return bool((table.missing_in(rule.target)[inside] == rule.is_missing).all())
+
+
+def _candidates(
+    values: FloatArray, column: Column, holes: NDArray[np.bool_], source: int, targets: list[int], n_sources: int
+) -> Iterator[Rule]:
+    """Rules of one column about the targets, whose cells are `holes` (n, n_targets) or not."""
+    share = holes.mean(axis=0)
+    points = _points(column)
+    log_chance = np.log(CHANCE / (n_sources * len(targets) * (len(points) + 2)))
+    for low, high in [*((point, point) for point in points), *_ranges(values, column, holes)]:
+        inside = (values >= low) & (values <= high)
+        n, missing = int(inside.sum()), holes[inside].sum(axis=0)
+        for i, target in enumerate(targets):
+            always, never = missing[i] == n, missing[i] == 0
+            odds = share[i] if always else 1.0 - share[i]
+            if n >= FEWEST and (always or never) and 0.0 < odds < 1.0 and n * np.log(odds) < log_chance:
+                yield Rule(source, target, low, high, bool(always))
+
+
+def _points(column: Column) -> list[float]:
+    """Codes, truth values or atoms."""
+    if isinstance(column, Coded):
+        return [float(code) for code in range(column.levels.n_codes)]
+    return [0.0, 1.0] if column.kind == "binary" else list(column.atoms)
+
+
+def _ranges(values: FloatArray, column: Column, holes: NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
+    """Parts of a column of numbers on one side of a value, beyond which a target is always, or never, missing."""
+    if not isinstance(column, Number):
+        return
+    for flags in holes.T:
+        for part in (flags, ~flags):  # all values beyond those of the others
+            others = values[~part]
+            if len(others) and part.any():
+                above, below = values[values > others.max()], values[values < others.min()]
+                if len(above):
+                    yield float(above.min()), np.inf
+                if len(below):
+                    yield -np.inf, float(below.max())
