@@ -54,14 +54,10 @@ def _log_noise(model: VAE, rows: Rows) -> Tensor | None:
     """
     own: Any
     own, *others = model.columns.likelihoods
-    asked = rows.observed is None or bool(rows.observed[:, own.n_columns :].any())
-    if (
-        (others and asked)
-        or any(type(other) is not Gaps for other in others)
-        or type(own) not in (Gaussian, SmoothGaussian)
-        or own.log_scale is None
-        or not is_affine(model.decoder)
-    ):
+    is_normal = type(own) in (Gaussian, SmoothGaussian) and own.log_scale is not None and is_affine(model.decoder)
+    if not is_normal or any(type(other) is not Gaps for other in others):
+        return None
+    if others and (rows.observed is None or rows.observed[:, own.n_columns :].any()):
         return None
     log_noise: Tensor = own.location_and_log_scale(model.start[: own.n_columns])[1].expand(own.n_columns)
     return torch.cat([log_noise, torch.zeros_like(model.start[own.n_columns :])])
