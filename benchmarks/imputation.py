@@ -17,6 +17,7 @@ from benchmarks.methods.imputation import (
     IMPUTATION_TREES,
     IMPUTATION_VAES,
     IMPUTER,
+    IMPUTER_MISSINGNESS,
     IMPUTER_SETTINGS,
     NUMBERS_ONLY,
     Method,
@@ -31,10 +32,11 @@ GROUPS: dict[str, dict[str, Method]] = {
     "trees": IMPUTATION_TREES,
     "networks": IMPUTATION_NETWORKS,
     "settings": IMPUTER_SETTINGS,
+    "missingness": IMPUTER_MISSINGNESS,
 }
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 PUBLISHED_MASKS = 3
-PREFIXES = ("sk", "miwae", *(f"hivae{share}" for share in HIVAE_SHARES))  # the first part of a table's name
+PREFIXES = ("sk", "miwae", "mnar", *(f"hivae{share}" for share in HIVAE_SHARES))  # the first part of a table's name
 DEFAULT = ("sk", "miwae", "hivae20", "hivae50")
 SMOKE_ROWS = 80
 INTERVAL = 0.9  # share of the draws of a cell that its central interval holds ...
@@ -154,6 +156,7 @@ MEASURES = {
 TITLES = {
     "sk": "Tables of scikit-learn, half of the cells hidden",
     "miwae": "Half of the cells hidden",
+    "mnar": "Hidden in the first half of the columns: what is above the mean",
     "hivae": "The published masks of HI-VAE",
 }
 

@@ -294,6 +294,7 @@ def imputation_problems() -> dict[str, Callable[[int], Masked]]:
     """Name -> loader of the table under the mask of that number.
 
     "miwae/...": half of the cells, drawn at random; the mask depends on the table's name and the number alone.
+    "mnar/...": of the first half of the columns what is above the mean, as in the experiments of not-MIWAE.
     "hivae20/...": the masks published with HI-VAE, here those with 20 % of the cells of every column.
     """
     folder = os.environ.get("SKVAE_DATA") or None
@@ -304,6 +305,7 @@ def imputation_problems() -> dict[str, Callable[[int], Masked]]:
     for name, left_out in MIWAE.items():
         load = partial(_all_numbers, root / "uci_imputation" / f"{name}.csv.gz", left_out)
         problems[f"miwae/{name}"] = partial(_half_hidden, f"miwae/{name}", load)
+        problems[f"mnar/{name}"] = partial(_high_hidden, f"mnar/{name}", load)
     for share in HIVAE_SHARES:
         for name in HIVAE_MASKED:
             path = root / "hivae" / f"{name}.npz"
@@ -324,6 +326,14 @@ def _half_hidden(name: str, load: Callable[[], pd.DataFrame], mask: int) -> Mask
     hidden = np.zeros(n_cells, dtype=bool)
     hidden[rng.choice(n_cells, int(HIDDEN_SHARE * n_cells), replace=False)] = True
     return Masked(name, mask, frame, hidden.reshape(frame.shape))
+
+
+def _high_hidden(name: str, load: Callable[[], pd.DataFrame], mask: int) -> Masked:
+    """The number of the mask is but that of the method's seed."""
+    frame = load()
+    hidden = (frame > frame.mean()).to_numpy()
+    hidden[:, frame.shape[1] // 2 :] = False
+    return Masked(name, mask, frame, hidden)
 
 
 def _all_numbers(path: Path, left_out: str | None) -> pd.DataFrame:

@@ -51,6 +51,7 @@ IMPUTER_COMMON: dict[str, Any] = {
     "solver": "adam",
     "batch_size": IMPUTER_BATCH,
     "early_stopping": False,
+    "missingness": None,
 }
 
 # -- of the detector
@@ -74,6 +75,7 @@ DETECTOR_COMMON: dict[str, Any] = {
     "alpha": 0.01,
     "batch_size": DETECTOR_BATCH,
     "early_stopping": False,
+    "missingness": None,
 }
 SOLVED: dict[str, Any] = {"max_iter": 1, "learning_rate_init": 1e-9, "alpha": 0.0}  # what starts where it ends
 
@@ -274,6 +276,7 @@ def detector_models(
             max_iter=_epochs(round(DENSITY_STEPS * min(1.0, WIDE / p)), n),
             early_stopping=False,
             n_importance_samples=16,
+            missingness=None,
             atoms="auto" if n >= ATOMS_FROM else None,
             **options,
         ),
