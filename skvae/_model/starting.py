@@ -78,7 +78,7 @@ def start(
     """A model at its start values; its schema is learned from all rows of X, also those set aside of them."""
     table = rows.table
     schema, each = planned(rows, columns, settings)
-    if not (schema.cells or (settings.missingness and any(column.gap(0) for column in schema.columns))):
+    if not schema.cells:
         left_out = " (but for text that hardly repeats)" if any(column.is_left_out for column in schema.columns) else ""
         raise ValueError(
             f"Every column of X{left_out} is constant or without a value over its {len(table)} training rows, so there "

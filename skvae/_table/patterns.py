@@ -93,7 +93,7 @@ def _points(column: Column) -> list[float]:
 
 def _ranges(values: FloatArray, column: Column, holes: NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
     """Parts of a column of numbers on one side of a value, beyond which a target is always, or never, missing."""
-    if not isinstance(column, Number):
+    if not isinstance(column, Number) or column.kind == "binary":
         return
     for flags in holes.T:
         for part in (flags, ~flags):  # all values beyond those of the others
