@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae import _engine
 from skvae._base import BaseAutoencoder
-from skvae._model.conditioning import Condition, conditioned
+from skvae._model.conditioning import Condition, conditioned, warn_of_few
 from skvae._model.fitting import Prepared, informative
 from skvae._model.settings import Settings
 from skvae._model.table_model import VAEModel
+from skvae._model.wanting import Asked, accepted
 from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state, drawn_seed
 from skvae._typing import (
     Activation,
@@ -577,7 +579,10 @@ class VAETransformer(BaseAutoencoder):
         given : dict, data frame or None, default=None
             A condition: a dict from columns to values, such as ``{"age": 40, "sex": "F"}``, or a frame of partial rows,
             whose missing cells are left open. Rows are drawn by importance resampling in the latent space, and nothing
-            is rejected, so that rare conditions cost as much as common ones.
+            is rejected, so that rare conditions cost as much as common ones. In a dict there may also be ranges, ends
+            included (``("between", 30, 40)`` or ``slice(30, 40)``, None for an open end; of numbers, dates or ordered
+            levels), lists of values or levels, and ``("missing",)``. For ranges and lists rows are drawn until enough
+            lie there, 100,000 at most (20,000 beside values).
         codes : {"auto", "aggregated", "prior"}, default="auto"
             Where codes are drawn from, see `sample_latent`.
         noise : bool, default=True
@@ -605,41 +610,68 @@ class VAETransformer(BaseAutoencoder):
             rows follow for each, in their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
-            condition is resampled from count, by Kish's formula; that number itself without a condition.
+            condition is resampled from count, by Kish's formula; `n_samples` without a condition, and with ranges or
+            lists how many rows were found.
 
         Raises
         ------
         TypeError
-            If `given` is neither a dict nor a frame, or holds something else than a number for a number column.
+            If `given` is neither a dict nor a frame, holds something else than a number for a number column, or a range
+            of levels without an order.
         ValueError
-            If `n_samples` is not a positive integer, or `given` names a column, or asks for a level or a value, that
-            the model does not know.
+            If `n_samples` is not a positive integer, or `given` names a column, or asks for a level, a value, a range
+            or missing cells, that the model does not know; or no row drawn lies in the ranges and lists.
 
         Warns
         -----
         UserWarning
             If an effective sample size is below 10, or a number given is outside the range of the training rows (of
-            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so.
+            which nothing is known with ``bounds=None``): the condition is out of the model's reach, or nearly so. If
+            fewer than 20 training rows have a level or frequent value that is given: too few to learn what goes with
+            it. If fewer rows than asked for lie in ranges and lists, so that they repeat.
         """
-        random_state, condition = check_random_state(random_state), None
+        random_state, condition, n = check_random_state(random_state), None, check_n_samples(n_samples)
         if identifiers not in ("missing", "fresh"):
             raise ValueError(f"identifiers must be 'missing' or 'fresh'. Got {identifiers!r} instead.")
-        if given is None:
-            z = self.sample_latent(n_samples, codes=codes, random_state=random_state)
-            model, sizes = self._model, np.array([float(n_samples)])
+        model = self._model
+        asked = Asked(None, [], []) if given is None else Asked.read(given, model.schema)
+        if asked.points is not None or asked.missing:
+            condition = Condition.read(asked.points, model.schema, n, asked.missing)
+            warn_of_few(condition, model.schema)
+        how: dict[str, Any] = {"codes": codes, "noise": noise, "missing": missing, "random_state": random_state}
+        draw: Any = partial(self._drawn, condition=condition, asked=asked, **how)
+        known = condition is not None
+        values, sizes = accepted(draw, asked.sets, n, under_values=known) if asked.sets else draw(n)
+        rows = model.schema.restore(values, random_state if noise else None, fresh=identifiers == "fresh")
+        return (rows, sizes) if return_ess else rows
+
+    def _drawn(
+        self,
+        n: int,
+        *,
+        condition: Condition | None,
+        asked: Asked,
+        codes: Codes,
+        noise: bool,
+        missing: bool,
+        random_state: np.random.RandomState,
+    ) -> tuple[Any, Any]:
+        """Values and codes of rows, NaN where missing, (n, p), and effective sample sizes."""
+        model = self._model
+        if condition is None:
+            z, sizes = self.sample_latent(n, codes=codes, random_state=random_state), np.full(1, float(n))
         else:
-            model = self._model
-            condition = Condition.read(given, model.schema, check_n_samples(n_samples))
+            condition = condition.of(n)
             z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
-        values = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
+        values: Any = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
         if condition is not None:
             values = np.where(condition.fixed, condition.values, values)
         if missing and noise:
             holes = model.schema.ruled(values, model.engine.missing_like(z, drawn_seed(random_state)))
-            holes = holes if condition is None else holes & ~condition.fixed
-            np.copyto(values, np.nan, where=holes)
-        rows = model.schema.restore(values, random_state if noise else None, fresh=identifiers == "fresh")
-        return (rows, sizes) if return_ess else rows
+            holes = np.array(np.broadcast_to(holes, values.shape))
+            holes[:, asked.missing] = True
+            np.copyto(values, np.nan, where=holes if condition is None else holes & ~condition.fixed)
+        return values, sizes
 
     def sample_latent(self, n_samples: int = 1, *, codes: Codes = "auto", random_state: Seed = None) -> Floats:
         """Draw codes.

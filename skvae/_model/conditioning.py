@@ -17,6 +17,7 @@ from skvae._table.tables import LooseRows
 from skvae._warnings import warn
 
 DRAWS = 4_096  # latent draws that a condition is resampled from, at least
+FEW = 20.0  # training rows with a value that is given, below which a warning says so
 OUT_OF_REACH = 10.0  # effective draws below which a warning says so
 
 
@@ -29,9 +30,10 @@ class Condition(NamedTuple):
     n_each: int
 
     @classmethod
-    def read(cls, given: Any, schema: TableSchema, n_each: int) -> Condition:
-        """From what the user gave; errors as in `read_given`."""
-        partial = read_given(given, schema)
+    def read(cls, given: Any, schema: TableSchema, n_each: int, missing: list[int]) -> Condition:
+        """From what the user gave (None: no value), and which columns are to be missing; errors as in `read_given`."""
+        dtypes = tuple(column.dtype for column in schema.columns)
+        partial = LooseRows({}, 1, dtypes) if given is None else read_given(given, schema)
         cells = schema.encode(partial)
         values = np.full((len(partial), len(schema.columns)), np.nan)
         for j in partial.columns:
@@ -39,8 +41,17 @@ class Condition(NamedTuple):
             values[:, j] = partial.numbers(j) if levels is None else partial.exact_codes(j, levels.exact_code_of())
         for j, gap in schema.cells.gaps.items():
             cells[~np.isnan(values[:, j]), gap] = 0.0  # what is given is not missing
+        cells[:, [schema.cells.gaps[j] for j in missing]] = 1.0
         cells, values = np.repeat(cells, n_each, axis=0), np.repeat(values, n_each, axis=0)
         return cls(cells, values, ~np.isnan(values), n_each)
+
+    def of(self, n: int) -> Condition:
+        """The same for n rows of each partial row given."""
+        if n == self.n_each:
+            return self
+        parts = (self.cells, self.values, self.fixed)
+        cells, values, fixed = (np.repeat(part[:: self.n_each], n, axis=0) for part in parts)
+        return Condition(cells, values, fixed, n)
 
 
 def read_given(given: Any, schema: TableSchema) -> LooseRows:
@@ -74,11 +85,12 @@ def read_given(given: Any, schema: TableSchema) -> LooseRows:
             f"given names column(s) {unknown!r} that fit did not see. The columns are {list(place)[:10]!r}"
             f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
         )
-    read = {place[name]: _checked(values, schema, place[name]) for name, values in columns.items()}
+    read = {place[name]: checked(values, schema, place[name]) for name, values in columns.items()}
     return LooseRows(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
 
 
-def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
+def checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
+    """Values given for column j, numbers as floats (times in seconds); errors as in `read_given`."""
     column = schema.columns[j]
     if column.is_left_out and any(value is not None for value in values):
         raise ValueError(
@@ -86,7 +98,7 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
             f"can be drawn under it. Leave it out of given."
         )
     if column.levels is None:
-        values = [None if value is None else _number(value, column) for value in values]
+        values = [None if value is None else to_number(value, column) for value in values]
     if column.constant is not None:
         fixed = column.constant if column.levels is None else (column.levels.values or (np.nan,))[0]
         other = [value for value in values if value is not None and value != fixed]
@@ -94,8 +106,8 @@ def _checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
             raise ValueError(f"given asks for {other[0]!r} in column {column.name!r}, of which fit saw no value.")
         if other:
             raise ValueError(
-                f"given asks for {_shown(other[0], column)} in column {column.name!r}, which was constant "
-                f"({_shown(fixed, column)}) in training: "
+                f"given asks for {shown(other[0], column)} in column {column.name!r}, which was constant "
+                f"({shown(fixed, column)}) in training: "
                 f"the model knows no other value."
             )
     elif column.levels is not None:
@@ -123,19 +135,21 @@ def _check_numbers(values: np.ndarray, column: Number, schema: TableSchema) -> N
     outside = dense[(dense < column.low) | (dense > column.high)]
     if len(outside):
         warn(
-            f"given asks for {_shown(outside[0], column)} in column {column.name!r}, which is out of the reach of the "
-            f"training rows ({_shown(column.low, column)} to {_shown(column.high, column)}): what is drawn beside it "
+            f"given asks for {shown(outside[0], column)} in column {column.name!r}, which is out of the reach of the "
+            f"training rows ({shown(column.low, column)} to {shown(column.high, column)}): what is drawn beside it "
             f"rests on no row like that.",
         )
 
 
-def _shown(value: Any, column: Column) -> str:
+def shown(value: Any, column: Column) -> str:
+    """A value of a column for people to read."""
     if column.levels is not None:
         return repr(value)
     return frames.shown(value, column.dtype.family) if column.dtype.is_time else f"{value:g}"
 
 
-def _number(value: Any, column: Column) -> float:
+def to_number(value: Any, column: Column) -> float:
+    """A value given for a column of numbers; TypeError where it is none."""
     if column.dtype.is_time:
         return _second(value, column)
     try:
@@ -171,6 +185,20 @@ def conditioned(
     z, sizes = zip(*each, strict=True)
     warn_if_out_of_reach(np.array(sizes), n_draws)
     return np.concatenate(z), np.array(sizes)
+
+
+def warn_of_few(condition: Condition, schema: TableSchema) -> None:
+    """Say so where a level, a truth value or an atom that is given stands in few training rows."""
+    for j in np.flatnonzero(condition.fixed.any(axis=0)):
+        column = schema.columns[j]
+        for value in np.unique(condition.values[condition.fixed[:, j], j]):
+            n = schema.n_rows * (1.0 - column.missing) * column.share_of(value)
+            if n < FEW:
+                given = shown(value, column) if column.levels is None else repr(column.levels.of_exact(int(value)))
+                warn(
+                    f"About {round(n)} of {schema.n_rows:,} training rows have {given} in column {column.name!r}: what "
+                    f"is drawn beside it rests on these few, and may be like the other rows. Fit on more of them."
+                )
 
 
 def warn_if_out_of_reach(sizes: np.ndarray, n_draws: int) -> None:

@@ -104,6 +104,10 @@ class Column(Facts):
         """Which rows hold what has no density, (n,): another value than the only one, or a level that is new."""
         return False
 
+    def share_of(self, value: float) -> float:
+        """Share of a value or code among those observed in training; of what has a density, 1."""
+        return 1.0
+
     def values(self, cells: FloatArray, random_state: np.random.RandomState | None = None) -> Any:
         """Numbers as they are; codes as a list of levels, drawn among those that share one, or the most frequent."""
         return cells if self.levels is None else self.levels.decode(cells, random_state)
@@ -183,6 +187,11 @@ class Coded(Column):
     def point(self, expectation: FloatArray) -> FloatArray:
         return self.levels.most_probable(expectation)
 
+    def share_of(self, value: float) -> float:
+        code = min(int(value), self.levels.n_codes - 1)
+        pooled = int(value) - self.levels.n_codes  # exact codes of pooled levels lie beyond
+        return self.frequencies[code] * (self.levels.shares[pooled] if pooled >= 0 else 1.0)
+
     def log_share(self, table: ReadableRows, j: int, unknown: str) -> FloatArray | float:
         if not self.levels.pooled:
             return 0.0
@@ -238,6 +247,11 @@ class Number(Column):
         kind = KINDS[self.kind]
         if kind.accept is not Continuous.accept:
             kind.accept(self.dense(table.numbers(j), table.dtypes[j]), self.name)
+
+    def share_of(self, value: float) -> float:
+        if self.kind != GAP:
+            return 1.0
+        return self.mean if value == 1.0 else 1.0 - self.mean
 
     def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         return self.into(table.numbers(j))[:, np.newaxis]
@@ -308,6 +322,10 @@ class Atomic(Number):
     def decode(self, cells: FloatArray) -> FloatArray:
         which, atoms = cells[:, 0].astype(np.intp), np.array((np.nan, *self.atoms))
         return np.where(which > 0, atoms[which], super().decode(cells))
+
+    def share_of(self, value: float) -> float:
+        atom = int(atom_of(np.array([value]), self.atoms)[0])
+        return self.frequencies[atom] if atom else 1.0
 
     def expect(self, statistics: FloatArray) -> FloatArray:
         values = statistics[:, -1] + statistics[:, 1:-1] @ np.array(self.atoms)

@@ -42,6 +42,10 @@ class Levels(NamedTuple):
         """Value -> code for `decode`, where each pooled value has one of its own, beyond those of the model."""
         return self.code_of() | {value: self.n_codes + i for i, value in enumerate(self.pooled)}
 
+    def of_exact(self, code: int) -> Any:
+        """The value of one of these."""
+        return self.values[code] if code < len(self.values) else self.pooled[code - self.n_codes]
+
     def encode(self, codes: NDArray[np.integer], values: Sequence[Any], *, pool_unknown: bool = False) -> FloatArray:
         """Codes under `values` (-1 where missing) -> codes of these levels, NaN where missing or unknown."""
         known = self.code_of()
