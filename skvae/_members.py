@@ -51,7 +51,6 @@ IMPUTER_COMMON: dict[str, Any] = {
     "solver": "adam",
     "batch_size": IMPUTER_BATCH,
     "early_stopping": False,
-    "missingness": None,
 }
 
 # -- of the detector

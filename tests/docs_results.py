@@ -185,6 +185,17 @@ def dates(page: SimpleNamespace, printed: str) -> None:
     assert alike(page.in_may, page.visits)
 
 
+def ranges(page: SimpleNamespace, printed: str) -> None:
+    assert page.some["age"].between(30, 40).all()
+    assert set(page.some["job"]) <= {"care", "trade"}
+    assert (page.old["age"] >= 60).all()
+    assert page.unasked["visits"].isna().all()
+
+
+def unstated(page: SimpleNamespace, printed: str) -> None:
+    assert page.error["informative"] < page.error[None]
+
+
 def counted(page: SimpleNamespace, printed: str) -> None:
     kinds = {column.name: column.kind for column in page.counts.schema_.columns}
     assert (kinds["visits"], kinds["income"]) == ("count", "positive")
@@ -391,6 +402,7 @@ RESULTS = {
         "from skvae import summarize": hinted,
         "signed_up = ": text,
         "visits = ": dates,
+        "some = ": ranges,
         "counts = ": counted,
         "later = ": later_levels,
         "try:\n    vae.transform(test[": order,
@@ -406,6 +418,7 @@ RESULTS = {
         "import numpy as np": filled,
         "from sklearn.ensemble": in_a_pipeline,
         "from skvae import VAETransformer": flags,
+        "rich = ": unstated,
         "from scipy.stats": pooled,
         "from skvae.nn.likelihoods import SmoothGaussian": own_models,
     },

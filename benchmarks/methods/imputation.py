@@ -347,10 +347,7 @@ def _differing(name: str, value: Any) -> VAEImputation:
     return VAEImputation(constants={f"skvae.{name}": {**present, **value} if isinstance(present, dict) else value})
 
 
-IMPUTER_MISSINGNESS: dict[str, Method] = {  # the default has None
-    "pattern in draws": _differing("_members.IMPUTER_COMMON", {"missingness": "draws"}),
-    "pattern counts": _differing("_members.IMPUTER_COMMON", {"missingness": "informative"}),
-}
+IMPUTER_MISSINGNESS: dict[str, Method] = {"pattern counts": VAEImputation({"missingness": "informative"})}
 IMPUTER_SETTINGS: dict[str, Method] = {
     "plain gradient": _differing("_members.IMPUTER_COMMON", {"objective": "iwae"}),
     "one proposal": _differing("_engine.importance.MATCHED", 0),
