@@ -70,7 +70,7 @@ class VAEImputer(TransformerMixin, HoldsModels):
         (``sklearn.impute.MissingIndicator``).
 
     missingness : {"informative"} or None, default=None
-        What the models of ``estimator=None`` make of which cells are missing. None: nothing, they are missing at random.
+        What the models of ``estimator=None`` make of which cells are missing. None: nothing, as they are at random.
         "informative": they learn where cells are missing together with the values, from the same code, and fill a cell
         by that as well. Take it where values are missing for what they are (high incomes that are not stated); where
         they are not, it costs a few per cent of accuracy (docs/imputation.md).

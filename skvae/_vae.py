@@ -664,6 +664,7 @@ class VAETransformer(BaseAutoencoder):
             condition = condition.of(n)
             z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
         values: Any = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
+        values = model.schema.related(values)
         if condition is not None:
             values = np.where(condition.fixed, condition.values, values)
         if missing and noise:

@@ -87,6 +87,7 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
     X is what `table` was read from, but for the marks of missing cells. A frame keeps its index and dtypes; only a
     dtype of categories is given the levels that it lacks.
     """
+    values = _related(model, table, values, where)
     new = {j: _cells(model, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
     if table.is_frame:
         other = None if table.container == model.schema.container else table.container
@@ -95,6 +96,20 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
     out = np.array(table.X)
     for j, cells in new.items():
         out[where[:, j], j] = np.array(cells, dtype=out.dtype)
+    return out
+
+
+def _related(model: VAEModel, table: Table, values: Numbers, where: NDArray[np.bool_]) -> Numbers:
+    """Values (n, p) to be filled in `where` (n, p), those that other cells of the row determine as these say."""
+    out = values
+    for relation in model.schema.both_ways:
+        source, target = relation.source, relation.target
+        own = np.where(where[:, source], out[:, source], model.schema.columns[source].read(table, source))
+        told = relation.told(own)
+        use = where[:, target] & ~np.isnan(told)
+        if use.any():
+            out = out.copy() if out is values else out
+            out[use, target] = told[use]
     return out
 
 

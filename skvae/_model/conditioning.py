@@ -12,6 +12,7 @@ from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.columns import Column, Number
 from skvae._table.kinds import KINDS
+from skvae._table.relations import Relation
 from skvae._table.schema import TableSchema
 from skvae._table.tables import LooseRows
 from skvae._warnings import warn
@@ -86,7 +87,28 @@ def read_given(given: Any, schema: TableSchema) -> LooseRows:
             f"{' ...' if len(place) > 10 else ''}; those of an array are named by their index."
         )
     read = {place[name]: checked(values, schema, place[name]) for name, values in columns.items()}
+    for relation in schema.both_ways:
+        _relate(relation, read, schema)
     return LooseRows(read, len(next(iter(columns.values()))), tuple(column.dtype for column in schema.columns))
+
+
+def _relate(relation: Relation, read: dict[int, list[Any]], schema: TableSchema) -> None:
+    """Add what a relation says of given values to these, in place; ValueError where they contradict it."""
+    source, target = schema.columns[relation.source], schema.columns[relation.target]
+    if relation.source not in read:
+        return
+    given = read.setdefault(relation.target, [None] * len(read[relation.source]))
+    for i, value in enumerate(read[relation.source]):
+        told = np.nan if value is None else float(relation.told(np.array([source.number_of(value)]))[0])
+        if np.isnan(told):
+            continue
+        wanted = told if target.levels is None else target.levels.values[int(told)]
+        if given[i] is not None and given[i] != wanted:
+            raise ValueError(
+                f"given asks for {given[i]!r} in column {target.name!r} beside {value!r} in column {source.name!r}, "
+                f"with which all training rows have {wanted!r}. Give one of the two."
+            )
+        given[i] = wanted
 
 
 def checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:

@@ -19,6 +19,7 @@ from skvae._table import frames
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
 from skvae._table.patterns import find_rules
+from skvae._table.relations import find_relations
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -108,6 +109,7 @@ def planned(rows: Weighted, columns: Columns, settings: Settings) -> tuple[Table
         levels, named = [KINDS[kind].is_coded for kind in columns.kinds], settings.option == "likelihood"
         frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
     schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
+    schema = replace(schema, relations=find_relations(table, schema.columns) if settings.is_density else ())
     active = [j for j, column in enumerate(schema.columns) if column.constant is None]
     number = of_numbers(int((~table.empty_rows(active)).sum()), len(active)) if active else NUMBERS[0]
     return schema, [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]

@@ -9,7 +9,7 @@ from typing import Any
 from skvae import _engine
 from skvae._model.table_model import AnyModel
 from skvae._table.schema import TableSchema
-from skvae._table.summary import as_html, summary
+from skvae._table.summary import as_html
 
 
 def of_model(model: AnyModel, likelihood: Any) -> Any:
@@ -17,13 +17,13 @@ def of_model(model: AnyModel, likelihood: Any) -> Any:
     blocks = [name_of(own) for own, n in model.engine.spec.blocks for _ in range(n)]
     cells = zip(model.schema.cells, blocks, strict=True)
     names = {cell.column: name for cell, name in cells if not (cell.is_atom or cell.is_gap)}
-    return summary(model.schema.columns, model.schema.container, names, _asked(model.schema, likelihood))
+    return model.schema.summary(names, _asked(model.schema, likelihood))
 
 
 def of_plan(schema: TableSchema, each: list[Any], likelihood: Any) -> Any:
     """The summary of rows that were not fitted to, of which `starting.planned` gave schema and likelihoods."""
     used = {cell.column for cell in schema.cells}
-    return summary(schema.columns, schema.container, {j: name_of(each[j]) for j in used}, _asked(schema, likelihood))
+    return schema.summary({j: name_of(each[j]) for j in used}, _asked(schema, likelihood))
 
 
 def _asked(schema: TableSchema, likelihood: Any) -> set[int]:

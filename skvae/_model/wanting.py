@@ -13,7 +13,11 @@ from skvae._table.columns import Column
 from skvae._table.schema import TableSchema
 from skvae._warnings import warn
 
-BATCH = 4_096  # rows that are drawn at once, at least, to be kept or not ...
+BATCH, GROWTH, LARGEST = (
+    256,
+    4,
+    16_384,
+)  # rows that are drawn at once to be kept or not: at first, the next, at most ...
 MOST = 100_000  # ... and in all ...
 MOST_UNDER = 20_000  # ... where each costs more, as other columns are given by value
 
@@ -57,7 +61,20 @@ class Asked(NamedTuple):
                 gaps.append(_gap(column, place[name], schema))
             else:
                 sets.append(_wanted(value, column, place[name], schema))
+        sets += _of_sources(points, place, schema)
         return cls(points if points or not given else None, sets, gaps)
+
+
+def _of_sources(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], schema: TableSchema) -> list[Wanted]:
+    """What the source of a relation may be where a value of the target is given, and no value of the source."""
+    given, out = {place[name] for name, value in points.items() if name in place and value is not None}, list[Wanted]()
+    for relation in schema.relations:
+        if relation.target in given and relation.source not in given and relation.inverse is None:
+            column = schema.columns[relation.target]
+            values = checked([points[column.name]], schema, relation.target)
+            keys = relation.keys_of(column.number_of(values[0]))
+            out += [Wanted(relation.source, -np.inf, np.inf, keys)] if keys else []
+    return out
 
 
 def _is_more(value: Any, column: Column) -> bool:
@@ -123,8 +140,10 @@ def _end(value: Any, column: Column) -> float:
 def accepted(draw: Draw, sets: list[Wanted], n: int, *, under_values: bool) -> tuple[Any, Any]:
     """Rows that a function draws, (n, p), kept where they lie in all of some sets; and how many were found, (1,)."""
     found, tried, kept, most = list[Values](), 0, 0, MOST_UNDER if under_values else MOST
+    size = max(BATCH, 2 * n)
     while kept < n and tried < max(most, n):
-        values = draw(max(BATCH, n))[0]
+        values = draw(size)[0]
+        size = max(size, min(GROWTH * size, LARGEST))
         found.append(values[np.logical_and.reduce([own.holds(values) for own in sets])])
         tried, kept = tried + len(values), kept + len(found[-1])
     rows = np.concatenate(found)

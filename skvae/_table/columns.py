@@ -80,6 +80,14 @@ class Column(Facts):
     def check(self, table: ReadableRows, j: int) -> None:
         """Raise ValueError where a value lies outside the support of the column's kind."""
 
+    def number_of(self, value: Any) -> float:
+        """A single value as a number or code; NaN where no level stands for it."""
+        return float(value) if self.levels is None else float(self.levels.code_of().get(value, np.nan))
+
+    def read(self, table: ReadableRows, j: int) -> FloatArray:
+        """Numbers, or the codes of levels, (n,); NaN where missing or unknown."""
+        return table.numbers(j) if self.levels is None else self.levels.encode(*table.labels(j)[:2])
+
     def encode(self, table: ReadableRows, j: int, unknown: str) -> FloatArray:
         """Its cells of each row, (n, n_cells), NaN where missing. `unknown` is as in `TableSchema.encode`."""
         return np.empty((len(table), 0))

@@ -48,21 +48,13 @@ def find_rules(table: Table, columns: Sequence[Column]) -> tuple[Rule, ...]:
     found = [
         rule
         for j in sources[:MOST_SOURCES]
-        for rule in _candidates(_values(some, j, columns[j]), columns[j], holes, j, targets, len(sources))
+        for rule in _candidates(columns[j].read(some, j), columns[j], holes, j, targets, len(sources))
     ]
     return tuple(rule for rule in dict.fromkeys(found) if some is table or _is_kept(rule, table, columns))
 
 
-def _values(table: Table, j: int, column: Column) -> FloatArray:
-    """Numbers, or codes."""
-    if column.levels is None:
-        return table.numbers(j)
-    codes, values, _ = table.labels(j)
-    return column.levels.encode(codes, values)
-
-
 def _is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:
-    values = _values(table, rule.source, columns[rule.source])
+    values = columns[rule.source].read(table, rule.source)
     inside = (values >= rule.low) & (values <= rule.high)
     return bool((table.missing_in(rule.target)[inside] == rule.is_missing).all())
 

@@ -6,7 +6,7 @@ What is done with one column is its codec's affair (`skvae._table.columns`); her
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.patterns import Rule
+from skvae._table.relations import Relation
 from skvae._table.summary import as_html, as_text, summary
 from skvae._table.tables import ReadableRows
 
@@ -37,7 +38,7 @@ class TableSchema:
 
     `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so. Where it
     `has_gaps`, a cell more says of each column that is sometimes missing whether it is; these stand last. `rules` say
-    where it always is, or never.
+    where it always is, or never. Of `relations` each says of a column what another makes of it.
     """
 
     container: str
@@ -47,6 +48,7 @@ class TableSchema:
     order: tuple[int, ...] | None = field(default=None, repr=False)
     has_gaps: bool = False
     rules: tuple[Rule, ...] = ()
+    relations: tuple[Relation, ...] = ()
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -59,7 +61,12 @@ class TableSchema:
 
     @property
     def _summary(self) -> Any:
-        return summary(self.columns, self.container, {}, ()).drop(columns="likelihood")
+        return self.summary({}, ()).drop(columns="likelihood")
+
+    def summary(self, likelihoods: Mapping[int, str], asked: Container[int]) -> Any:
+        """A row for each column (`summary.summary`)."""
+        sources = {relation.target: self.columns[relation.source].name for relation in self.relations}
+        return summary(self.columns, self.container, likelihoods, asked, sources)
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
@@ -241,6 +248,20 @@ class TableSchema:
             out[:, j] = column.decode(cells[:, self._places[j]])
         return out
 
+    @cached_property
+    def both_ways(self) -> tuple[Relation, ...]:
+        """The relations, and the inverses of those that have one, first."""
+        inverses = (relation.inverse for relation in self.relations)
+        return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
+
+    def related(self, values: FloatArray) -> FloatArray:
+        """Values and codes that were drawn, (n, p), with what the relations say."""
+        out = values.copy() if self.relations else values
+        for relation in self.relations:
+            told = relation.told(values[:, relation.source])
+            out[:, relation.target] = np.where(np.isnan(told), out[:, relation.target], told)
+        return out
+
     def ruled(self, values: FloatArray, holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which cells are missing, (n, p), once the rules have their say, of drawn values and drawn holes (n, p)."""
         if not self.rules:
@@ -293,7 +314,7 @@ class TableSchema:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also from an earlier version, in which all columns were of one class."""
         columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
-        self.__dict__.update({"order": None, "has_gaps": False, "rules": ()} | state, columns=columns)
+        self.__dict__.update({"order": None, "has_gaps": False, "rules": (), "relations": ()} | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python data, for persistence."""
@@ -305,6 +326,7 @@ class TableSchema:
             "order": self.order,
             "has_gaps": self.has_gaps,
             "rules": tuple(map(tuple, self.rules)),
+            "relations": tuple(map(tuple, self.relations)),
         }
 
     @classmethod
@@ -313,7 +335,8 @@ class TableSchema:
         columns, has_gaps = tuple(map(_column, data["columns"])), data.get("has_gaps", False)
         header, order = (_tuples(data.get(name)) for name in ("header", "order"))
         rules = tuple(Rule(*rule) for rule in data.get("rules", ()))
-        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules)
+        relations = tuple(Relation(*_tuples(own)) for own in data.get("relations", ()))
+        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules, relations)
 
 
 def _index(places: list[int]) -> Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,13 @@ READ_AS = {  # why a column is what it is, where nobody asked for anything else
 }
 
 
-def summary(columns: Sequence[Column], container: str, likelihoods: Mapping[int, str], asked: Container[int]) -> Any:
+def summary(
+    columns: Sequence[Column],
+    container: str,
+    likelihoods: Mapping[int, str],
+    asked: Container[int],
+    sources: Mapping[int, Hashable],
+) -> Any:
     """A pandas frame with a row for each column, as `VAETransformer.summary` describes it.
 
     Parameters
@@ -38,11 +44,15 @@ def summary(columns: Sequence[Column], container: str, likelihoods: Mapping[int,
         Names of those of the columns in the model, as far as they are known.
     asked : set of int
         Columns of which the user chose the likelihood.
+    sources : dict of int to name
+        For columns that another determines the name of that.
     """
     rows = [
         _row(column, likelihoods.get(j), is_asked=j in asked, is_frame=container != frames.NUMPY)
         for j, column in enumerate(columns)
     ]
+    for j, name in sources.items():
+        rows[j]["hint"] = f"column {name!r} determines it: draws and fillings keep to that"
     return frames.described([column.name for column in columns], rows)
 
 
