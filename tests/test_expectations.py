@@ -100,7 +100,7 @@ def test_rows_without_noise_are_expected_also_under_a_condition():
     model = fitted(X, likelihood=LIKELIHOODS["logarithm"])
     rows = model.sample(5, given={1: 0.2}, noise=False, random_state=1)
     assert (rows[:, 1] == 0.2).all()
-    condition = Condition.read({1: 0.2}, model.schema_, 5)
+    condition = Condition.read({1: 0.2}, model.schema_, 5, [])
     z, _ = conditioned(model._model, condition, np.random.RandomState(1), aggregated=True)
     expected = model.inverse_transform(z)
     np.testing.assert_array_equal(rows[:, [0, 2, 3, 4, 5]], expected[:, [0, 2, 3, 4, 5]])
