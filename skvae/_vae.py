@@ -606,8 +606,8 @@ class VAETransformer(BaseAutoencoder):
         X : ndarray or data frame of shape (n_samples, n_features)
             In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
             rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
-            unless ``bounds=None``. The cells of `given` are exactly as given. With several rows given, ``n_samples``
-            rows follow for each, in their order.
+            unless ``bounds=None``. Columns that another one determined in all training rows follow from it. The cells
+            of `given` are exactly as given. With several rows given, ``n_samples`` rows follow for each, in their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
             condition is resampled from count, by Kish's formula; `n_samples` without a condition, and with ranges or

@@ -192,6 +192,10 @@ def ranges(page: SimpleNamespace, printed: str) -> None:
     assert page.unasked["visits"].isna().all()
 
 
+def related(page: SimpleNamespace, printed: str) -> None:
+    assert printed.startswith("column 'job' determines it")
+
+
 def unstated(page: SimpleNamespace, printed: str) -> None:
     assert page.error["informative"] < page.error[None]
 
@@ -403,6 +407,7 @@ RESULTS = {
         "signed_up = ": text,
         "visits = ": dates,
         "some = ": ranges,
+        "staff = ": related,
         "counts = ": counted,
         "later = ": later_levels,
         "try:\n    vae.transform(test[": order,
