@@ -607,7 +607,7 @@ class VAETransformer(BaseAutoencoder):
             In data units and in the container of fit, with its dtypes, categories and column order: integer columns are
             rounded, levels are drawn by their probability, and numbers stay within the range of the training rows
             unless ``bounds=None``. Columns that another one determined in all training rows follow from it. The cells
-            of `given` are exactly as given. With several rows given, ``n_samples`` rows follow for each, in their order.
+            of `given` are as given. With several rows given, ``n_samples`` rows follow for each, in their order.
         effective_sample_size : ndarray of shape (n_given,)
             Only with ``return_ess=True``: how many of the 4,096 draws (or 4 * `n_samples`, if that is more) that a
             condition is resampled from count, by Kish's formula; `n_samples` without a condition, and with ranges or
