@@ -56,6 +56,117 @@ ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_b
 
 FAULTS = (
     *(
+        Fault(f"any frame: {name}", file, old, new, tests)
+        for name, file, old, new, tests in (
+            (
+                "text without an end to its levels",
+                "_table/levels.py",
+                "alone == counts.sum() or ",
+                "False and ",
+                ("test_text.py",),
+            ),
+            (
+                "a member's own view of what is text",
+                "_members.py",
+                "member._left_out = self._left_out",
+                "pass",
+                ("test_text.py",),
+            ),
+            (
+                "times of another zone",
+                "_table/frames/times.py",
+                "series.dt.tz_localize(None) if isinstance(dtype, pd.DatetimeTZDtype)",
+                "series.dt.tz_convert(None) if isinstance(dtype, pd.DatetimeTZDtype)",
+                ("table/test_times.py",),
+            ),
+            (
+                "days without a step",
+                "_table/inference.py",
+                'told |= {"step": _step(thinned(values), steps)}',
+                "pass",
+                ("test_times.py",),
+            ),
+            (
+                "dates where fit saw numbers",
+                "_table/frames/refusing.py",
+                "return same or bool(missing(frame, j).all())",
+                "return True",
+                ("test_times.py",),
+            ),
+            (
+                "gaps in the score",
+                "_model/table_model.py",
+                "gaps=self.is_informative",
+                "gaps=True",
+                ("test_missingness.py",),
+            ),
+            (
+                "gaps never in the score",
+                "_vae.py",
+                'informative = self.missingness == "informative"',
+                "informative = False",
+                ("test_missingness.py",),
+            ),
+            (
+                "gaps left out of training",
+                "_model/table_model.py",
+                "gaps=True)",
+                "gaps=False)",
+                ("test_missingness.py",),
+            ),
+            (
+                "rules of some rows",
+                "_table/patterns.py",
+                "if some is table or _is_kept(rule, table, columns)",
+                "",
+                ("table/test_patterns.py",),
+            ),
+            (
+                "rules by chance",
+                "_table/patterns.py",
+                "and n * np.log(odds) < log_chance",
+                "",
+                ("table/test_patterns.py",),
+            ),
+            (
+                "relations by chance",
+                "_table/relations.py",
+                "if _log_chance(*ends) < log_chance and",
+                "if",
+                ("table/test_relations.py",),
+            ),
+            (
+                "relations of some rows",
+                "_table/relations.py",
+                "whole = ends if some is table else",
+                "whole = ends if True else",
+                ("table/test_relations.py",),
+            ),
+            (
+                "relations not drawn",
+                "_vae.py",
+                "values = model.schema.related(values)",
+                "pass",
+                ("table/test_relations.py",),
+            ),
+            (
+                "relations not filled",
+                "_model/completing.py",
+                "values = _related(model, table, values, where)",
+                "pass",
+                ("table/test_relations.py",),
+            ),
+            (
+                "ranges without their end",
+                "_model/wanting.py",
+                "(own <= self.high)",
+                "(own < self.high)",
+                ("test_conditional.py",),
+            ),
+            ("few rows without a word", "_model/conditioning.py", "if n < FEW:", "if n < 0:", ("test_conditional.py",)),
+        )
+    ),
+    *(
         Fault(f"closed form: {name}", file, old, new, (PULLBACKS,))
         for name, file, old, new in (
             (

@@ -566,6 +566,7 @@ def test_a_range_is_what_rejection_leaves(of_shop):
     many = of_shop.sample(20_000, random_state=1)
     kept = many[many["age"].between(30, 35)]
     rows = of_shop.sample(2_000, given={"age": slice(30, 35)}, random_state=0)
+    assert (rows["age"].min(), rows["age"].max()) == (30, 35)
     assert rows["day"].mean().timestamp() == pytest.approx(kept["day"].mean().timestamp(), abs=3 * 86_400)
     assert (rows["town"] == "Rome").mean() == pytest.approx((kept["town"] == "Rome").mean(), abs=0.06)
 

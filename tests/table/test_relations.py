@@ -97,6 +97,16 @@ def test_chance_makes_none(seed):
     assert named(vae().fit(X).schema_) == set()
 
 
+def test_few_rows_a_value_are_no_evidence():
+    X = pd.DataFrame(
+        {"code": np.repeat([f"k{i:02}" for i in range(12)], 2), "x": np.random.default_rng(0).normal(size=24)}
+    )
+    X["side"] = np.repeat(["l", "r"] * 6, 2)
+    assert named(vae().fit(X).schema_) == set()
+    more = pd.concat([X] * 10, ignore_index=True)
+    assert named(vae().fit(more).schema_) == {("code", "side")}
+
+
 def test_missing_cells_say_nothing():
     X = table()
     X.loc[::3, "land"] = None
