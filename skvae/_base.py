@@ -157,7 +157,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         rows = weighted(table, sample_weight)
         train, held_out = self._held_out(rows, columns, X_val, sample_weight_val, random_state)
         if warm:
-            model = self._model.copied()
+            model = self._model.going_on(table)
         else:
             may_miss = any(part.table.has_missing() for part in (rows, held_out) if part is not None)
             model = start(rows, columns, settings, self._engine_class, seed=seed, with_mask=may_miss)
@@ -191,7 +191,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             seed = drawn_seed(self.random_state)  # a later chunk may have missing cells
             model = start(train, columns, settings, self._engine_class, seed=seed, with_mask=True)
         else:
-            model = self._model.copied()
+            model = self._model.going_on(table)
             warn_of_a_new_kind(table, model.schema, model.unknown)
         taught = Prepared.of(train, model, settings)
         if taught.n_rows == 0 and not first:

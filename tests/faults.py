@@ -117,7 +117,7 @@ FAULTS = (
             (
                 "rules of some rows",
                 "_table/patterns.py",
-                "if some is table or _is_kept(rule, table, columns)",
+                "if some is table or is_kept(rule, table, columns)",
                 "",
                 ("table/test_patterns.py",),
             ),

@@ -14,7 +14,7 @@ from skvae import _engine
 from skvae._model.reading import warn_of_constants
 from skvae._table import frames, tables
 from skvae._table.schema import TableSchema
-from skvae._table.tables import ReadableRows
+from skvae._table.tables import ReadableRows, Table
 
 if TYPE_CHECKING:
     from skvae._engine.engine import AutoencoderEngine, Engine
@@ -52,6 +52,10 @@ class TableModel(Generic[EngineT]):
     def copied(self) -> TableModel[EngineT]:
         """A model that can be trained while this one stays as it is."""
         return replace(self, engine=copy.deepcopy(self.engine))
+
+    def going_on(self, table: Table) -> TableModel[EngineT]:
+        """A copy that is to be trained on further rows, without the rules that these break."""
+        return replace(self.copied(), schema=self.schema.kept_by(table))
 
     # -- rows to codes and back ----------------------------------------------------------------------------------------
 

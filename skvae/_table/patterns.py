@@ -50,10 +50,11 @@ def find_rules(table: Table, columns: Sequence[Column]) -> tuple[Rule, ...]:
         for j in sources[:MOST_SOURCES]
         for rule in _candidates(columns[j].read(some, j), columns[j], holes, j, targets, len(sources))
     ]
-    return tuple(rule for rule in dict.fromkeys(found) if some is table or _is_kept(rule, table, columns))
+    return tuple(rule for rule in dict.fromkeys(found) if some is table or is_kept(rule, table, columns))
 
 
-def _is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:
+def is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:
+    """Whether all rows of a table keep a rule."""
     values = columns[rule.source].read(table, rule.source)
     inside = (values >= rule.low) & (values <= rule.high)
     return bool((table.missing_in(rule.target)[inside] == rule.is_missing).all())

@@ -47,6 +47,13 @@ class Relation(NamedTuple):
         return Relation(self.target, self.source, keys, values)
 
 
+def is_kept(relation: Relation, table: Table, columns: Sequence[Column]) -> bool:
+    """Whether all rows of a table keep a relation; what it says nothing of breaks it."""
+    source, target = (columns[j].read(table, j) for j in (relation.source, relation.target))
+    both = ~np.isnan(source) & ~np.isnan(target)
+    return bool((relation.told(source)[both] == target[both]).all())
+
+
 class _Grouped(NamedTuple):
     """A column's distinct values, and which each row has (-1 where missing)."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,9 +22,11 @@ from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.patterns import Rule
+from skvae._table.patterns import is_kept as rule_is_kept
 from skvae._table.relations import Relation
+from skvae._table.relations import is_kept as relation_is_kept
 from skvae._table.summary import as_html, as_text, summary
-from skvae._table.tables import ReadableRows
+from skvae._table.tables import ReadableRows, Table
 
 Index = slice | list[int]
 
@@ -253,6 +255,12 @@ class TableSchema:
         """The relations, and the inverses of those that have one, first."""
         inverses = (relation.inverse for relation in self.relations)
         return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
+
+    def kept_by(self, table: Table) -> TableSchema:
+        """The same with those of the rules and relations that further rows keep, too."""
+        rules = tuple(own for own in self.rules if rule_is_kept(own, table, self.columns))
+        related = tuple(own for own in self.relations if relation_is_kept(own, table, self.columns))
+        return replace(self, rules=rules, relations=related)
 
     def related(self, values: FloatArray) -> FloatArray:
         """Values and codes that were drawn, (n, p), with what the relations say."""

@@ -204,3 +204,21 @@ def test_many_columns_take_no_time():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert vae(max_iter=1).fit(X).schema_.relations == ()
+
+
+@pytest.mark.parametrize("go_on", ["partial_fit", "warm start"])
+def test_further_rows_that_break_a_relation_or_a_rule_end_it(go_on):
+    X = table().assign(paid=lambda X: np.where(X["north"], np.nan, X["size"]))
+    model = vae(warm_start=go_on == "warm start")
+    fit = model.fit if go_on == "warm start" else model.partial_fit
+    fit(X)
+    assert ("town", "land") in named(model.schema_)
+    assert model.schema_.rules
+    before = model.schema_
+    fit(X)
+    assert model.schema_ == before
+    broken = X.assign(land="Italy", paid=1.0)
+    fit(broken)
+    assert named(model.schema_) == {("town", "north"), ("grade", "named")}
+    sources = {X.columns[rule.source] for rule in model.schema_.rules if rule.is_missing}
+    assert sources <= {"land"}  # of whose Norway the further rows say nothing
