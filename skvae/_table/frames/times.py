@@ -185,6 +185,8 @@ def _range(spelling: str) -> tuple[float, float]:
         return 0.0, DAY - 1.0 / FINEST
     lasts = re.match(r"Duration|duration|timedelta|object\[timedelta\]", spelling)
     low, high = (-LONGEST, LONGEST) if lasts else YEARS
+    if re.search(r", (tz=)?\w+/|, UTC|time_zone='", spelling):  # a clock may be off by a day, and these are the ends
+        low, high = low + 2 * DAY, high - 2 * DAY
     most = 9.2e9 if re.search(r"\bns\b|'ns'", spelling) else np.inf  # of 64 bits
     return max(low, -most), min(high, most)
 
