@@ -12,7 +12,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._members import HoldsModels, imputer_models, model_seeds, seeded
-from skvae._model.completing import draws, expectations, filled, medians
+from skvae._model.completing import draws_by_rules, expectations, filled, medians
 from skvae._model.fitting import unchanged_on_error
 from skvae._sklearn import (
     Interval,
@@ -28,7 +28,7 @@ from skvae._sklearn import (
 from skvae._table import frames
 from skvae._table.levels import objects
 from skvae._table.tables import Table
-from skvae._typing import Seed
+from skvae._typing import Rules, Seed
 from skvae._vae import VAETransformer
 
 
@@ -74,6 +74,10 @@ class VAEImputer(TransformerMixin, HoldsModels):
         "informative": they learn where cells are missing together with the values, from the same code, and fill a cell
         by that as well. Take it where values are missing for what they are (high incomes that are not stated); where
         they are not, it costs a few per cent of accuracy (docs/imputation.md).
+
+    rules : list of tuples or None, default=None
+        What is known of columns, which no filling breaks as far as the observed cells of its row keep it; see
+        `VAETransformer`. For the models of ``estimator=None``: others have rules of their own.
 
     n_importance_samples : int, default=400
         Draws of z per row, of which expectations are weighted means: a quarter each from four proposals, at least one
@@ -158,6 +162,7 @@ class VAEImputer(TransformerMixin, HoldsModels):
         "keep_empty_features": ["boolean"],
         "add_indicator": ["boolean"],
         "missingness": [StrOptions({"informative"}), None],
+        "rules": [list, tuple, None],
         "n_importance_samples": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -171,6 +176,7 @@ class VAEImputer(TransformerMixin, HoldsModels):
         keep_empty_features: bool = False,
         add_indicator: bool = False,
         missingness: Literal["informative"] | None = None,
+        rules: Rules = None,
         n_importance_samples: int = 400,
         device: str = "auto",
         random_state: Seed = None,
@@ -183,6 +189,7 @@ class VAEImputer(TransformerMixin, HoldsModels):
         self.keep_empty_features = keep_empty_features
         self.add_indicator = add_indicator
         self.missingness = missingness
+        self.rules = rules
         self.n_importance_samples = n_importance_samples
         self.device = device
         self.random_state = random_state
@@ -225,7 +232,9 @@ class VAEImputer(TransformerMixin, HoldsModels):
         self.estimators_ = [model.fit(X) for model in seeded(self._unfitted(table), seeds)]
 
     def _unfitted(self, table: Table) -> list[VAETransformer]:
-        return self._members(partial(imputer_models, missingness=self.missingness), table)
+        if self.rules is not None and self.estimator is not None:
+            raise ValueError("rules are for the models of estimator=None. Declare them where `estimator` is made.")
+        return self._members(partial(imputer_models, missingness=self.missingness, rules=self.rules), table)
 
     def _fitted_indicator(self, missing: np.ndarray) -> MissingIndicator:
         indicator = MissingIndicator(error_on_new=False).set_output(transform="default")
@@ -311,7 +320,9 @@ class VAEImputer(TransformerMixin, HoldsModels):
     def _drawn(self, table: Table, n_draws: int, random_state: Any) -> list[np.ndarray]:
         seed = drawn_seed(random_state)
         return [
-            self._of_incomplete(table, lambda rows, i=i: draws(self._models, rows, self.n_importance_samples, seed + i))
+            self._of_incomplete(
+                table, lambda rows, i=i: draws_by_rules(self._models, rows, self.n_importance_samples, seed + i)
+            )
             for i in range(n_draws)
         ]
 

@@ -119,7 +119,7 @@ class HoldsModels(BaseEstimator):
         TypeError
             If it is neither a VAETransformer nor a list of 1 to MAX_MODELS of them.
         ValueError
-            If these differ in `handle_unknown`.
+            If these differ in `handle_unknown` or in `rules`.
         """
         given = self.estimator is not None
         members = self._given() if given else defaults(*of, device=self.device, verbose=self.verbose)
@@ -139,6 +139,11 @@ class HoldsModels(BaseEstimator):
             raise ValueError(
                 "The models in the 'estimator' parameter must have the same handle_unknown, or a new level would count "
                 f"in some of them only. Got {[model.handle_unknown for model in models]!r} instead."
+            )
+        if len({repr(model.rules) for model in models}) > 1:
+            raise ValueError(
+                f"The models in the 'estimator' parameter must have the same rules. Got "
+                f"{[model.rules for model in models]!r} instead."
             )
         return [clone(model) for model in models]
 

@@ -31,6 +31,7 @@ __all__ = [
     "Likelihoods",
     "NetworkFactory",
     "PriorFactory",
+    "Rules",
     "Seed",
 ]
 
@@ -57,4 +58,5 @@ LikelihoodName = Literal[
     "categorical",
     "ordinal",
 ]
+Rules = Sequence[tuple[Any, ...]] | None
 Likelihoods = LikelihoodName | LikelihoodFactory | Mapping[Any, Any]

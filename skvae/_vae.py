@@ -17,7 +17,7 @@ from skvae._model.conditioning import Condition, conditioned, warn_of_few
 from skvae._model.fitting import Prepared, informative
 from skvae._model.settings import Settings
 from skvae._model.table_model import VAEModel
-from skvae._model.wanting import Asked, accepted
+from skvae._model.wanting import Asked, accepted, exactly
 from skvae._sklearn import Interval, StrOptions, check_parameters, check_random_state, drawn_seed
 from skvae._typing import (
     Activation,
@@ -27,6 +27,7 @@ from skvae._typing import (
     Likelihoods,
     NetworkFactory,
     PriorFactory,
+    Rules,
     Seed,
 )
 from skvae._warnings import warn
@@ -130,6 +131,17 @@ class VAETransformer(BaseAutoencoder):
         cell, or never, so do the draws. Scores and completions are of the observed values alone. "informative": these
         take in, too, which cells are missing, as where the values that are missing are why [12]_; also if it is set
         after fit. None: nothing is learned of it.
+
+    rules : list of tuples or None, default=None
+        What is known of columns, by their names (of an array, their indices), and kept by all draws and completions.
+        ``("check_in", "<=", "check_out")`` (also "<", ">=", ">", and longer chains) orders numbers, dates, durations,
+        or categories that share their ordered levels. ``("total", "=", "net", "+", "tax")`` (also "-") adds up numbers,
+        or dates and durations, and ``("copy", "=", "column")`` is a sum of one. ``("city", "country")`` says that
+        values stand together as they do in a training row, and no others. All training rows must keep them; what is
+        missing breaks none. Rows that are scored may break them. Of an order the model sees one of the two columns as
+        its difference to the other, where both are real numbers, so that a row with the other missing says nothing of
+        it; its density is the same. Sums are worked out, and rows that break something else are drawn again given the
+        same code, and in the end mended.
 
     objective : {"elbo", "iwae", "dreg"}, default="iwae"
         Bound that is trained: the evidence lower bound [1]_ or the importance-weighted bound [2]_, each from
@@ -375,6 +387,7 @@ class VAETransformer(BaseAutoencoder):
         "bounds": [StrOptions({"training"}), None],
         "handle_unknown": [StrOptions({"unlikely", "missing", "error", "infrequent_if_exist"})],
         "missingness": [StrOptions({"draws", "informative"}), None],
+        "rules": [list, tuple, None],
         "objective": [StrOptions({"elbo", "iwae", "dreg"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "kl_warmup": [Interval(Real, 0, 1, closed="left")],
@@ -397,6 +410,7 @@ class VAETransformer(BaseAutoencoder):
         bounds: Literal["training"] | None = "training",
         handle_unknown: Literal["unlikely", "missing", "error", "infrequent_if_exist"] = "unlikely",
         missingness: Literal["draws", "informative"] | None = "draws",
+        rules: Rules = None,
         objective: Literal["elbo", "iwae", "dreg"] = "iwae",
         beta: float = 1.0,
         kl_warmup: float = 0.0,
@@ -431,6 +445,7 @@ class VAETransformer(BaseAutoencoder):
         self.bounds = bounds
         self.handle_unknown = handle_unknown
         self.missingness = missingness
+        self.rules = rules
         self.objective = objective
         self.beta = beta
         self.kl_warmup = kl_warmup
@@ -634,7 +649,7 @@ class VAETransformer(BaseAutoencoder):
         if identifiers not in ("missing", "fresh"):
             raise ValueError(f"identifiers must be 'missing' or 'fresh'. Got {identifiers!r} instead.")
         model = self._model
-        asked = Asked(None, [], []) if given is None else Asked.read(given, model.schema)
+        asked = Asked(None, [], [], []) if given is None else Asked.read(given, model.schema)
         if asked.points is not None or asked.missing:
             condition = Condition.read(asked.points, model.schema, n, asked.missing)
             warn_of_few(condition, model.schema)
@@ -642,6 +657,7 @@ class VAETransformer(BaseAutoencoder):
         draw: Any = partial(self._drawn, condition=condition, asked=asked, **how)
         known = condition is not None
         values, sizes = accepted(draw, asked.sets, n, under_values=known) if asked.sets else draw(n)
+        values = exactly(values, asked.near, model.schema)
         rows = model.schema.restore(values, random_state if noise else None, fresh=identifiers == "fresh")
         return (rows, sizes) if return_ess else rows
 
@@ -663,10 +679,10 @@ class VAETransformer(BaseAutoencoder):
         else:
             condition = condition.of(n)
             z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
-        values: Any = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
-        values = model.schema.related(values)
-        if condition is not None:
-            values = np.where(condition.fixed, condition.values, values)
+        known = None if condition is None else condition.values
+        values: Any = (
+            model.drawn_by_rules(z, random_state, known) if noise else model.schema.related(model.decoded(z, known))
+        )
         if missing and noise:
             holes = model.schema.ruled(values, model.engine.missing_like(z, drawn_seed(random_state)))
             holes = np.array(np.broadcast_to(holes, values.shape))

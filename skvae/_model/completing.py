@@ -12,6 +12,7 @@ from skvae._sklearn import MAX_SEED
 from skvae._table import frames
 from skvae._table.tables import Table
 
+REDRAWS = 5  # of rows whose completions break a rule
 MEDIAN_DRAWS = 8  # of a cell for each draw of z, of which a median is taken ...
 MEDIAN_ROWS = 64  # ... of so many rows at a time
 
@@ -81,13 +82,36 @@ def draws(models: list[VAEModel], table: Table, n_draws: int, seed: int) -> Numb
     return np.concatenate(values)
 
 
+def draws_by_rules(models: list[VAEModel], table: Table, n_draws: int, seed: int) -> Numbers:
+    """The same, drawn anew where a row breaks a rule that was declared."""
+    values, schema = draws(models, table, n_draws, seed), models[0].schema
+    if schema.declared is None:
+        return values
+    known = _known(models[0], table, ~table.missing())
+    for i in range(REDRAWS):
+        whole = np.where(np.isnan(known), schema.whole(values, known), known)
+        broken = np.flatnonzero(schema.declared.broken(schema.declared.derived(whole, ~np.isnan(known))))
+        if not len(broken):
+            break
+        values[broken] = draws(models, table.take(broken), n_draws, (seed + 1 + i) % MAX_SEED)
+    return values
+
+
+def _known(model: VAEModel, table: Table, observed: NDArray[np.bool_]) -> Numbers:
+    """Values and codes of the columns that rules speak of, (n, p), where they are observed; else NaN."""
+    out, declared = np.full(observed.shape, np.nan), model.schema.declared
+    for j in declared.columns if declared is not None else []:
+        out[:, j] = np.where(observed[:, j], model.schema.columns[j].read(table, j), np.nan)
+    return out
+
+
 def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArray[np.bool_]) -> Any:
     """The user's rows with the cells `where` (n, p) taken from values and codes (n, p); all else stays, bit for bit.
 
     X is what `table` was read from, but for the marks of missing cells. A frame keeps its index and dtypes; only a
     dtype of categories is given the levels that it lacks.
     """
-    values = _related(model, table, values, where)
+    values = _related(model, table, _ruled(model, table, values, where), where)
     new = {j: _cells(model, values[where[:, j], j], j) for j in np.flatnonzero(where.any(axis=0)).tolist()}
     if table.is_frame:
         other = None if table.container == model.schema.container else table.container
@@ -97,6 +121,16 @@ def filled(model: VAEModel, X: Any, table: Table, values: Numbers, where: NDArra
     for j, cells in new.items():
         out[where[:, j], j] = np.array(cells, dtype=out.dtype)
     return out
+
+
+def _ruled(model: VAEModel, table: Table, values: Numbers, where: NDArray[np.bool_]) -> Numbers:
+    """Values (n, p) to be filled in `where` (n, p), in place of differences, and so that rows keep the rules."""
+    if model.schema.declared is None:
+        return values
+    known = _known(model, table, ~where)
+    fixed = ~np.isnan(known)
+    whole = model.schema.whole(values, known)
+    return model.schema.settled(np.where(fixed, known, whole), fixed)
 
 
 def _related(model: VAEModel, table: Table, values: Numbers, where: NDArray[np.bool_]) -> Numbers:

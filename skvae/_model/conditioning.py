@@ -42,6 +42,7 @@ class Condition(NamedTuple):
             values[:, j] = partial.numbers(j) if levels is None else partial.exact_codes(j, levels.exact_code_of())
         for j, gap in schema.cells.gaps.items():
             cells[~np.isnan(values[:, j]), gap] = 0.0  # what is given is not missing
+        _refuse_broken(values, schema)
         cells[:, [schema.cells.gaps[j] for j in missing]] = 1.0
         cells, values = np.repeat(cells, n_each, axis=0), np.repeat(values, n_each, axis=0)
         return cls(cells, values, ~np.isnan(values), n_each)
@@ -53,6 +54,23 @@ class Condition(NamedTuple):
         parts = (self.cells, self.values, self.fixed)
         cells, values, fixed = (np.repeat(part[:: self.n_each], n, axis=0) for part in parts)
         return Condition(cells, values, fixed, n)
+
+
+def _refuse_broken(values: np.ndarray, schema: TableSchema) -> None:
+    """Raise ValueError where given values, (n, p), break a rule that was declared, or are in no combination."""
+    if schema.declared is None:
+        return
+    for rule in schema.declared.formulas:
+        if rule.broken(values).any():
+            raise ValueError(
+                f"What given asks for in row {int(rule.broken(values).argmax())} breaks the rule {rule.told}."
+            )
+    for combination in schema.declared.combinations:
+        if not combination.allows(values).all():
+            raise ValueError(
+                f"What given asks for stands together in no training row, but the rule {combination.told} says that "
+                f"only such combinations do."
+            )
 
 
 def read_given(given: Any, schema: TableSchema) -> LooseRows:
@@ -121,7 +139,7 @@ def checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
         )
     if column.levels is None:
         values = [None if value is None else to_number(value, column) for value in values]
-    if column.constant is not None:
+    if column.constant is not None and j not in schema.as_differences:
         fixed = column.constant if column.levels is None else (column.levels.values or (np.nan,))[0]
         other = [value for value in values if value is not None and value != fixed]
         if other and fixed != fixed:
@@ -142,23 +160,25 @@ def checked(values: list[Any], schema: TableSchema, j: int) -> list[Any]:
                 f"{', ...' if len(known) > 10 else ''}."
             )
     elif isinstance(column, Number):
-        _check_numbers(np.array([value for value in values if value is not None], dtype=np.float64), column, schema)
+        _check_numbers(np.array([value for value in values if value is not None], dtype=np.float64), j, schema)
     return values
 
 
-def _check_numbers(values: np.ndarray, column: Number, schema: TableSchema) -> None:
+def _check_numbers(values: np.ndarray, j: int, schema: TableSchema) -> None:
     """Refuse what the column cannot hold, and warn of what no training row came near to."""
-    dense = column.dense(values, column.dtype)
+    column, is_difference = schema.columns[j], j in schema.as_differences
+    dense = values if is_difference or not isinstance(column, Number) else column.dense(values, column.dtype)
     KINDS[column.kind].accept(dense, column.name)
+    low, high = schema.reach(j) if is_difference else (column.low, column.high)
     broken = values[values != np.rint(values)] if column.dtype.family in ("bool", "integer") else values[:0]
     if len(broken) and schema.container != frames.NUMPY:
         own = column.dtype.own
         raise ValueError(f"given asks for {broken[0]:g} in column {column.name!r}, which is of dtype {own}.")
-    outside = dense[(dense < column.low) | (dense > column.high)]
+    outside = dense[(dense < low) | (dense > high)]
     if len(outside):
         warn(
             f"given asks for {shown(outside[0], column)} in column {column.name!r}, which is out of the reach of the "
-            f"training rows ({shown(column.low, column)} to {shown(column.high, column)}): what is drawn beside it "
+            f"training rows ({shown(low, column)} to {shown(high, column)}): what is drawn beside it "
             f"rests on no row like that.",
         )
 
@@ -212,6 +232,8 @@ def conditioned(
 def warn_of_few(condition: Condition, schema: TableSchema) -> None:
     """Say so where a level, a truth value or an atom that is given stands in few training rows."""
     for j in np.flatnonzero(condition.fixed.any(axis=0)):
+        if j in schema.as_differences:
+            continue
         column = schema.columns[j]
         for value in np.unique(condition.values[condition.fixed[:, j], j]):
             n = schema.n_rows * (1.0 - column.missing) * column.share_of(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from skvae._model.auto import (
     patience,
     schedule,
 )
-from skvae._table.inference import Rules
+from skvae._table.inference import Sought
 
 if TYPE_CHECKING:
     from skvae._engine.training import Patience, Plan, RowBound
@@ -67,6 +67,7 @@ class Settings:
     bounds: str | None = None
     handle_unknown: str = "unlikely"
     missingness: str | None = None
+    rules: Any = None
     beta: float = 1.0
     kl_warmup: float = 0.0
     trim: float = 0.0
@@ -77,9 +78,9 @@ class Settings:
         """Whether the bound is one on a density, which is reported in data units."""
         return self.prior is not None
 
-    def rules(self, names: Sequence[Any]) -> Rules:
-        """What is looked for in columns of numbers."""
-        return Rules(self.marginals, columns_with_atoms(self.atoms, names), self.bounds == "training")
+    def sought(self, names: Sequence[Any], unpooled: Container[int]) -> Sought:
+        """What is looked for in columns."""
+        return Sought(self.marginals, columns_with_atoms(self.atoms, names), self.bounds == "training", unpooled)
 
     def plan(self, n: int, n_features: int, *, have_levels: bool) -> Plan:
         """How n rows are trained on."""

@@ -16,6 +16,7 @@ from skvae._model.settings import Settings
 from skvae._model.table_model import TableModel
 from skvae._model.texts import identifiers, warn_of_texts
 from skvae._table import frames
+from skvae._table.declaring import declare, differences, read_rules, unpooled
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
 from skvae._table.patterns import find_rules
@@ -89,7 +90,7 @@ def start(
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     if settings.missingness is not None and not table.is_sparse:
-        schema = replace(schema, has_gaps=True, rules=find_rules(table, schema.columns))
+        schema = replace(schema, has_gaps=True, rules=find_rules(table, schema.columns, schema.as_differences))
     if schema.cells.gaps:
         blocks = (*blocks, (_engine.build.GAPS, tuple(schema.cells.gaps.values())))
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)
@@ -108,11 +109,25 @@ def planned(rows: Weighted, columns: Columns, settings: Settings) -> tuple[Table
     if table.is_frame:
         levels, named = [KINDS[kind].is_coded for kind in columns.kinds], settings.option == "likelihood"
         frames.refuse_unreadable(table.X, levels, [None] * len(columns.kinds), has_likelihood=named)
-    schema = infer_schema(table, rows.weight, columns.kinds, settings.rules(table.names))
-    schema = replace(schema, relations=find_relations(table, schema.columns) if settings.is_density else ())
+    schema = _ruled_schema(rows, columns, settings)
+    schema = replace(
+        schema, relations=find_relations(table, schema.columns, schema.as_differences) if settings.is_density else ()
+    )
     active = [j for j, column in enumerate(schema.columns) if column.constant is None]
     number = of_numbers(int((~table.empty_rows(active)).sum()), len(active)) if active else NUMBERS[0]
     return schema, [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]
+
+
+def _ruled_schema(rows: Weighted, columns: Columns, settings: Settings) -> TableSchema:
+    """The schema that rows show, with the rules that were declared."""
+    table, bounded = rows.table, settings.bounds == "training"
+    asked = read_rules(settings.rules, table.names)
+    if asked and table.is_sparse:
+        raise TypeError("rules cannot be declared of a sparse matrix. Pass an array or a data frame.")
+    seen_as = differences(asked, table, columns.kinds, bounded=bounded)
+    sought = settings.sought(table.names, unpooled(asked))
+    schema = infer_schema(table.as_differences(seen_as), rows.weight, columns.kinds, sought)
+    return replace(schema, declared=declare(asked, table, schema.columns, seen_as, bounded=bounded))
 
 
 def _quantiles(rows: Weighted, schema: TableSchema) -> NDArray[np.float64]:

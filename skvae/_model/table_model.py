@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from skvae import _engine
 from skvae._model.reading import warn_of_constants
+from skvae._sklearn import drawn_seed
 from skvae._table import frames, tables
 from skvae._table.schema import TableSchema
 from skvae._table.tables import ReadableRows, Table
@@ -77,11 +78,14 @@ class TableModel(Generic[EngineT]):
         """Codes of rows, (n, k)."""
         return self.over(table, self.engine.encode)
 
-    def decoded(self, z: Numbers) -> Numbers:
-        """The values expected of codes (n, k): means, and the most probable levels."""
+    def decoded(self, z: Numbers, known: Numbers | None = None) -> Numbers:
+        """The values expected of codes (n, k): means, and the most probable levels; those `known` (n, p) are these."""
         units = self.schema.cells.units
         parts = (self.schema.point(self.schema.expect(self.engine.decode(part, units))) for part in self._parts(z))
-        return _stacked(len(z), parts)
+        values = self.schema.whole(_stacked(len(z), parts), known)
+        if known is None:
+            return self.schema.settled(values, np.zeros(values.shape, dtype=bool))
+        return self.schema.settled(np.where(np.isnan(known), values, known), ~np.isnan(known))
 
     def reconstructed(self, table: ReadableRows) -> Numbers:
         """The values expected of the codes of rows."""
@@ -144,10 +148,25 @@ class TableModel(Generic[EngineT]):
         is_plain = isinstance(cells, list) or self.schema.container == frames.NUMPY
         return cells if is_plain else frames.held(cells, column.format())
 
-    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
-        """Values drawn given codes (n, k)."""
+    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int, known: Numbers | None = None) -> Numbers:
+        """Values drawn given codes (n, k); those that are `known` (n, p), not NaN, are these."""
         parts = enumerate(self._parts(z))
-        return _stacked(len(z), (self.schema.decode(self.engine.sample(part, seed + i)) for i, part in parts))
+        values = _stacked(len(z), (self.schema.decode(self.engine.sample(part, seed + i)) for i, part in parts))
+        values = self.schema.related(self.schema.whole(values, known))
+        return values if known is None else np.where(np.isnan(known), values, known)
+
+    def drawn_by_rules(
+        self: TableModel[VAEEngine], z: Numbers, random_state: np.random.RandomState, known: Numbers | None = None
+    ) -> Numbers:
+        """The same, redrawn given the same codes where a row breaks a rule that was declared."""
+        values = self.drawn(z, drawn_seed(random_state), known)
+        if self.schema.declared is None:
+            return values
+
+        def redrawn(rows: NDArray[np.intp]) -> Numbers:
+            return self.drawn(z[rows], drawn_seed(random_state), None if known is None else known[rows])
+
+        return self.schema.settled(values, np.zeros(values.shape, bool) if known is None else ~np.isnan(known), redrawn)
 
     def _parts(self, z: Numbers) -> Iterator[Numbers]:
         """Codes in consecutive parts, of which the rows are a slice's worth."""

@@ -20,6 +20,7 @@ BATCH, GROWTH, LARGEST = (
 )  # rows that are drawn at once to be kept or not: at first, the next, at most ...
 MOST = 100_000  # ... and in all ...
 MOST_UNDER = 20_000  # ... where each costs more, as other columns are given by value
+WIDTH = 0.01  # of a column's range, around a value to which rows are moved
 
 Values = NDArray[np.floating]
 Draw = Callable[[int], tuple[Any, Any]]  # n -> values and codes (n, p), effective sample sizes
@@ -39,18 +40,33 @@ class Wanted(NamedTuple):
         return np.isin(own, self.values) if self.values else (own >= self.low) & (own <= self.high)
 
 
+class Near(NamedTuple):
+    """A value of a column that the model sees as a difference to another, which is left open.
+
+    All columns that are `tied` by differences to it are moved together.
+    """
+
+    column: int
+    tied: tuple[int, ...]
+    value: float
+
+
 class Asked(NamedTuple):
-    """What was given: values as `Condition.read` takes them (None without any), sets, and columns to be missing."""
+    """What was given: values as `Condition.read` takes them (None without any), sets, and columns to be missing.
+
+    Values that are `near` are in the sets as ranges around them: rows are drawn there and then moved.
+    """
 
     points: Any
     sets: list[Wanted]
     missing: list[int]
+    near: list[Near]
 
     @classmethod
     def read(cls, given: Any, schema: TableSchema) -> Asked:
         """Errors are as in `VAETransformer.sample`."""
         if not isinstance(given, Mapping):
-            return cls(given, [], [])
+            return cls(given, [], [], [])
         place = {column.name: j for j, column in enumerate(schema.columns)}
         points, sets, gaps = dict[Hashable, Any](), list[Wanted](), list[int]()
         for name, value in given.items():
@@ -62,7 +78,66 @@ class Asked(NamedTuple):
             else:
                 sets.append(_wanted(value, column, place[name], schema))
         sets += _of_sources(points, place, schema)
-        return cls(points if points or not given else None, sets, gaps)
+        near = _near(points, place, schema)
+        sets += [_around(one, schema) for one in near]
+        _refuse_contradiction(points, sets, place, schema)
+        points = {name: value for name, value in points.items() if place.get(name) not in {one.column for one in near}}
+        return cls(points if points or not given else None, sets, gaps, near)
+
+
+def _near(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], schema: TableSchema) -> list[Near]:
+    """Values that are given of differences, where none is given of what they stand on."""
+    given = {place[name]: value for name, value in points.items() if name in place and value is not None}
+    out = list[Near]()
+    for one in schema.differences:
+        if one.target in given and one.base not in given:
+            value = checked([given[one.target]], schema, one.target)[0]
+            out.append(Near(one.target, schema.tied(one.target), float(value)))
+    return out
+
+
+def _around(one: Near, schema: TableSchema) -> Wanted:
+    low, high = schema.reach(one.column)
+    width = WIDTH * (high - low)
+    return Wanted(one.column, one.value - width, one.value + width, ())
+
+
+def exactly(values: Values, near: list[Near], schema: TableSchema) -> Values:
+    """Rows (n, p) drawn near some values moved to these, with the differences that they have."""
+    out = values.copy() if near else values
+    for column, tied, value in near:
+        moved = value - out[:, column]
+        for j in tied:
+            out[:, j] = np.clip(out[:, j] + moved, *schema.reach(j))
+        out[:, column] = value
+        fixed = np.zeros(out.shape, dtype=bool)
+        fixed[:, column] = True
+        out = schema.settled(out, fixed)
+    return out
+
+
+def _refuse_contradiction(
+    points: Mapping[Hashable, Any], sets: list[Wanted], place: Mapping[Hashable, int], schema: TableSchema
+) -> None:
+    """Raise ValueError where no row can keep both what is given and an order that was declared."""
+    if schema.declared is None:
+        return
+    ends = {own.column: _ends(own) for own in sets if schema.columns[own.column].levels is None}
+    for name, value in points.items():
+        if name in place and value is not None and schema.columns[place[name]].levels is None:
+            own = float(checked([value], schema, place[name])[0])
+            ends[place[name]] = (own, own)
+    orders = schema.declared.orders
+    for order in orders * len(orders):  # what the left one is at least, the right one is, too, and so on
+        low, high = ends.get(order.left, (-np.inf, np.inf))[0], ends.get(order.right, (-np.inf, np.inf))[1]
+        if low > high or (order.strict and low == high):
+            raise ValueError(f"What given asks for breaks the rule {order.told}.")
+        own = ends.get(order.right, (-np.inf, np.inf))
+        ends[order.right] = (max(low, own[0]), own[1])
+
+
+def _ends(own: Wanted) -> tuple[float, float]:
+    return (min(own.values), max(own.values)) if own.values else (own.low, own.high)
 
 
 def _of_sources(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], schema: TableSchema) -> list[Wanted]:
@@ -96,9 +171,9 @@ def _gap(column: Column, j: int, schema: TableSchema) -> int:
 
 def _wanted(value: Any, column: Column, j: int, schema: TableSchema) -> Wanted:
     if isinstance(value, slice) and value.step is None:
-        return _range(value.start, value.stop, column, j)
+        return _range(value.start, value.stop, j, schema)
     if isinstance(value, tuple) and len(value) == 3 and value[0] == "between":
-        return _range(value[1], value[2], column, j)
+        return _range(value[1], value[2], j, schema)
     if isinstance(value, list | set | np.ndarray) and len(value):
         values = checked(list(value), schema, j)
         if column.levels is not None:
@@ -110,8 +185,9 @@ def _wanted(value: Any, column: Column, j: int, schema: TableSchema) -> Wanted:
     )
 
 
-def _range(low: Any, high: Any, column: Column, j: int) -> Wanted:
+def _range(low: Any, high: Any, j: int, schema: TableSchema) -> Wanted:
     """From low to high, ends included; None leaves a side open."""
+    column = schema.columns[j]
     if column.levels is not None and not column.levels.ordered:
         raise TypeError(
             f"given asks for a range in column {column.name!r}, whose levels have no order. Give a list of levels, or "
@@ -120,7 +196,7 @@ def _range(low: Any, high: Any, column: Column, j: int) -> Wanted:
     first, last = -np.inf if low is None else _end(low, column), np.inf if high is None else _end(high, column)
     if first > last:
         raise ValueError(f"given asks for {low!r} to {high!r} in column {column.name!r}, which is no range.")
-    reach = [*column.atoms, column.low, column.high] if column.levels is None else [0, column.levels.n_codes - 1]
+    reach = schema.reach(j)
     if first > max(reach) or last < min(reach):
         raise ValueError(
             f"given asks for {low!r} to {high!r} in column {column.name!r}, whose training rows range from "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,8 +27,8 @@ EXACT = 2.0**53  # integers beyond are not all floats
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What is to be looked for in number columns.
+class Sought:
+    """What is to be looked for in columns.
 
     Parameters
     ----------
@@ -38,14 +38,17 @@ class Rules:
         For each column, whether frequent single values are atoms.
     bounded : bool
         Whether decoded numbers are kept within the range of the training rows, and draws to their step and heaps.
+    unpooled : set of int
+        Columns whose rare levels do not share a code.
     """
 
     marginals: str
     atoms: Sequence[bool]
     bounded: bool
+    unpooled: Container[int] = ()
 
 
-def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], rules: Rules) -> TableSchema:
+def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], sought: Sought) -> TableSchema:
     """Learn the schema from training rows.
 
     Parameters
@@ -55,18 +58,20 @@ def infer_schema(table: Table, weight: FloatArray | None, kinds: Sequence[str], 
         Rows of weight 0 are as good as absent.
     kinds : sequence of str
         One per column.
-    rules : Rules
+    sought : Sought
     """
     weight = np.ones(len(table)) if weight is None else weight
     columns = tuple(
-        _coded(table, j, weight, kind) if KINDS[kind].is_coded else _number(table, j, weight, kind, rules)
+        _coded(table, j, weight, kind, pools=j not in sought.unpooled)
+        if KINDS[kind].is_coded
+        else _number(table, j, weight, kind, sought)
         for j, kind in enumerate(kinds)
     )
     header = frames.header_of(table.X)
     return TableSchema(table.container, columns, int(np.count_nonzero(weight)), header)
 
 
-def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
+def _coded(table: Table, j: int, weight: FloatArray, kind: str, *, pools: bool) -> Column:
     """A column of levels."""
     codes, values, declared = table.labels(j)
     missing = _share(codes < 0, weight)
@@ -75,7 +80,7 @@ def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     ordered = table.dtypes[j].family == "ordered"
     categories = tuple(values) if declared else None
     levels, frequencies = infer_levels(
-        codes, values, weight, categories=categories, ordered=ordered, pools=KINDS[kind].pools
+        codes, values, weight, categories=categories, ordered=ordered, pools=pools and KINDS[kind].pools
     )
     told: dict[str, Any] = {"name": table.names[j], "dtype": table.dtypes[j], "kind": kind, "missing": missing}
     told |= {"levels": levels}
@@ -88,7 +93,7 @@ def _coded(table: Table, j: int, weight: FloatArray, kind: str) -> Column:
     return Coded(**told, centre=centre, width=width, mean=scaling.mean, frequencies=frequencies)
 
 
-def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -> Column:
+def _number(table: Table, j: int, weight: FloatArray, kind: str, sought: Sought) -> Column:
     """A column of numbers."""
     values = table.numbers(j)
     missing, dtype = np.isnan(values), table.dtypes[j]
@@ -98,12 +103,13 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
     accept = partial(KINDS[kind].accept, name=table.names[j])
     if len(values) == 0:
         return Constant(**told, constant=float("nan"))
-    exact = _exact_extent(table, j, used, values)
+    base = next((one.base for one in table.differences if one.target == j), None)
+    exact = {} if base is not None else _exact_extent(table, j, used, values)
     if _is_constant(values, dtype):
         accept(values)
         return Constant(**told | exact, constant=float(values[0]))
     _refuse_wide(values, table.names[j])
-    atoms = find_atoms(thinned(values), thinned(weight)) if rules.atoms[j] and KINDS[kind].has_atoms else ()
+    atoms = find_atoms(thinned(values), thinned(weight)) if sought.atoms[j] and KINDS[kind].has_atoms else ()
     accept(values[~np.isin(values, atoms)])
     if atoms:
         told |= {"atoms": atoms, "frequencies": _shares(values, weight, atoms)}
@@ -111,15 +117,25 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, rules: Rules) -
         told |= {"is_unique": _never_repeats(values)}
     steps = frames.TIME_STEPS if dtype.is_time else STEPS
     if dtype.is_time:
-        told |= {"step": _step(thinned(values), steps)}
-    if rules.bounded:
+        told |= {"step": _step(_with_base(thinned(values), table, base), steps)}
+    if base is not None:
+        told |= {"low": float(values.min())}
+    if sought.bounded:
         rest = values[~np.isin(values, atoms)] if atoms else values
         rest = rest if len(rest) else values
         told |= {"low": float(rest.min()), "high": float(rest.max())} | exact
         if KINDS[kind].has_atoms:
-            some, step = thinned(values), _step(thinned(values), steps)
+            some, step = thinned(values), _step(_with_base(thinned(values), table, base), steps)
             told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
-    return _scaled(values, weight, told, rules.marginals)
+    return _scaled(values, weight, told, sought.marginals)
+
+
+def _with_base(values: FloatArray, table: Table, base: int | None) -> FloatArray:
+    """Values, and of differences also those that they are added to: a step is one of both."""
+    if base is None:
+        return values
+    others = thinned(table.numbers(base))
+    return np.concatenate([values, others[~np.isnan(others)]])
 
 
 def _share(flags: NDArray[np.bool_], weight: FloatArray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,10 +37,12 @@ class Rule(NamedTuple):
         holes[self.holds(values), self.target] = self.is_missing
 
 
-def find_rules(table: Table, columns: Sequence[Column]) -> tuple[Rule, ...]:
-    """The rules that all rows keep, of columns without a missing cell about those that are sometimes missing."""
+def find_rules(table: Table, columns: Sequence[Column], but: Container[int] = ()) -> tuple[Rule, ...]:
+    """The rules that all rows keep, of columns without a missing cell (`but` for some) about those with some."""
     targets = [j for j, column in enumerate(columns) if column.gap(j)]
-    sources = [j for j, column in enumerate(columns) if column.missing == 0.0 and column.constant is None]
+    sources = [
+        j for j, column in enumerate(columns) if column.missing == 0.0 and column.constant is None and j not in but
+    ]
     if not targets or not sources:
         return ()
     some = table.evenly(ROWS)

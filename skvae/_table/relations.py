@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,14 +71,15 @@ class _Grouped(NamedTuple):
         return self._replace(codes=self.codes[rows])
 
 
-def find_relations(table: Table, columns: Sequence[Column]) -> tuple[Relation, ...]:
+def find_relations(table: Table, columns: Sequence[Column], but: Container[int] = ()) -> tuple[Relation, ...]:
     """The relations that all rows keep, each target with one source that is itself no target.
 
-    Levels, truth values and numbers of few values may be either. Only frames are looked at.
+    Levels, truth values and numbers of few values may be either, `but` for some columns. Only frames
+    are looked at.
     """
     if not table.is_frame:
         return ()
-    places = [j for j, column in enumerate(columns) if _is_discrete(column)][:MOST_COLUMNS]
+    places = [j for j, column in enumerate(columns) if j not in but and _is_discrete(column)][:MOST_COLUMNS]
     some = table.evenly(ROWS)
     groups = {j: _Grouped.of(some, j, columns[j]) for j in places}
     groups = {j: group for j, group in groups.items() if 2 <= len(group.values) <= MOST_VALUES}

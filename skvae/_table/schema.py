@@ -6,7 +6,7 @@ What is done with one column is its codec's affair (`skvae._table.columns`); her
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
-from skvae._table.atoms import Heaps
+from skvae._table.atoms import Heaps, to_multiples
 from skvae._table.cells import Cell, Cells, Units  # noqa: F401 (pickles of earlier versions look here for them)
 from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
+from skvae._table.declared import Declared, Difference
+from skvae._table.declaring import went_on
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
@@ -31,6 +33,10 @@ from skvae._table.tables import ReadableRows, Table
 Index = slice | list[int]
 
 MADE: dict[str, Any] = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps}  # facts saved as tuples
+Redrawn = Callable[[NDArray[np.intp]], FloatArray]
+
+CLOSE = 1e-12  # relative, within which a sum of multiples of a step is one
+REDRAWS = 20  # of rows that break a rule
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
 
@@ -40,7 +46,8 @@ class TableSchema:
 
     `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so. Where it
     `has_gaps`, a cell more says of each column that is sometimes missing whether it is; these stand last. `rules` say
-    where it always is, or never. Of `relations` each says of a column what another makes of it.
+    where it always is, or never. Of `relations` each says of a column what another makes of it. What was
+    `declared` of columns holds, too; some of them the model then sees as differences.
     """
 
     container: str
@@ -51,6 +58,7 @@ class TableSchema:
     has_gaps: bool = False
     rules: tuple[Rule, ...] = ()
     relations: tuple[Relation, ...] = ()
+    declared: Declared | None = None
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -68,7 +76,8 @@ class TableSchema:
     def summary(self, likelihoods: Mapping[int, str], asked: Container[int]) -> Any:
         """A row for each column (`summary.summary`)."""
         sources = {relation.target: self.columns[relation.source].name for relation in self.relations}
-        return summary(self.columns, self.container, likelihoods, asked, sources)
+        bases = {one.target: self.columns[one.base].name for one in self.differences}
+        return summary(self.columns, self.container, likelihoods, asked, sources, bases, self.reach)
 
     # -- which cells there are -----------------------------------------------------------------------------------------
 
@@ -132,11 +141,12 @@ class TableSchema:
         -------
         ndarray of shape (n, n_cells)
         """
+        table = self._with_differences(table)
         for j, column in enumerate(self.columns):
             column.check(table, j)
         out = np.empty((len(table), len(self.cells)), dtype=dtype)
         limit = LARGEST[np.dtype(np.float32) if np.float32 in (table.dtype, dtype) else np.dtype(np.float64)]
-        at_once = {} if table.is_frame else self._plain
+        at_once = {} if table.is_frame or self.differences else self._plain
         if at_once:
             place = {cell.column: i for i, cell in enumerate(self.cells) if not cell.is_gap}
             places, start = [place[j] for j in at_once], 0
@@ -151,6 +161,27 @@ class TableSchema:
         for j, place_of_gap in self.cells.gaps.items():
             out[:, place_of_gap] = table.missing_in(j) if gaps else np.nan
         return out
+
+    def _with_differences(self, table: ReadableRows) -> ReadableRows:
+        """The same rows, of which some columns are read as the model sees them."""
+        return table.as_differences(self.differences) if self.differences else table
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """Columns that the model sees as differences to others."""
+        return () if self.declared is None else self.declared.differences
+
+    @property
+    def as_differences(self) -> set[int]:
+        """The places of these columns."""
+        return {one.target for one in self.differences}
+
+    def tied(self, j: int) -> tuple[int, ...]:
+        """Column j and all that are tied to it by differences."""
+        out, pairs = {j}, [{one.target, one.base} for one in self.differences]
+        for _ in pairs:
+            out |= {k for pair in pairs if pair & out for k in pair}
+        return tuple(sorted(out))
 
     @cached_property
     def _plain(self) -> dict[int, Number]:
@@ -223,7 +254,7 @@ class TableSchema:
         A level that fit did not see is none where `unknown` takes it for missing or for a rare one. Columns in which
         fit saw no value surprise nobody.
         """
-        out = np.zeros((len(table), len(self.columns)), dtype=bool)
+        table, out = self._with_differences(table), np.zeros((len(table), len(self.columns)), dtype=bool)
         for j, column in self._discrete.items():
             out[:, j] = column.surprises(table, j, unknown)
         return out
@@ -257,10 +288,14 @@ class TableSchema:
         return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
 
     def kept_by(self, table: Table) -> TableSchema:
-        """The same with those of the rules and relations that further rows keep, too."""
+        """The same with those of the rules and relations that further rows keep, too.
+
+        ValueError where they break what the user declared.
+        """
         rules = tuple(own for own in self.rules if rule_is_kept(own, table, self.columns))
         related = tuple(own for own in self.relations if relation_is_kept(own, table, self.columns))
-        return replace(self, rules=rules, relations=related)
+        declared = self.declared and went_on(self.declared, table, self.columns)
+        return replace(self, rules=rules, relations=related, declared=declared)
 
     def related(self, values: FloatArray) -> FloatArray:
         """Values and codes that were drawn, (n, p), with what the relations say."""
@@ -270,6 +305,58 @@ class TableSchema:
             out[:, relation.target] = np.where(np.isnan(told), out[:, relation.target], told)
         return out
 
+    def whole(self, values: FloatArray, known: FloatArray | None = None) -> FloatArray:
+        """Values and codes as the model has them, (n, p), with columns in place of their differences to others.
+
+        Those that are `known` (n, p), not NaN, are taken as they are.
+        """
+        if self.declared is None:
+            return values
+        out = self.declared.whole(values, known)
+        for one in self.differences:
+            step, own = self.columns[one.target].step, out[:, one.target]
+            if step is not None:  # both are multiples of it, but for rounding
+                near = to_multiples(own, step)
+                out[:, one.target] = np.where(np.isclose(near, own, rtol=CLOSE, atol=0.0), near, own)
+        return out
+
+    def settled(self, values: FloatArray, fixed: NDArray[np.bool_], redrawn: Redrawn | None = None) -> FloatArray:
+        """Values and codes of rows, (n, p), that keep what was declared; what is `fixed` (n, p) stays as it is.
+
+        Rows that do not are `redrawn` some times, and those that still do not are mended.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, p)
+        fixed : ndarray of bool of shape (n, p)
+        redrawn : function, optional
+            From places of rows, (m,), to other values for these, (m, p), the fixed ones as they are.
+        """
+        declared = self.declared
+        if declared is None:
+            return values
+        out = declared.derived(self._in_whole_numbers(values, fixed), fixed)
+        broken = np.flatnonzero(declared.broken(out))
+        for _ in range(REDRAWS if redrawn is not None else 0):
+            if not len(broken):
+                break
+            assert redrawn is not None
+            again = self._in_whole_numbers(redrawn(broken), fixed[broken])
+            out[broken] = declared.derived(again, fixed[broken])
+            broken = broken[declared.broken(out[broken])]
+        return declared.mended(out, fixed)
+
+    def _in_whole_numbers(self, values: FloatArray, fixed: NDArray[np.bool_]) -> FloatArray:
+        """The same with numbers of which rules speak rounded where their dtype is one of integers."""
+        assert self.declared is not None
+        whole = [
+            j for j in self.declared.columns if self.columns[j].dtype.is_integer and self.columns[j].levels is None
+        ]
+        if whole and self.container != frames.NUMPY:
+            values = values.copy()
+            values[:, whole] = np.where(fixed[:, whole], values[:, whole], np.rint(values[:, whole]))
+        return values
+
     def ruled(self, values: FloatArray, holes: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which cells are missing, (n, p), once the rules have their say, of drawn values and drawn holes (n, p)."""
         if not self.rules:
@@ -278,6 +365,14 @@ class TableSchema:
         for rule in self.rules:
             rule.apply(values, holes)
         return holes
+
+    def reach(self, j: int) -> tuple[float, float]:
+        """From where to where the numbers or codes of column j go in draws, atoms included."""
+        column, extents = self.columns[j], {} if self.declared is None else self.declared.extents
+        if j in extents:
+            return extents[j]
+        ends = [*column.atoms, column.low, column.high] if column.levels is None else [0, column.levels.n_codes - 1]
+        return min(ends), max(ends)
 
     def expect(self, statistics: FloatArray) -> list[FloatArray]:
         """The expectation of each column in data units: (n,) for numbers, (n, n_codes) probabilities for levels.
@@ -322,7 +417,8 @@ class TableSchema:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also from an earlier version, in which all columns were of one class."""
         columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
-        self.__dict__.update({"order": None, "has_gaps": False, "rules": (), "relations": ()} | state, columns=columns)
+        later = {"order": None, "has_gaps": False, "rules": (), "relations": (), "declared": None}
+        self.__dict__.update(later | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python data, for persistence."""
@@ -335,6 +431,7 @@ class TableSchema:
             "has_gaps": self.has_gaps,
             "rules": tuple(map(tuple, self.rules)),
             "relations": tuple(map(tuple, self.relations)),
+            "declared": self.declared and self.declared.plain(),
         }
 
     @classmethod
@@ -344,7 +441,8 @@ class TableSchema:
         header, order = (_tuples(data.get(name)) for name in ("header", "order"))
         rules = tuple(Rule(*rule) for rule in data.get("rules", ()))
         relations = tuple(Relation(*_tuples(own)) for own in data.get("relations", ()))
-        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules, relations)
+        declared = data.get("declared") and Declared.of_plain(_tuples(data["declared"]))
+        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules, relations, declared)
 
 
 def _index(places: list[int]) -> Index:

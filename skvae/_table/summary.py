@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ def summary(
     likelihoods: Mapping[int, str],
     asked: Container[int],
     sources: Mapping[int, Hashable],
+    bases: Mapping[int, Hashable],
+    reach: Callable[[int], tuple[float, float]],
 ) -> Any:
     """A pandas frame with a row for each column, as `VAETransformer.summary` describes it.
 
@@ -46,6 +48,10 @@ def summary(
         Columns of which the user chose the likelihood.
     sources : dict of int to name
         For columns that another determines the name of that.
+    bases : dict of int to name
+        For columns that are modelled as a difference to another the name of that.
+    reach : callable
+        From a column to where its values begin and end.
     """
     rows = [
         _row(column, likelihoods.get(j), is_asked=j in asked, is_frame=container != frames.NUMPY)
@@ -53,6 +59,9 @@ def summary(
     ]
     for j, name in sources.items():
         rows[j]["hint"] = f"column {name!r} determines it: draws and fillings keep to that"
+    for j, name in bases.items():
+        ends = tuple(_shown(end, columns[j]) for end in reach(j) if math.isfinite(end)) or None
+        rows[j] |= {"atoms": None, "bounds": ends, "hint": f"modelled as its difference to {name!r}, as a rule says"}
     return frames.described([column.name for column in columns], rows)
 
 

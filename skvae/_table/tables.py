@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skvae._table import frames
+from skvae._table.declared import Difference
 
 FloatArray = NDArray[np.floating]
 
@@ -36,6 +37,7 @@ class ReadableRows(Protocol):
     def missing(self) -> NDArray[np.bool_]: ...
     def missing_in(self, j: int) -> NDArray[np.bool_]: ...
     def slices(self) -> Iterator[ReadableRows]: ...
+    def as_differences(self, differences: Sequence[Difference]) -> ReadableRows: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Table:
         float32 or float64: the precision that answers are given in.
     index : ndarray or slice, optional
         Rows of a frame that count; None for all.
+    differences : sequence of Difference
+        Columns whose numbers are read as differences to others.
     """
 
     X: Any
@@ -62,6 +66,7 @@ class Table:
     dtypes: Sequence[frames.Dtype]
     dtype: np.dtype[Any]
     index: Any = None
+    differences: Sequence[Difference] = ()
 
     @property
     def is_frame(self) -> bool:
@@ -88,6 +93,10 @@ class Table:
         rows = index if self.index is None else np.arange(self.X.shape[0])[self.index][index]
         return replace(self, index=rows)
 
+    def as_differences(self, differences: Sequence[Difference]) -> Table:
+        """The same rows with some columns read as differences to others."""
+        return replace(self, differences=differences)
+
     def evenly(self, most: int) -> Table:
         """At most that many rows, evenly spaced."""
         step = -(-len(self) // most)
@@ -106,6 +115,9 @@ class Table:
 
     def numbers(self, j: int) -> FloatArray:
         """Column j, NaN where missing; float64 unless X is an array of float32."""
+        return _difference(self.differences, j, self._numbers)
+
+    def _numbers(self, j: int) -> FloatArray:
         if self.is_sparse:
             return self._dense_column(j)
         if not self.is_frame:
@@ -201,10 +213,15 @@ class LooseRows:
     columns: Mapping[int, Any]
     n_rows: int
     dtypes: Sequence[frames.Dtype]
+    differences: Sequence[Difference] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
         return self.n_rows
+
+    def as_differences(self, differences: Sequence[Difference]) -> LooseRows:
+        """The same rows with some columns read as differences to others."""
+        return replace(self, differences=differences)
 
     def slices(self) -> Iterator[LooseRows]:
         """They are few: all at once."""
@@ -212,6 +229,9 @@ class LooseRows:
 
     def numbers(self, j: int) -> FloatArray:
         """Column j, NaN where missing."""
+        return _difference(self.differences, j, self._numbers)
+
+    def _numbers(self, j: int) -> FloatArray:
         column = self._column(j)
         if isinstance(column, np.ndarray):
             return column.astype(np.float64)
@@ -237,3 +257,9 @@ class LooseRows:
 
     def _column(self, j: int) -> Any:
         return self.columns.get(j, [None] * self.n_rows)
+
+
+def _difference(differences: Sequence[Difference], j: int, numbers: Callable[[int], FloatArray]) -> FloatArray:
+    """Numbers of column j, or their difference to those of another where it is read so."""
+    own = next((one for one in differences if one.target == j), None)
+    return numbers(j) if own is None else own.of(numbers(j), numbers(own.base))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skvae._table import frames
-from skvae._table.inference import Rules, infer_schema
+from skvae._table.inference import Sought, infer_schema
 from skvae._table.levels import MOST_LEVELS
 from skvae._table.tables import Table
 
@@ -18,7 +18,7 @@ def rows(frame):
 
 def infer(frame, kinds, weight=None, *, marginals="linear", atoms=True, bounded=True):
     asked = [atoms] * len(kinds) if isinstance(atoms, bool) else atoms
-    return infer_schema(rows(frame), weight, kinds, Rules(marginals, asked, bounded))
+    return infer_schema(rows(frame), weight, kinds, Sought(marginals, asked, bounded))
 
 
 def one(values, kind="continuous", weight=None, **rules):

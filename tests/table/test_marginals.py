@@ -9,7 +9,7 @@ from scipy import stats
 
 from skvae import VAETransformer
 from skvae._table import frames
-from skvae._table.inference import Rules, infer_schema
+from skvae._table.inference import Sought, infer_schema
 from skvae._table.marginals import (
     BANDWIDTH,
     FARTHEST,
@@ -58,7 +58,7 @@ def table(X):
 
 def infer(X, marginals="normal", kinds=None, atoms=False):
     p = X.shape[1]
-    rules = Rules(marginals, [atoms] * p, bounded=False)
+    rules = Sought(marginals, [atoms] * p, bounded=False)
     return infer_schema(table(X), None, ["continuous"] * p if kinds is None else kinds, rules)
 
 

@@ -17,7 +17,7 @@ from skvae import VAETransformer
 from skvae._model.reading import read
 from skvae._table import frames
 from skvae._table.columns import Atomic, Coded, Constant, Facts, Number
-from skvae._table.inference import Rules, infer_schema
+from skvae._table.inference import Sought, infer_schema
 from skvae._table.kinds import FAR
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
@@ -40,7 +40,7 @@ def read_rows(X):
 
 def infer(X, weight=None, kinds=None, names=None, atoms=False, bounded=False):
     p = X.shape[1]
-    rules = Rules("linear", [atoms] * p, bounded)
+    rules = Sought("linear", [atoms] * p, bounded)
     return infer_schema(table(X, names), weight, ["continuous"] * p if kinds is None else kinds, rules)
 
 
@@ -244,7 +244,7 @@ def rows_of(frame):
 
 
 def infer_kinds(frame, kinds=KINDS, atoms=True, bounded=True, marginals="linear", weight=None):
-    return infer_schema(rows_of(frame), weight, kinds, Rules(marginals, [atoms] * len(kinds), bounded))
+    return infer_schema(rows_of(frame), weight, kinds, Sought(marginals, [atoms] * len(kinds), bounded))
 
 
 def holed_frame():
@@ -391,7 +391,7 @@ def test_atoms_are_known_in_every_precision(of_fit, later):
     else:
         frame = pd.DataFrame(X, columns=["a", "b"])
         rows, learned = read_rows(frame.astype(later)), read_rows(frame)
-    schema = infer_schema(learned, None, ["continuous"] * 2, Rules("linear", [True] * 2, True))
+    schema = infer_schema(learned, None, ["continuous"] * 2, Sought("linear", [True] * 2, True))
     assert len(schema.columns[0].atoms) == 1
     np.testing.assert_array_equal(schema.encode(rows)[:, 0], (X[:, 0] == X.dtype.type(0.1)).astype(float))
 
@@ -399,7 +399,7 @@ def test_atoms_are_known_in_every_precision(of_fit, later):
 def test_integers_are_atoms_exactly():
     big = 2**40
     frame = pd.DataFrame({"n": [big] * 50 + [big + 1 + i for i in range(50)]})
-    schema = infer_schema(read_rows(frame), None, ["continuous"], Rules("linear", [True], True))
+    schema = infer_schema(read_rows(frame), None, ["continuous"], Sought("linear", [True], True))
     assert schema.columns[0].atoms == (float(big),)
     np.testing.assert_array_equal(schema.encode(read_rows(frame))[:, 0], [1.0] * 50 + [0.0] * 50)
 
