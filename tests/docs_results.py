@@ -196,6 +196,14 @@ def related(page: SimpleNamespace, printed: str) -> None:
     assert printed.startswith("column 'job' determines it")
 
 
+def ruled(page: SimpleNamespace, printed: str) -> None:
+    towns = set(zip(page.stays["town"], page.stays["country"], strict=True))
+    for rows in (page.new_stays, page.early):
+        assert set(zip(rows["town"], rows["country"], strict=True)) <= towns
+    assert page.early["check_in"].between("2025-04-15", "2025-05-31").all()
+    assert alike(page.new_stays, page.stays)
+
+
 def unstated(page: SimpleNamespace, printed: str) -> None:
     assert page.error["informative"] < page.error[None]
 
@@ -408,6 +416,7 @@ RESULTS = {
         "visits = ": dates,
         "some = ": ranges,
         "staff = ": related,
+        "rng = np.random.default_rng(0)\narrival": ruled,
         "counts = ": counted,
         "later = ": later_levels,
         "try:\n    vae.transform(test[": order,

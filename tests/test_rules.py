@@ -274,6 +274,16 @@ def test_counts_keep_an_order_without_a_difference() -> None:
     assert (drawn.goals <= drawn.shots).all()
 
 
+def test_combinations_of_many_levels() -> None:
+    """Levels that are rare would else share a code, from which any of them may be drawn."""
+    rng = np.random.default_rng(0)
+    town = np.concatenate([np.arange(300), rng.integers(0, 300, 300)])
+    rows = pd.DataFrame({"town": town.astype(str), "river": (town % 7).astype(str)}).astype("category")
+    model = VAETransformer(rules=[("town", "river")], **FAST).fit(rows)
+    drawn = model.sample(500, random_state=0).astype(str).astype(int)
+    assert (drawn.town % 7 == drawn.river).all()
+
+
 def test_durations_add_up() -> None:
     rows = hotel()[["check_in", "check_out"]]
     rows["stay"] = rows.check_out - rows.check_in
