@@ -505,6 +505,7 @@ REPORTS = {
     "modes": partial(rules_report, choice=rules.MODES_CHOICE),
     "solver": partial(rules_report, choice=rules.SOLVER_CHOICE),
     "steps": partial(rules_report, choice=rules.STEPS_CHOICE),
+    "logarithms": partial(rules_report, choice=rules.LOGARITHMS_CHOICE),
     "heads": defaults_report,
     "defaults": defaults_report,
     "outliers": outliers_report,

@@ -1,7 +1,7 @@
 """Rules of a table's size, chosen on some tables and judged on others.
 
-How many modes a cell has (``run density --methods modes``), and what follows the gradient (``--methods solvers``),
-and for how many steps (``--methods steps``).
+How many modes a cell has (``run density --methods modes``), what follows the gradient (``--methods solvers``), for how
+many steps (``--methods steps``), and which columns are seen by their logarithm (``--methods logarithms``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from sklearn.model_selection import KFold
 
-from benchmarks.methods.vae import FULL, HALF, MODES, SOLVERS, STEPS
+from benchmarks.methods.vae import FULL, HALF, LOGARITHMS, MODES, NO_LOGARITHMS, SOLVERS, STEPS
 from benchmarks.records import Record
 
 ONE, *SEVERAL = MODES
@@ -117,6 +117,19 @@ class StepsRule(NamedTuple):
         return HALF if n_rows < self.many else FULL
 
 
+class SameRule(NamedTuple):
+    """One option for all tables."""
+
+    option: str
+
+    def __str__(self) -> str:
+        return self.option
+
+    def of(self, n_rows: int, n_columns: int) -> str:
+        """That option."""
+        return self.option
+
+
 _MODES_RULES = [
     ModesRule(*rule) for rule in product(SEVERAL, ROWS_PER_COLUMN, MANY_COLUMNS) if not (rule[0] == FEW and rule[2])
 ]
@@ -129,6 +142,10 @@ SOLVER_CHOICE = Choice(SOLVERS, next(iter(SOLVERS)), SolverRule(20), _SOLVER_RUL
 
 _STEPS_RULES = [StepsRule(many) for many in (0, 1000, 2000, 5000, np.inf)]
 STEPS_CHOICE = Choice(STEPS, FULL, StepsRule(), _STEPS_RULES, _STEPS_RULES)
+
+
+_LOGARITHM_RULES = [SameRule(option) for option in LOGARITHMS]
+LOGARITHMS_CHOICE = Choice(LOGARITHMS, NO_LOGARITHMS, SameRule("tails 30 to 1"), _LOGARITHM_RULES, _LOGARITHM_RULES)
 
 
 def measured(found: list[Record], choice: Choice) -> dict[str, tuple[tuple[int, int], dict[str, float]]]:

@@ -25,7 +25,7 @@ from benchmarks.measure import measure_density, measure_outliers
 from benchmarks.memory import memory_records
 from benchmarks.methods.density import DENSITY_RIVALS, LogDensity
 from benchmarks.methods.flows import FLOW_RIVALS, SECONDS
-from benchmarks.methods.vae import DEFAULT, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod, patched
+from benchmarks.methods.vae import DEFAULT, LOGARITHMS, MODES, SOLVERS, STEPS, VAES, Averaged, VAEMethod, patched
 from benchmarks.problems import (
     OTHER_SHARES,
     PROTOCOLS,
@@ -45,13 +45,22 @@ from benchmarks.speed import speed_records
 
 Method = Callable[[np.ndarray, int], LogDensity]
 
-DENSITY_METHODS: dict[str, Method] = {**DENSITY_RIVALS, **FLOW_RIVALS, **VAES, **MODES, **SOLVERS, **STEPS}
+DENSITY_METHODS: dict[str, Method] = {
+    **DENSITY_RIVALS,
+    **FLOW_RIVALS,
+    **VAES,
+    **MODES,
+    **SOLVERS,
+    **STEPS,
+    **LOGARITHMS,
+}
 GROUPS = {
     "rivals": list(DENSITY_RIVALS),
     "flows": list(FLOW_RIVALS),
     "modes": list(MODES),
     "solvers": list(SOLVERS),
     "steps": list(STEPS),
+    "logarithms": list(LOGARITHMS),
     "default": [DEFAULT],
     "variants": [name for name in VAES if name != DEFAULT],
 }

@@ -48,6 +48,7 @@ IMPUTER_SMALL: dict[str, Any] = {  # it errs in other ways
 }
 IMPUTER_COMMON: dict[str, Any] = {
     "objective": "dreg",
+    "marginals": "linear",
     "solver": "adam",
     "batch_size": IMPUTER_BATCH,
     "early_stopping": False,
@@ -254,11 +255,12 @@ def detector_models(
     """
     solved = {"max_iter": _epochs(LINEAR_STEPS, n)} if has_levels or has_missing else SOLVED
     linear: dict[str, Any] = {**DETECTOR_COMMON, "n_components": min(p, DETECTOR_COMPONENTS), **solved, **options}
+    linear |= {"marginals": "linear"}
 
     def exemplars(marginals: Literal["linear", "normal"]) -> VAETransformer:
         noise = "leave_one_out" if noises is None else noises[marginals]
         cells = partial(nn.likelihoods.Gaussian, scale=noise)
-        return VAETransformer(**linear, likelihood=cells, prior="aggregated", marginals=marginals)
+        return VAETransformer(**linear | {"marginals": marginals}, likelihood=cells, prior="aggregated")
 
     members = [
         VAETransformer(
@@ -280,6 +282,7 @@ def detector_models(
             max_iter=_epochs(round(DENSITY_STEPS * min(1.0, WIDE / p)), n),
             early_stopping=False,
             n_importance_samples=16,
+            marginals="linear",
             missingness=None,
             atoms="auto" if n >= ATOMS_FROM else None,
             **options,

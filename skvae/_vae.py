@@ -100,10 +100,11 @@ class VAETransformer(BaseAutoencoder):
         training rows (at most 2,048, evenly spaced). A callable ``prior(n_components)`` returns a
         ``skvae.nn.priors.Prior``.
 
-    marginals : {"linear", "normal"}, default="linear"
-        What the networks see of a continuous column: its standardised values, or their normal scores, which have a
-        standard normal distribution whatever that of the column is (see Notes). Scores and draws are in data units
-        either way.
+    marginals : {"auto", "linear", "normal"}, default="auto"
+        What the networks see of a continuous column. "linear": its standardised values. "normal": their normal scores,
+        which have a standard normal distribution whatever that of the column is (see Notes). "auto": standardised
+        logarithms, if there are at least 50 values, all positive, that span orders of magnitude, and else as "linear".
+        Scores and draws are in data units whatever it is.
 
     atoms : "auto", list of columns or None, default="auto"
         Columns of real numbers in which single values may have a probability of their own, beside the density of the
@@ -307,6 +308,11 @@ class VAETransformer(BaseAutoencoder):
     :math:`\log \sum_k w_k(z) \, t_\nu((x - m_k(z)) / s_k(z)) / s_k(z)`; modes start in the middles of equal shares of
     the column's training values.
 
+    With ``marginals="auto"`` the logarithm of a column is standardised if the distance from its median to its 99th
+    percentile is more than 30 times that from its first percentile to its median, and of its logarithm neither is more
+    than three times the other. Below the least training value the map goes on as its tangent, so that later rows may
+    hold zeros and negative numbers.
+
     With ``marginals="normal"`` a column is mapped by u = Phi^-1(F(x)), where F is 95 % a kernel estimate of its
     distribution function (normal kernels, a tenth of the column's standard deviation wide, or where its values are
     sparse a quarter of the distance that a tenth of them spans) and 5 % a Cauchy distribution, for values unlike those
@@ -382,7 +388,7 @@ class VAETransformer(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [str, dict, callable],
         "prior": [StrOptions({"standard_normal", "mixture", "aggregated"}), callable],
-        "marginals": [StrOptions({"linear", "normal"})],
+        "marginals": [StrOptions({"auto", "linear", "normal"})],
         "atoms": [StrOptions({"auto"}), list, tuple, None],
         "bounds": [StrOptions({"training"}), None],
         "handle_unknown": [StrOptions({"unlikely", "missing", "error", "infrequent_if_exist"})],
@@ -405,7 +411,7 @@ class VAETransformer(BaseAutoencoder):
         activation: Activation = "silu",
         likelihood: Likelihoods = "auto",
         prior: Literal["standard_normal", "mixture", "aggregated"] | PriorFactory = "mixture",
-        marginals: Literal["linear", "normal"] = "linear",
+        marginals: Literal["auto", "linear", "normal"] = "auto",
         atoms: Literal["auto"] | list[Any] | tuple[Any, ...] | None = "auto",
         bounds: Literal["training"] | None = "training",
         handle_unknown: Literal["unlikely", "missing", "error", "infrequent_if_exist"] = "unlikely",

@@ -49,6 +49,7 @@ CONSTANTS = (
     "skvae._model.auto.COMPONENTS",
     "skvae._model.auto.NUMBERS",
     "skvae._model.auto.ROWS_PER_COLUMN",
+    "skvae._table.inference.SKEWED",
 )
 
 
@@ -203,6 +204,11 @@ SOLVERS: dict[str, VAEMethod] = {
 
 # How long Muon trains, whatever the number of rows. Wide tables, which Adam trains, are the same.
 FULL, HALF = "2,000 steps", "1,000 steps"
+NO_LOGARITHMS = "no logarithms"
+LOGARITHMS: dict[str, VAEMethod] = {
+    NO_LOGARITHMS: VAEMethod({"marginals": "linear"}),
+    **{f"tails {n:g} to 1": VAEMethod(constants={"skvae._table.inference.SKEWED": n}) for n in (3.0, 8.0, 30.0, 100.0)},
+}
 STEPS: dict[str, VAEMethod] = {
     FULL: VAEMethod(constants={"skvae._model.auto.SHORT": LONG}),
     HALF: VAEMethod(constants={"skvae._model.auto.MANY_ROWS": math.inf}),

@@ -125,15 +125,14 @@ def _refuse_contradiction(
     ends = {own.column: _ends(own) for own in sets if schema.columns[own.column].levels is None}
     for name, value in points.items():
         if name in place and value is not None and schema.columns[place[name]].levels is None:
-            own = float(checked([value], schema, place[name])[0])
-            ends[place[name]] = (own, own)
+            number = float(checked([value], schema, place[name])[0])
+            ends[place[name]] = (number, number)
     orders = schema.declared.orders
     for order in orders * len(orders):  # what the left one is at least, the right one is, too, and so on
         low, high = ends.get(order.left, (-np.inf, np.inf))[0], ends.get(order.right, (-np.inf, np.inf))[1]
         if low > high or (order.strict and low == high):
             raise ValueError(f"What given asks for breaks the rule {order.told}.")
-        own = ends.get(order.right, (-np.inf, np.inf))
-        ends[order.right] = (max(low, own[0]), own[1])
+        ends[order.right] = (max(low, ends.get(order.right, (-np.inf, np.inf))[0]), high)
 
 
 def _ends(own: Wanted) -> tuple[float, float]:

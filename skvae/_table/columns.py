@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from skvae._table import frames
 from skvae._table.atoms import Heaps, atom_of, rounded
 from skvae._table.cells import Cell
-from skvae._table.kinds import KINDS, Bend, Continuous, FloatArray
+from skvae._table.kinds import KINDS, Bend, Continuous, FloatArray, logarithm_above
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.tables import ReadableRows
@@ -49,6 +49,7 @@ class Facts:
     heaps: Heaps | None = None  # ... or one of these, if they lie around one
     missing: float = 0.0  # share of its cells in training
     is_unique: bool = False  # whether it holds integers of which none repeats
+    log_above: float | None = None  # its logarithm above this is standardised, although its kind asks for none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +227,7 @@ class Number(Column):
     step: float | None = None
     heaps: Heaps | None = None
     is_unique: bool = False
+    log_above: float | None = None
 
     @property
     def is_bent(self) -> bool:
@@ -234,7 +236,7 @@ class Number(Column):
 
     @property
     def _bend(self) -> Bend | None:
-        return KINDS[self.kind].bend
+        return KINDS[self.kind].bend if self.log_above is None else logarithm_above(self.log_above)
 
     @property
     def log_unit(self) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skvae._table import frames
 from skvae._table.atoms import find_atoms, find_heaps, to_multiples
 from skvae._table.columns import Atomic, Coded, Column, Constant, LeftOut, Number
-from skvae._table.kinds import KINDS, ROUNDING, FloatArray, robust_scaling, thinned, weighted_quantiles
+from skvae._table.kinds import KINDS, ROUNDING, FloatArray, logarithm_above, robust_scaling, thinned, weighted_quantiles
 from skvae._table.levels import infer_levels
 from skvae._table.marginals import PROBABILITIES, normal_scores
 from skvae._table.schema import TableSchema
@@ -23,6 +23,10 @@ STEPS = tuple(float(f"{digit}e{power}") for power in range(3, -7, -1) for digit 
 FIRST = 64  # values that rule most steps out
 WIDEST = 1e305  # of the absolute values of a column that varies: what is computed of them stays within float64
 FEWEST_UNIQUE = 20  # integers of which none repeats are an identifier, if they are more
+FEWEST_SKEWED = 50  # values that say whether a column spans orders of magnitude ...
+TAILS = (0.01, 0.5, 0.99)  # ... which goes by these quantiles:
+SKEWED = 30.0  # how many times as long the upper tail is as the lower one
+EVEN = 3.0  # and how many times the longer tail of the logarithm as the shorter one, at most
 EXACT = 2.0**53  # integers beyond are not all floats
 
 
@@ -32,8 +36,9 @@ class Sought:
 
     Parameters
     ----------
-    marginals : {"linear", "normal"}
-        Whether continuous columns are standardised only, or also mapped to normal scores.
+    marginals : {"auto", "linear", "normal"}
+        Whether continuous columns are standardised only, or also mapped to normal scores; or standardised after the
+        logarithm where they span orders of magnitude.
     atoms : sequence of bool
         For each column, whether frequent single values are atoms.
     bounded : bool
@@ -127,7 +132,24 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, sought: Sought)
         if KINDS[kind].has_atoms:
             some, step = thinned(values), _step(_with_base(thinned(values), table, base), steps)
             told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
+    if sought.marginals == "auto" and KINDS[kind].is_scaled and KINDS[kind].bend is None:
+        told |= {"log_above": _floor(values[~np.isin(values, atoms)])}
     return _scaled(values, weight, told, sought.marginals)
+
+
+def _floor(values: FloatArray) -> float | None:
+    """From where on a column is taken by its logarithm: positive numbers over orders of magnitude; None of others.
+
+    Their upper tail is many times as long as the lower one, and their logarithm is about as long on either side.
+    """
+    if len(values) < FEWEST_SKEWED or values.min() <= 0.0:
+        return None
+    low, middle, high = np.quantile(thinned(values), TAILS)
+    if not low < middle < high:
+        return None
+    above, below = np.log(high / middle), np.log(middle / low)
+    is_skewed = high - middle > SKEWED * (middle - low) and 1.0 / EVEN < above / below < EVEN
+    return float(values.min()) if is_skewed else None
 
 
 def _with_base(values: FloatArray, table: Table, base: int | None) -> FloatArray:
@@ -192,15 +214,16 @@ def _scaled(values: FloatArray, weight: FloatArray, told: dict[str, Any], margin
     """Location, scale and what the encoder sees, of the values that are no atoms (of all where these are too few)."""
     kind, codec = KINDS[told["kind"]], Atomic if "atoms" in told else Number
     rest = ~np.isin(values, told.get("atoms", ()))
-    if kind.bend is not None:
-        bent = kind.bend.into(values)
+    bend = kind.bend if told.get("log_above") is None else logarithm_above(told["log_above"])
+    if bend is not None:
+        bent = bend.into(values)
         there = ~np.isnan(bent)
         values, weight, rest = bent[there], weight[there], rest[there]
     dense, of_dense = (values[rest], weight[rest]) if _varies(values[rest]) else (values, weight)
     scaling = kind.scaling(dense, of_dense)
     told |= {"location": scaling.location, "scale": scaling.scale, "n_values": len(dense)}
     encoded, encoded_dense = ((x - scaling.location) / scaling.scale for x in (values, dense))
-    if marginals == "normal" and kind.is_scaled and kind.bend is None:
+    if marginals == "normal" and kind.is_scaled and bend is None:
         quantiles = weighted_quantiles(thinned(encoded_dense), thinned(of_dense), tuple(PROBABILITIES))
         scores = normal_scores(quantiles)
         if codec is Number:  # the scores are standard normal

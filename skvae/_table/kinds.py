@@ -34,6 +34,19 @@ class Bend(NamedTuple):
 LOGARITHM = Bend(lambda values: np.log(np.where(values > 0.0, values, np.nan)), np.exp, np.negative)
 
 
+def logarithm_above(floor: float) -> Bend:
+    """The logarithm of what is above a positive floor, and its tangent there of all that is below, also if negative."""
+    edge = float(np.log(floor))
+
+    def into(values: FloatArray) -> FloatArray:
+        return np.where(values > floor, np.log(np.maximum(values, floor)), edge + (values - floor) / floor)
+
+    def back(bent: FloatArray) -> FloatArray:
+        return np.where(bent > edge, np.exp(bent), floor + (bent - edge) * floor)
+
+    return Bend(into, back, lambda bent: -np.maximum(bent, edge))
+
+
 class Scaling(NamedTuple):
     """How a column is encoded, (x - location) / scale, and the mean and standard deviation of what comes out."""
 

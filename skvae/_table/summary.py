@@ -99,7 +99,10 @@ def _why(column: Column, *, is_asked: bool) -> str:
         return "text of which most cells are one of a kind"
     if column.constant is not None:
         return "no cell observed" if column.constant != column.constant else "one value only"
-    return "asked for" if is_asked else READ_AS[column.dtype.family]
+    if is_asked:
+        return "asked for"
+    read_as = READ_AS[column.dtype.family]
+    return read_as if column.log_above is None else f"{read_as} over orders of magnitude, seen by their logarithm"
 
 
 def _hint(column: Column, *, is_frame: bool) -> str | None:
