@@ -284,6 +284,13 @@ def test_combinations_of_many_levels() -> None:
     assert (drawn.town % 7 == drawn.river).all()
 
 
+def test_summary_of_what_has_no_bounds() -> None:
+    rows = pd.DataFrame({"first": pd.to_timedelta(np.arange(60), unit="h")})
+    rows["second"] = rows["first"] + pd.Timedelta(hours=2) * np.arange(60)
+    model = VAETransformer(rules=[("first", "<=", "second")], bounds=None, **FAST).fit(rows)
+    assert model.summary().loc["second", "bounds"] is None
+
+
 def test_durations_add_up() -> None:
     rows = hotel()[["check_in", "check_out"]]
     rows["stay"] = rows.check_out - rows.check_in

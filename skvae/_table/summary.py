@@ -67,7 +67,7 @@ def summary(
 
 def _row(column: Column, likelihood: str | None, *, is_asked: bool, is_frame: bool) -> dict[str, Any]:
     is_number = isinstance(column, Number)
-    ends = [*column.atoms, column.low, column.high] if is_number and math.isfinite(column.low) else []
+    ends = [*column.atoms, column.low, column.high] if is_number and math.isfinite(column.high - column.low) else []
     return {
         "dtype": column.dtype.own,
         "kind": _kind(column),
