@@ -262,6 +262,7 @@ def correlations(table: FloatArray) -> FloatArray:
     known = ~np.isnan(table)
     n = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, table, 0.0)
+    filled = filled / np.maximum(np.abs(filled).max(axis=0), np.finfo(np.float64).tiny)  # so that no square overflows
     centred = np.where(known, filled - filled.sum(axis=0) / n, 0.0)
     spread = np.sqrt((centred**2).sum(axis=0) / n)
     scaled = centred / np.where(spread > 0.0, spread, 1.0)
