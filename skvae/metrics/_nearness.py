@@ -19,6 +19,8 @@ def nearness_to_training(
 ) -> float:
     """Share of drawn rows that lie nearer to a training row than to any held-out row.
 
+    A model that repeats its training rows, with a little noise on them, is found out by it where no row is a copy.
+
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
@@ -75,6 +77,9 @@ def nearness_to_training(
 def share_of_copies(X: Any, X_drawn: Any) -> float:
     """Share of drawn rows that stand among the training rows, all cells being equal.
 
+    Compare it with the share of held-out rows that do: where a table has few columns of few levels, new rows equal old
+    ones by chance.
+
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
@@ -85,8 +90,7 @@ def share_of_copies(X: Any, X_drawn: Any) -> float:
     Returns
     -------
     float
-        From 0 to 1; two missing cells are equal. Compare it with that of held-out rows: where a table has few columns
-        of few levels, new rows equal old ones by chance. Columns of text that only name rows are left out.
+        From 0 to 1; two missing cells are equal. Columns of text that only name rows are left out.
 
     Raises
     ------

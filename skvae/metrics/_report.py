@@ -62,6 +62,9 @@ def synthetic_report(
 ) -> SyntheticReport:
     """Measure drawn rows by all that this module has.
 
+    Each number stands beside one to hold it against: what real rows drawn anew have, what a model that is trained on
+    real rows scores, or what chance would give.
+
     Parameters
     ----------
     X : array-like or data frame of shape (n_samples, n_features)
