@@ -281,6 +281,12 @@ def test_nearness_knows_a_copy_from_a_new_row():
     assert nearness(train[::-1], fresh) == 0.5  # ties count half
 
 
+def test_more_training_rows_are_not_nearer():
+    train, few, fresh = trained(2000), trained(200, 1), trained(500, 2)
+    assert nearness_to_training(train, few, fresh, random_state=0) == pytest.approx(0.5, abs=0.1)
+    assert nearness_to_training(few, train, fresh, random_state=0) == pytest.approx(0.5, abs=0.1)
+
+
 def test_distances_add_levels_and_numbers():
     train = np.array([[0.0, 0.0], [2.0, np.nan]])
     asked = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, np.nan], [np.nan, 0.0]])
