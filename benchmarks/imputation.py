@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.encoding import Encoding
 from benchmarks.methods.imputation import (
     IMPUTATION_NETWORKS,
     IMPUTATION_RIVALS,
@@ -23,7 +24,6 @@ from benchmarks.methods.imputation import (
     Method,
 )
 from benchmarks.problems import HIVAE_SHARES, Masked
-from benchmarks.quality import Encoding
 from benchmarks.records import Record, Writer
 
 GROUPS: dict[str, dict[str, Method]] = {

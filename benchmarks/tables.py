@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import quality
 from benchmarks.methods.tables import TABLE_NETWORKS, TABLE_RIVALS, TABLE_VAES, Method
 from benchmarks.methods.vae import DEFAULT
 from benchmarks.problems import TableSplit
 from benchmarks.records import Record, Writer
+from skvae import metrics
 
 GROUPS: dict[str, dict[str, Method]] = {"vae": TABLE_VAES, "rivals": TABLE_RIVALS, "networks": TABLE_NETWORKS}
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
@@ -60,25 +60,22 @@ def measure(name: str, method: Method, split: TableSplit) -> Record:
 
 def measures(split: TableSplit, drawn: pd.DataFrame) -> Record:
     """All that is measured of drawn rows."""
-    encoding = quality.Encoding.of(split.train)
-    train, test, rows = encoding(split.train), encoding(split.test), encoding(drawn)
-    category, nominal, seed = encoding.is_category, encoding.is_nominal, split.seed
-    target = list(encoding.levels).index(split.target)
-    shapes = quality.shape_errors(train, rows, category)
-    learnt, learnt_real = (quality.downstream(table, test, target, category, nominal, seed) for table in (rows, train))
+    train, test, seed = split.train, split.test, split.seed
+    columns = metrics.column_errors(train, drawn)
+    learnt = metrics.utility_scores(train, test, drawn, split.target, random_state=seed)
     return {
-        "shape_error": float(shapes.mean()),
-        "worst_shape_error": float(shapes.max()),
-        "known_shape_error": float(quality.known_shape_errors(train, rows, category).mean()),
-        "shape_errors": dict(zip(map(str, encoding.levels), shapes.round(4).tolist(), strict=True)),
-        "trend_error": float(quality.trend_errors(train, rows, category).mean()),
-        "score": "AUC" if category[target] else "R2",
-        "downstream": learnt,
-        "downstream_real": learnt_real,
-        "detection": quality.detection(train, rows, nominal, seed),
-        "nearer_to_train": quality.share_nearer_to_train(train, test, rows, category, seed),
-        "copies": quality.share_of_copies(rows, train),
-        "copies_real": quality.share_of_copies(test, train),
+        "shape_error": float(columns.mean()),
+        "worst_shape_error": float(columns.max()),
+        "known_shape_error": float(metrics.column_errors(train, drawn, observed=True).mean()),
+        "shape_errors": {str(name): round(error, 4) for name, error in columns.items()},
+        "trend_error": float(np.nanmean(metrics.pair_errors(train, drawn))),
+        "score": {"roc_auc": "AUC", "r2": "R2"}[learnt.scoring],
+        "downstream": learnt.drawn,
+        "downstream_real": learnt.real,
+        "detection": metrics.detection_auc(train, drawn, random_state=seed),
+        "nearer_to_train": metrics.nearness_to_training(train, test, drawn, random_state=seed),
+        "copies": metrics.share_of_copies(train, drawn),
+        "copies_real": metrics.share_of_copies(train, test),
     }
 
 

@@ -20,6 +20,8 @@ TARGET = Path(__file__).resolve().parent / "api.md"
 PARTS = {
     "skvae": "The estimators.",
     "skvae.displays": "Pictures of fitted models, in scikit-learn's Display convention; they need matplotlib.",
+    "skvae.metrics": "How like real rows drawn ones are. All functions take what the estimators take; the two need "
+    "neither be as many rows nor stand in the same container.",
     "skvae.nn.likelihoods": "What p(x|z) is for a block of columns. Pass one, or a `functools.partial` of one, as "
     "`likelihood`.",
     "skvae.nn.priors": "What p(z) is. Pass one, or a `functools.partial` of one, as `prior`.",
@@ -53,8 +55,11 @@ def page() -> str:
         module = import_module(name)
         out += [f"## `{name}`", "", summary, ""]
         for member in CHOSEN.get(name) or module.__all__:
-            if inspect.isclass(getattr(module, member)):
-                out += class_section(getattr(module, member), name)
+            thing = getattr(module, member)
+            if inspect.isclass(thing):
+                out += class_section(thing, name)
+            elif inspect.isfunction(thing):
+                out += [f"### {member}", "", *signature(f"{name}.{member}", thing), *docstring(thing.__doc__ or "")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).rstrip() + "\n"
 
 

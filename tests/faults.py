@@ -44,6 +44,7 @@ FRAMES = "table/test_frames.py"
 TABLES = "table/test_tables.py"
 NETWORKS = "nn/test_networks.py"
 MIXED = "test_mixed.py"
+METRICS = "test_metrics.py"
 OUTLIER = "test_outlier.py"
 UNITS = "test_oracle.py::test_standard_scaler_changes_scores_by_its_jacobian_only"
 
@@ -55,6 +56,60 @@ TOTAL = "return values.sum(-1) if self.weight is None else values @ self.weight"
 ELBO = "value = reconstruction - beta * (kl + _missing_bits(model, draws, free_bits))"
 
 FAULTS = (
+    *(
+        Fault(f"drawn rows: {name}", file, old, new, tests)
+        for name, file, old, new, tests in (
+            (
+                "missing cells left aside",
+                "metrics/_errors.py",
+                "np.sort(np.where(np.isnan(values), np.inf, values))",
+                "np.sort(values[~np.isnan(values)])",
+                (METRICS,),
+            ),
+            (
+                "a floor of as many rows as there are",
+                "metrics/_errors.py",
+                "size=n)",
+                "size=len(real))",
+                (METRICS,),
+            ),
+            (
+                "names that hide a copy",
+                "metrics/_rows.py",
+                "identifiers(real) if real.is_frame else []",
+                "[]",
+                (METRICS,),
+            ),
+            (
+                "nearer to the larger set",
+                "metrics/_nearness.py",
+                "size = min(len(train), len(test))",
+                "size = None",
+                (METRICS,),
+            ),
+            (
+                "unseen levels below chance",
+                "metrics/_learning.py",
+                "nothing = np.zeros(len(y_test))",
+                "nothing = -y_test",
+                (METRICS,),
+            ),
+            (
+                "the best columns shown",
+                "displays/_synthetic_report.py",
+                "np.argsort(-values",
+                "np.argsort(values",
+                ("test_displays.py::test_the_worst_of_many_columns_are_shown",),
+            ),
+            (
+                "floors for errors",
+                "displays/_synthetic_report.py",
+                "self.pairs[at], self.pair_floors[at]",
+                "self.pair_floors[at], self.pairs[at]",
+                ("test_displays.py::test_errors_are_those_of_the_metrics",),
+            ),
+        )
+    ),
     *(
         Fault(f"any frame: {name}", file, old, new, tests)
         for name, file, old, new, tests in (

@@ -19,7 +19,6 @@ from benchmarks import (
     imputation,
     outliers,
     parts,
-    quality,
     records,
     report,
     rivals,
@@ -28,6 +27,7 @@ from benchmarks import (
     speed,
     tables,
 )
+from benchmarks.encoding import Encoding
 from benchmarks.measure import measure_density
 from benchmarks.methods import density, draws, eager, flows, heads
 from benchmarks.methods import imputation as imputers
@@ -50,7 +50,7 @@ from benchmarks.problems import (
     typed,
 )
 from benchmarks.settings import FACTORS, STUDY_TABLES
-from skvae import VAETransformer
+from skvae import VAETransformer, metrics
 from skvae._engine import bounds, engine
 from skvae._engine.bounds import VariationalBound
 from skvae._engine.importance import n_rounds
@@ -540,8 +540,6 @@ def test_outliers_are_run_from_the_command_line(tmp_path):
 
 # -- synthetic tables --------------------------------------------------------------------------------------------------
 
-KINDS = np.array([False, True])  # of the tables below: a number and a category
-
 
 def mixed_frame(n=60, seed=0):
     rng = np.random.default_rng(seed)
@@ -572,7 +570,7 @@ def test_table_splits_are_four_to_one():
 
 def test_encoding_knows_levels_and_missing_cells():
     frame = mixed_frame()
-    encoding = quality.Encoding.of(frame)
+    encoding = Encoding.of(frame)
     table = encoding(frame)
     assert encoding.is_category.tolist() == [False, True, True, False, True]
     assert encoding.is_nominal.tolist() == [False, False, True, False, True]
@@ -580,95 +578,6 @@ def test_encoding_knows_levels_and_missing_cells():
     np.testing.assert_array_equal(table[:, 1], frame["grade"].cat.codes)
     other = frame.assign(colour=pd.Categorical(["green"] * len(frame)))
     assert np.isnan(encoding(other)[:, 2]).all()
-
-
-@pytest.mark.parametrize(
-    ("real", "other", "expected"),
-    [
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], 0.0),
-        ([1.0, 2.0, 3.0, 4.0], [3.0, 4.0, 5.0, 6.0], 0.5),
-        ([0.0, 0.0], [1.0, 1.0, 1.0], 1.0),
-        ([1.0, 2.0, np.nan, np.nan], [1.0, 1.0, 2.0, 2.0], 0.5),  # missing cells are above all
-        ([np.nan, np.nan], [np.nan], 0.0),
-    ],
-)
-def test_kolmogorov_smirnov(real, other, expected):
-    assert quality.kolmogorov_smirnov(np.array(real), np.array(other)) == pytest.approx(expected)
-
-
-def test_total_variation_counts_missing_cells_as_a_level():
-    real, other = np.array([0.0, 0.0, 1.0, np.nan]), np.array([0.0, 1.0, 1.0, 2.0])
-    assert quality.total_variation(real, other) == pytest.approx(0.5 * (0.25 + 0.25 + 0.25 + 0.25))
-    assert quality.total_variation(real, real[::-1]) == 0.0
-
-
-def test_shapes_of_known_cells_do_not_see_missing_ones():
-    real, other = np.array([[1.0, 0.0], [2.0, 1.0]]), np.array([[1.0, np.nan], [np.nan, np.nan], [2.0, np.nan]])
-    assert quality.shape_errors(real, other, KINDS) == pytest.approx([1.0 / 3.0, 1.0])
-    assert quality.known_shape_errors(real, other, KINDS) == pytest.approx([0.0, 1.0])
-
-
-def test_trends_of_numbers_are_half_the_difference_of_correlations():
-    x = np.linspace(-1.0, 1.0, 20)
-    real, mirrored, constant_column = (np.column_stack([x, y]) for y in (x, -x, 0.0 * x))
-    numbers = np.zeros(2, dtype=bool)
-    assert quality.trend_errors(real, mirrored, numbers) == pytest.approx([1.0])
-    assert quality.trend_errors(real, constant_column, numbers) == pytest.approx([0.5])
-    assert len(quality.trend_errors(constant_column, real, numbers)) == 0
-
-
-def test_trends_beside_a_category_are_total_variations_of_ten_bins():
-    x, level = np.arange(10.0), np.repeat([0.0, 1.0], 5)
-    real = np.column_stack([x, level])
-    assert quality.trend_errors(real, np.column_stack([x, level[::-1]]), KINDS) == pytest.approx([1.0])
-    within = np.column_stack([x + 0.4 * (x == 0), level])  # the same bins
-    assert quality.trend_errors(real, within, KINDS) == pytest.approx([0.0])
-    beyond = np.column_stack([np.where(x == 9, 99.0, x), level])  # the outer bins are open
-    assert quality.trend_errors(real, beyond, KINDS) == pytest.approx([0.0])
-    lost = np.column_stack([np.where(x == 9, np.nan, x), level])
-    assert quality.trend_errors(real, lost, KINDS) == pytest.approx([0.1])
-
-
-def test_nearer_to_train_knows_a_copy_from_a_new_row():
-    rng = np.random.default_rng(0)
-    train, test, fresh = (np.column_stack([rng.normal(size=400), rng.integers(3, size=400)]) for _ in range(3))
-    assert quality.share_nearer_to_train(train, test, train, KINDS, 0) == 1.0
-    assert quality.share_nearer_to_train(train, test, test, KINDS, 0) == 0.0
-    assert quality.share_nearer_to_train(train, test, fresh, KINDS, 0) == pytest.approx(0.5, abs=0.1)
-    assert quality.share_nearer_to_train(train, train[::-1], fresh, KINDS, 0) == 0.5  # ties count half
-
-
-def test_distances_add_categories_and_numbers():
-    train = np.array([[0.0, 0.0], [2.0, np.nan]])
-    places = quality._Places.of(train, KINDS, np.array([3.0, 2.0]))
-    squared = ((places(train)[0] - places(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, np.nan], [np.nan, 0.0]]))) ** 2).sum(
-        1
-    )
-    np.testing.assert_allclose(squared, [1.0, 1.0, 1.0, 2.0])  # the last: one from the mean, and missing
-
-
-def test_copies_are_whole_rows():
-    train = np.array([[1.0, np.nan], [0.0, 2.0]])
-    rows = np.array([[1.0, np.nan], [-0.0, 2.0], [1.0, 2.0], [0.0, np.nan]])
-    assert quality.share_of_copies(rows, train) == 0.5
-
-
-def test_downstream_scores_unseen_levels_as_chance():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=300)
-    table = np.column_stack([x, (x > 0).astype(float)])
-    options = (1, KINDS, KINDS, 0)
-    assert quality.downstream(table, table, *options) > 0.99
-    assert quality.downstream(table[x > 0], table, *options) == 0.5
-    line = np.column_stack([x, 2.0 * x])
-    assert quality.downstream(line, line, 1, np.zeros(2, bool), np.zeros(2, bool), 0) > 0.95
-
-
-def test_detection_tells_a_shift_from_none():
-    rng = np.random.default_rng(0)
-    real, fresh = (np.column_stack([rng.normal(size=500), rng.integers(2, size=500)]) for _ in range(2))
-    assert quality.detection(real, fresh + np.array([3.0, 0.0]), KINDS, 0) > 0.95
-    assert quality.detection(real, fresh, KINDS, 0) == pytest.approx(0.5, abs=0.08)
 
 
 @pytest.mark.parametrize("name", list(generators.TABLE_RIVALS))
@@ -679,12 +588,11 @@ def test_rivals_draw_frames_like_the_real_one(name):
     assert rows.dtypes.equals(frame.dtypes)
     assert rows.equals(draw(500, 0))
     assert not rows.equals(draw(500, 1))
-    encoding = quality.Encoding.of(frame)
-    table, drawn = encoding(frame), encoding(rows)
-    assert quality.shape_errors(table, drawn, encoding.is_category).max() < 0.12
+    assert metrics.column_errors(frame, rows).max() < 0.12
+    drawn = Encoding.of(frame)(rows)
     together = np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1]
     assert abs(together) < 0.2 if name == "independent columns" else together > 0.7
-    assert (quality.share_of_copies(drawn, table) == 1.0) == (name == "bootstrap")
+    assert (metrics.share_of_copies(frame, rows) == 1.0) == (name == "bootstrap")
 
 
 def test_frames_for_networks_go_there_and_back():
@@ -845,7 +753,7 @@ def test_imputers_fill_missing_cells_only(name):
     assert list(filled) == list(frame)
     assert filled["grade"].dtype == frame["grade"].dtype
     known = frame.notna().to_numpy()
-    encoding = quality.Encoding.of(frame)
+    encoding = Encoding.of(frame)
     np.testing.assert_allclose(encoding(filled)[known], encoding(frame)[known])
 
 

@@ -26,7 +26,9 @@ from skvae.displays import (
     LossCurveDisplay,
     OutlierScoreDisplay,
     ReconstructionDisplay,
+    SyntheticReportDisplay,
 )
+from skvae.metrics import column_errors, noise_floor, pair_errors
 
 SHAPE = (8, 8)
 
@@ -88,10 +90,14 @@ def of_prior(model, X, **options):
     return ImageGridDisplay.from_estimator(model, image_shape=SHAPE, grid_shape=(2, 3), random_state=0, **options)
 
 
+def of_draws(model, X, **options):
+    return SyntheticReportDisplay.from_estimator(model, X, random_state=0, **options)
+
+
 # -- the convention ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("draw", [of_loss, of_codes, of_rows, of_prior])
+@pytest.mark.parametrize("draw", [of_loss, of_codes, of_rows, of_prior, of_draws])
 class TestConvention:
     def test_draws_into_the_given_axes(self, draw, images, axes):
         display = draw(*images, ax=axes)
@@ -702,3 +708,130 @@ def test_row_that_is_not_there(judged, row):
 def test_too_few_columns_to_display(judged, max_display):
     with pytest.raises(ValueError, match="max_display must be an integer of 1 or more"):
         ExplanationDisplay.from_estimator(*judged, max_display=max_display)
+
+
+# -- real rows beside drawn ones ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def numbers_and_levels():
+    """Real and drawn rows: whole numbers with missing cells, many levels, ordered levels, dates."""
+    rng = np.random.default_rng(0)
+
+    def rows(n, share):
+        frame = pd.DataFrame(
+            {
+                "visits": rng.integers(0, 5, n) * 1.0,
+                "town": [f"town {i}" for i in rng.permutation(np.arange(n) % 20)],
+                "grade": pd.Categorical(
+                    rng.choice(["low", "high"], n, p=[share, 1 - share]), ["low", "high"], ordered=True
+                ),
+                "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 60, n), unit="D"),
+            }
+        )
+        return frame.assign(visits=frame["visits"].mask(rng.random(n) < 0.2))
+
+    return rows(200, 0.3), rows(100, 0.6)
+
+
+def test_panels_have_the_shares_of_both(numbers_and_levels):
+    real, drawn = numbers_and_levels
+    display = SyntheticReportDisplay.from_samples(real, drawn, random_state=0)
+    assert display.shown_ == ["visits", "town", "grade", "day"]
+    for artists, rows in ((display.real_, real), (display.drawn_, drawn)):
+        values, edges, _ = artists[0].get_data()
+        np.testing.assert_array_equal(edges, np.arange(-0.5, 5.0))
+        np.testing.assert_allclose(values, [(rows["visits"] == visits).mean() for visits in range(5)])
+        widths = [bar.get_width() for bar in artists[2]]
+        np.testing.assert_allclose(widths, [(rows["grade"] == grade).mean() for grade in ("low", "high")])
+        assert sum(bar.get_width() for bar in artists[1]) == pytest.approx(1.0)
+        assert artists[3].get_data().values.sum() == pytest.approx(1.0)
+    gaps = [patch.get_data().values[0] for patch in display.axes_[0].patches[2:]]
+    np.testing.assert_allclose(gaps, [real["visits"].isna().mean(), drawn["visits"].isna().mean()])
+
+
+def test_ticks_of_levels_and_dates(numbers_and_levels):
+    display = SyntheticReportDisplay.from_samples(*numbers_and_levels)
+    _, town, grade, day = display.axes_
+    assert [label.get_text() for label in town.get_yticklabels()][-1] == "13 others"
+    assert len(town.get_yticklabels()) == 8
+    assert [label.get_text() for label in grade.get_yticklabels()] == ["low", "high"]
+    assert [label.get_text().strip() for label in day.get_xticklabels()] == ["2024-01-01", "2024-02-29"]
+
+
+def test_errors_are_those_of_the_metrics(numbers_and_levels):
+    real, drawn = numbers_and_levels
+    display = SyntheticReportDisplay.from_samples(real, drawn, random_state=0)
+    floor = noise_floor(real, len(drawn), random_state=0)
+    errors = column_errors(real, drawn)
+    np.testing.assert_array_equal(display.errors, errors)
+    np.testing.assert_array_equal(display.floors, floor.columns)
+    assert display.axes_[1].texts[0].get_text() == f"{errors['town']:.3f} ({floor.columns['town']:.3f})"
+    below = np.tri(4, k=-1, dtype=bool)
+    shown = display.image_.get_array()
+    np.testing.assert_array_equal(shown[below], pair_errors(real, drawn).to_numpy()[below])
+    np.testing.assert_array_equal(shown[below.T], floor.pairs.to_numpy()[below.T])
+    assert np.ma.getmaskarray(shown).diagonal().all()
+
+
+def test_the_worst_of_many_columns_are_shown():
+    rng = np.random.default_rng(0)
+    real = pd.DataFrame(rng.normal(size=(100, 30)), columns=[f"column {j} of a table" for j in range(30)])
+    drawn = real + np.linspace(0.0, 3.0, 30)
+    display = SyntheticReportDisplay.from_samples(real, drawn, random_state=0)
+    worst = column_errors(real, drawn).sort_values(ascending=False, kind="stable").index[:12]
+    assert display.shown_ == list(worst)
+    assert display.legend_.get_texts()[-1].get_text().startswith("the 12 worst of 30 columns")
+    assert display.image_.get_array().shape == (24, 24)
+    assert "24 of 30 columns" in display.ax_pairs_.get_title(loc="left")
+    assert len(display.plot(max_panels=2).axes_) == 2
+
+
+def test_small_axes_have_room_for_few(axes):
+    X = np.random.default_rng(0).normal(size=(50, 30))
+    display = SyntheticReportDisplay.from_samples(X, X, ax=axes)
+    axes.figure.draw_without_rendering()
+    assert len(display.axes_) == 2
+    assert display.legend_.get_texts()[-1].get_text().startswith("the 2 worst of 30 columns")
+
+
+def test_one_column_has_no_pairs():
+    display = SyntheticReportDisplay.from_samples(np.arange(20.0)[:, None], np.arange(20.0)[:, None])
+    display.figure_.draw_without_rendering()
+    assert display.ax_pairs_ is display.image_ is display.colorbar_ is None
+
+
+@pytest.mark.parametrize("values", [[0.0] * 30, [7.5] * 30, [np.nan] * 30, [1e-9, 1e300] * 15, [0.0] * 28 + [1.0, 1e6]])
+def test_numbers_of_any_size(values):
+    X = np.column_stack([values, np.arange(30.0)])
+    display = SyntheticReportDisplay.from_samples(X, X[::2])
+    display.figure_.draw_without_rendering()
+    shares, edges, _ = display.real_[0].get_data()
+    assert shares.sum() == pytest.approx(np.isfinite(values).mean())
+    assert (np.diff(edges) > 0.0).all()
+
+
+def test_most_rows_in_one_bin_are_drawn_on_a_logarithmic_axis():
+    X = np.append(np.zeros(90), np.linspace(1.0, 100.0, 10))[:, None]
+    display = SyntheticReportDisplay.from_samples(np.hstack([X, np.arange(100.0)[:, None]]), np.hstack([X, X]))
+    assert [panel.get_yscale() for panel in display.axes_] == ["log", "log"]
+    flat = np.arange(100.0)[:, None]
+    assert SyntheticReportDisplay.from_samples(flat, flat).axes_[0].get_yscale() == "linear"
+
+
+def test_draws_are_as_many_as_asked(fitted, X):
+    display = SyntheticReportDisplay.from_estimator(fitted, X, n_samples=17, random_state=1)
+    np.testing.assert_array_equal(display.rows["X_drawn"], fitted.sample(17, random_state=1))
+    assert len(SyntheticReportDisplay.from_estimator(fitted, X).rows["X_drawn"]) == len(X)
+
+
+def test_draws_of_a_pipeline_are_seen_as_its_last_step_sees_them(light_vae, X):
+    pipeline = make_pipeline(StandardScaler(), light_vae()).fit(X)
+    display = SyntheticReportDisplay.from_estimator(pipeline, X)
+    np.testing.assert_allclose(display.rows["X"], StandardScaler().fit_transform(X))
+    assert display.errors.max() < 0.6
+
+
+def test_a_model_that_draws_nothing(X):
+    with pytest.raises(TypeError, match=r"draws a VAETransformer or another model that can sample\. Got PCA"):
+        SyntheticReportDisplay.from_estimator(PCA(2).fit(X), X)

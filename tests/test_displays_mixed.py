@@ -17,6 +17,7 @@ from skvae.displays import (
     LossCurveDisplay,
     OutlierScoreDisplay,
     ReconstructionDisplay,
+    SyntheticReportDisplay,
 )
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 3, "early_stopping": False, "random_state": 0}
@@ -98,6 +99,8 @@ def test_every_display_draws_mixed_rows(case):
         assert len(drawn(ReconstructionDisplay.from_estimator(model, rows)).axes_) == rows.shape[1]
         assert len(drawn(LatentSpaceDisplay.from_estimator(model, rows)).codes) == N
     assert len(drawn(OutlierScoreDisplay.from_estimator(detector, rows)).scores) == N
+    display = drawn(SyntheticReportDisplay.from_estimator(vae, rows, random_state=0))
+    assert display.shown_ == list(rows.columns)
 
 
 def test_every_display_draws_one_row(case):

@@ -136,6 +136,7 @@ DISPLAYS = {
     "LatentSpaceDisplay": lambda vae, detector, X: displays.LatentSpaceDisplay.from_estimator(vae, X),
     "OutlierScoreDisplay": lambda vae, detector, X: displays.OutlierScoreDisplay.from_estimator(detector, X),
     "ReconstructionDisplay": lambda vae, detector, X: displays.ReconstructionDisplay.from_estimator(vae, X),
+    "SyntheticReportDisplay": lambda vae, detector, X: displays.SyntheticReportDisplay.from_estimator(vae, X),
 }
 
 

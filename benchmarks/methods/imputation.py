@@ -24,9 +24,9 @@ from sklearn.linear_model import BayesianRidge, LogisticRegression
 from torch import nn
 from torch.distributions import Normal, StudentT
 
+from benchmarks.encoding import Encoding
 from benchmarks.methods.tables import estimator_settings
 from benchmarks.methods.vae import constant, patched
-from benchmarks.quality import Encoding
 from skvae import VAEImputer, VAETransformer
 from skvae.nn.likelihoods import GaussianMixture, StudentTMixture
 

@@ -17,8 +17,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import records
+from benchmarks.encoding import levels_of
 from benchmarks.methods.vae import CONSTANTS, DEFAULT, _told, constant
-from benchmarks.quality import levels_of
 from skvae import VAETransformer
 
 Draw = Callable[[int, int], pd.DataFrame]

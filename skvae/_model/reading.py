@@ -19,6 +19,7 @@ from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 from skvae._warnings import warn
 
+CELLS: dict[str, Any] = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}  # as scikit-learn checks
 LOOKED_AT = 20_000  # rows, evenly spaced, that say whether most levels are unknown
 UNKNOWN = {  # what becomes of a level that fit did not see, by `handle_unknown`
     "unlikely": "values of probability 1 / (n + 2), n being the number of training rows",
@@ -49,27 +50,43 @@ def read(
 
     With `reset` the estimator takes its columns from them; with a `schema` they must be readable as those of fit.
     """
-    least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, "ensure_all_finite": "allow-nan"}
-    least |= {"dtype": [np.float64, np.float32]}
+    least: dict[str, Any] = {"ensure_min_samples": 2 if reset else 1, **CELLS}
     container = frames.container_of(X)
     if container == frames.NUMPY:
         family, X = _array_family(X), frames.unmasked(X)
         sparse = accept_sparse and is_sparse(X)
         with _text_explained(), np.errstate(over="ignore", invalid="ignore"):  # it adds all cells up
             X = validate_data(estimator, X, reset=reset, accept_sparse="csr" if sparse else False, **least)
-        if sparse:
-            X = _summed(X)
-        dtype = frames.Dtype(family, "bool" if family == "bool" else str(X.dtype))
-        return Table(X, container, range(X.shape[1]), [dtype] * X.shape[1], X.dtype)
-    names, dtypes = frames.names_of(X), frames.dtypes_of(X)
+        return _of_array(_summed(X) if sparse else X, family)
+    names = frames.names_of(X)
     with _difference_shown(estimator, names):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
     check_array(np.broadcast_to(0.0, X.shape), estimator=estimator, input_name="X", **least)  # the counts alone
-    precision = np.float32 if frames.all_single(dtypes) else np.float64
-    table = Table(X, container, names, dtypes, np.dtype(precision))
+    table = _of_frame(X, container, names)
     if schema is not None:
         refuse_unreadable(table, schema)
     return table
+
+
+def read_alone(X: Any, name: str) -> Table:
+    """Validate rows that are no estimator's; errors call them by that name."""
+    container = frames.container_of(X)
+    if container == frames.NUMPY:
+        family, X = _array_family(X), frames.unmasked(X)
+        with _text_explained(), np.errstate(over="ignore", invalid="ignore"):
+            return _of_array(check_array(X, estimator=name, input_name=name, **CELLS), family)
+    check_array(np.broadcast_to(0.0, X.shape), estimator=name, **CELLS)
+    return _of_frame(X, container, frames.names_of(X))
+
+
+def _of_array(X: Any, family: str) -> Table:
+    dtype = frames.Dtype(family, "bool" if family == "bool" else str(X.dtype))
+    return Table(X, frames.NUMPY, range(X.shape[1]), [dtype] * X.shape[1], X.dtype)
+
+
+def _of_frame(X: Any, container: str, names: list[Any]) -> Table:
+    dtypes = frames.dtypes_of(X)
+    return Table(X, container, names, dtypes, np.dtype(np.float32 if frames.all_single(dtypes) else np.float64))
 
 
 def read_known(estimator: Any, X: Any, schema: TableSchema, unknown: str, *, accept_sparse: bool = False) -> Table:

@@ -10,6 +10,7 @@ from skvae.displays._latent_space import LatentSpaceDisplay
 from skvae.displays._loss_curve import LossCurveDisplay
 from skvae.displays._outlier_scores import OutlierScoreDisplay
 from skvae.displays._reconstruction import ReconstructionDisplay
+from skvae.displays._synthetic_report import SyntheticReportDisplay
 
 __all__ = [
     "ExplanationDisplay",
@@ -18,4 +19,5 @@ __all__ = [
     "LossCurveDisplay",
     "OutlierScoreDisplay",
     "ReconstructionDisplay",
+    "SyntheticReportDisplay",
 ]

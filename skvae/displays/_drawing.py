@@ -38,6 +38,16 @@ def axes_of(ax: Any, display: Any, figsize: tuple[float, float]) -> Any:
     return pyplot.subplots(figsize=figsize, layout="constrained")[1]
 
 
+def place_of(ax: Any) -> Any:
+    """Where axes stand in their figure's grid, which panels then share."""
+    place = ax.get_subplotspec()
+    if place is None:
+        raise ValueError(
+            "ax must stand in a grid of its figure, as those of pyplot.subplots do. Got free axes instead."
+        )
+    return place
+
+
 def last_step(estimator: Any) -> Any:
     """The estimator itself, or the last one of a Pipeline."""
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
@@ -69,6 +79,12 @@ def is_number(value: Any) -> bool:
 def shortened(text: str, longest: int) -> str:
     """A text with an ellipsis where it is too long."""
     return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def squeezed(text: str, longest: int) -> str:
+    """A text with an ellipsis in its middle where it is too long, as names may differ at their ends only."""
+    head, tail = longest - longest // 3 - 1, longest // 3
+    return text if len(text) <= longest else f"{text[:head].rstrip()}\N{HORIZONTAL ELLIPSIS}{text[-tail:].lstrip()}"
 
 
 def signed(value: float, plus: str = "") -> str:

@@ -19,6 +19,7 @@ from skvae.displays._drawing import (
     is_number,
     last_step,
     numbers,
+    place_of,
     shortened,
     show_grid,
     title_of,
@@ -181,7 +182,7 @@ class ReconstructionDisplay:
         self.ax_ = axes_of(ax, self, figsize=(2.5 * shape[1] + 0.4, 2.3 * shape[0] + 0.7))
         self.figure_ = self.ax_.figure
         self.ax_.set_axis_off()
-        cells = _place(self.ax_).subgridspec(*shape)
+        cells = place_of(self.ax_).subgridspec(*shape)
         self.axes_ = [self.figure_.add_subplot(cells[divmod(j, shape[1])]) for j in range(n)]
         self.scatter_ = [self._plot_scatter(panel, j, style) for j, panel in enumerate(self.axes_)]
         for j, panel in enumerate(self.axes_):
@@ -241,13 +242,3 @@ def _codes(values: list[Any], levels: list[Any] | None) -> FloatArray:
     code_of = {level: code for code, level in enumerate(levels or [])}
     codes = [np.nan if value is None else value if levels is None else code_of[value] for value in values]
     return np.array(codes, dtype=np.float64)
-
-
-def _place(ax: Any) -> Any:
-    """Where the axes stand in their figure's grid, which the panels then share."""
-    place = ax.get_subplotspec()
-    if place is None:
-        raise ValueError(
-            "ax must stand in a grid of its figure, as those of pyplot.subplots do. Got free axes instead."
-        )
-    return place

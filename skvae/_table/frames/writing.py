@@ -352,6 +352,17 @@ def described(names: Sequence[Hashable], rows: Sequence[Mapping[str, Any]]) -> A
     return out
 
 
+def named(values: NDArray[Any], names: Sequence[Hashable], title: str) -> Any:
+    """Numbers (p,) as a pandas series under the names of columns; numbers (p, p) as a frame with them on both sides."""
+    index = pd.Index(objects(names), name="column", tupleize_cols=False)
+    return pd.DataFrame(values, index, index) if values.ndim == 2 else pd.Series(values, index, name=title)
+
+
+def tabled(facts: Mapping[str, Any], names: Sequence[Hashable], kind: str) -> Any:
+    """A pandas frame of facts, a column for each, under names of that kind."""
+    return pd.DataFrame(dict(facts), pd.Index(objects(names), name=kind, tupleize_cols=False))
+
+
 def printed(table: Any, most_rows: int, *, html: bool = False) -> str:
     """A pandas frame of facts as text, or for a notebook; nothing stands where a fact is None."""
     shown = table.where(table.notna(), "").assign(missing=table["missing"].map("{:.1%}".format))
