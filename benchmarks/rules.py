@@ -145,7 +145,7 @@ STEPS_CHOICE = Choice(STEPS, FULL, StepsRule(), _STEPS_RULES, _STEPS_RULES)
 
 
 _LOGARITHM_RULES = [SameRule(option) for option in LOGARITHMS]
-LOGARITHMS_CHOICE = Choice(LOGARITHMS, NO_LOGARITHMS, SameRule("tails 30 to 1"), _LOGARITHM_RULES, _LOGARITHM_RULES)
+LOGARITHMS_CHOICE = Choice(LOGARITHMS, NO_LOGARITHMS, SameRule("tails 8 to 1"), _LOGARITHM_RULES, _LOGARITHM_RULES)
 
 
 def measured(found: list[Record], choice: Choice) -> dict[str, tuple[tuple[int, int], dict[str, float]]]:

@@ -309,7 +309,7 @@ class VAETransformer(BaseAutoencoder):
     the column's training values.
 
     With ``marginals="auto"`` the logarithm of a column is standardised if the distance from its median to its 99th
-    percentile is more than 30 times that from its first percentile to its median, and of its logarithm neither is more
+    percentile is more than 8 times that from its first percentile to its median, and of its logarithm neither is more
     than three times the other. Below the least training value the map goes on as its tangent, so that later rows may
     hold zeros and negative numbers.
 

@@ -25,7 +25,7 @@ WIDEST = 1e305  # of the absolute values of a column that varies: what is comput
 FEWEST_UNIQUE = 20  # integers of which none repeats are an identifier, if they are more
 FEWEST_SKEWED = 50  # values that say whether a column spans orders of magnitude ...
 TAILS = (0.01, 0.5, 0.99)  # ... which goes by these quantiles:
-SKEWED = 30.0  # how many times as long the upper tail is as the lower one
+SKEWED = 8.0  # how many times as long the upper tail is as the lower one
 EVEN = 3.0  # and how many times the longer tail of the logarithm as the shorter one, at most
 EXACT = 2.0**53  # integers beyond are not all floats
 
