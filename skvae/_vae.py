@@ -690,7 +690,8 @@ class VAETransformer(BaseAutoencoder):
             model.drawn_by_rules(z, random_state, known) if noise else model.schema.related(model.decoded(z, known))
         )
         if missing and noise:
-            holes = model.schema.ruled(values, model.engine.missing_like(z, drawn_seed(random_state)))
+            marks = model.schema.marked(values) if model.schema.marks else None
+            holes = model.schema.ruled(values, model.engine.missing_like(z, drawn_seed(random_state), marks))
             holes = np.array(np.broadcast_to(holes, values.shape))
             holes[:, asked.missing] = True
             np.copyto(values, np.nan, where=holes if condition is None else holes & ~condition.fixed)
@@ -778,7 +779,8 @@ class VAETransformer(BaseAutoencoder):
                 "depend on one another, train longer (max_iter), lower beta, or set kl_warmup or free_bits above 0.",
                 ConvergenceWarning,
             )
-        engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all)
+        marks = model.schema.mark_cells
+        engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all, marks=marks)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + taught.offset}
 
     def __sklearn_tags__(self) -> Any:

@@ -170,6 +170,20 @@ FAULTS = (
                 ("test_rules.py::test_combinations_of_many_levels",),
             ),
             (
+                "cells missing whatever the level",
+                "_engine/drawing.py",
+                "log_modes -= UNLIKE * (own.unsqueeze(1) != other)",
+                "pass",
+                ("test_missingness.py::test_missing_by_a_level",),
+            ),
+            (
+                "a missing mark that is like none",
+                "_engine/vae.py",
+                "if missing.any() and not missing.all():",
+                "if False:",
+                ("test_missingness.py::test_a_column_that_is_missing_and_that_others_are_missing_by",),
+            ),
+            (
                 "a member's own view of what is text",
                 "_members.py",
                 "member._left_out = self._left_out",

@@ -209,3 +209,65 @@ def test_a_column_without_a_value_has_no_pattern():
     model = light().fit(X)
     assert list(model.schema_.cells.gaps) == [3]
     assert np.isnan(model.sample(20, random_state=0)[:, 4]).all()
+
+
+def by_levels(n=2000, seed=0):
+    """Cells that are missing by a level, in part; the last column is one that others are missing by."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(
+        {
+            "size": rng.normal(size=n),
+            "age": rng.normal(size=n),
+            "job": pd.Categorical(rng.choice(["none", "part", "full"], n)),
+            "town": pd.Categorical(rng.choice(["Rome", "Oslo"], n)),
+        }
+    )
+    X.loc[rng.random(n) < X["job"].map({"none": 0.8, "part": 0.3, "full": 0.05}).astype(float), "size"] = np.nan
+    X.loc[rng.random(n) < X["town"].map({"Rome": 0.6, "Oslo": 0.1}).astype(float), "age"] = np.nan
+    X.loc[rng.random(n) < 0.3, "town"] = np.nan
+    return X
+
+
+def shares(rows, level, of):
+    return rows[of].isna().groupby(rows[level], observed=True).mean()
+
+
+@pytest.mark.parametrize("hidden", [(), (16,)])
+def test_missing_by_a_level(hidden):
+    X = by_levels()
+    model = light(hidden_layer_sizes=hidden).fit(X)
+    names = list(X)
+    assert [names[j] for j in model.schema_.marks] == ["job", "town"]
+    drawn = model.sample(5000, random_state=0)
+    for level, of in (("job", "size"), ("town", "age")):
+        assert shares(drawn, level, of).to_numpy() == pytest.approx(shares(X, level, of).to_numpy(), abs=0.06)
+    again = pickle.loads(pickle.dumps(model))
+    assert_frame_equal(again.sample(50, random_state=0), model.sample(50, random_state=0))
+
+
+def test_a_column_that_is_missing_and_that_others_are_missing_by():
+    X = by_levels()
+    drawn = light().fit(X).sample(5000, random_state=0)
+    assert drawn["town"].isna().mean() == pytest.approx(X["town"].isna().mean(), abs=0.05)
+
+
+def test_atoms_and_truth_values_are_marks_and_chance_is_none():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "income": np.where(rng.random(1500) < 0.4, 0.0, rng.normal(10.0, 1.0, 1500)),
+            "member": rng.random(1500) < 0.5,
+            "other": pd.Categorical(rng.choice(list("abc"), 1500)),
+            "x": rng.normal(size=1500),
+            "y": rng.normal(size=1500),
+        }
+    )
+    X.loc[rng.random(1500) < np.where(X["income"] == 0.0, 0.7, 0.1), "x"] = np.nan
+    X.loc[rng.random(1500) < np.where(X["member"], 0.6, 0.2), "y"] = np.nan
+    model = light().fit(X)
+    assert [list(X)[j] for j in model.schema_.marks] == ["income", "member"]
+    drawn = model.sample(5000, random_state=0)
+    for flag, of in (("income", "x"), ("member", "y")):
+        for rows in (X, drawn):
+            rows["flag"] = rows[flag] == 0.0
+        assert shares(drawn, "flag", of).to_numpy() == pytest.approx(shares(X, "flag", of).to_numpy(), abs=0.06)

@@ -53,6 +53,9 @@ class Posteriors(NamedTuple):
         return density
 
 
+UNLIKE = 1e6  # nats by which a row with another mark is the less likely to lend its missing cells
+
+
 def drawn_cells(model: VAE, codes: Rows, stream: torch.Generator | None) -> Tensor:
     """A draw of each cell given codes, or its mean or mode without a stream; (b, p)."""
     outputs = sound(model.decode(codes.x))
@@ -109,13 +112,22 @@ def conditioned(
     return z[chosen], 1.0 / w.square().sum(0, keepdim=True)
 
 
-def modes(density: AggregatedPosterior, z: Tensor, stream: torch.Generator) -> Tensor:
-    """For each code the number of a mode of the density, drawn by its share of the density there."""
+def modes(
+    density: AggregatedPosterior, z: Tensor, stream: torch.Generator, marks: Tensor | None, of_modes: Tensor
+) -> Tensor:
+    """For each code the number of a mode of the density, drawn by its share of the density there.
+
+    If there are `marks` of the codes (n, s) and of the modes (m, s), among the modes that have most of the same ones.
+    """
+    k = z.shape[1]
 
     def drawn(part: Tensor) -> Tensor:
-        return torch.multinomial(_shares(density.log_modes(part)), 1, generator=stream)[:, 0]
+        log_modes = density.log_modes(part[:, :k])
+        for own, other in zip(part[:, k:].T, of_modes.T, strict=True):
+            log_modes -= UNLIKE * (own.unsqueeze(1) != other)
+        return torch.multinomial(_shares(log_modes), 1, generator=stream)[:, 0]
 
-    return _in_parts(drawn, z, density.n_modes)
+    return _in_parts(drawn, z if marks is None else torch.cat([z, marks], dim=1), density.n_modes)
 
 
 def _log_likelihood(model: VAE, row: Rows, z: Tensor, width: int) -> Tensor:

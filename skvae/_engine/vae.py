@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,13 +31,21 @@ SETTLING_DRAWS = 200  # ... with so many draws of z for each ...
 SETTLING_ROUNDS = 10  # ... in each of so many rounds
 
 
+class SeenGaps(NamedTuple):
+    """Which columns some training rows had missing, (m, p), where their codes lie, and marks of them, (m, s)."""
+
+    posteriors: Posteriors
+    missing: NDArray[np.bool_]
+    marks: FloatArray
+
+
 class VAEEngine(Engine[VAE]):
     """A variational autoencoder: it scores, draws and completes."""
 
     _build = staticmethod(build_vae)
 
     codes: Posteriors | None = None  # of training rows: a density of codes that is fitted after training
-    gaps: tuple[Posteriors, NDArray[np.bool_]] | None = None  # of some rows, and which columns they had missing
+    gaps: SeenGaps | None = None
 
     @property
     def starts_at_rows(self) -> bool:
@@ -92,20 +100,31 @@ class VAEEngine(Engine[VAE]):
         return self._over(x.astype(np.float64), lambda model, rows: answer(model, rows, draw(model, rows)), n, axis)
 
     def settle(
-        self, x: FloatArray, weight: FloatArray | None, missing: NDArray[np.bool_] | None = None, *, keep_codes: bool
+        self,
+        x: FloatArray,
+        weight: FloatArray | None,
+        missing: NDArray[np.bool_] | None = None,
+        *,
+        keep_codes: bool,
+        marks: Sequence[int] = (),
     ) -> None:
         """Training is over: let the prior see the posteriors of at most EXEMPLARS of these rows, and maybe keep all.
 
         A row without an observed cell says nothing of where codes lie, only which cells are missing. `missing` says
-        which columns of the table the rows have missing, (n, p), those without a cell in x among them. Scales
-        that had a floor in training only are fitted without it.
+        which columns of the table the rows have missing, (n, p), those without a cell in x among them, and `marks`
+        which cells of x go with that. Scales that had a floor in training only are fitted without it.
         """
         weight = np.ones(len(x)) if weight is None else weight
         seen, few = ~np.isnan(x).all(axis=1), evenly(x, EXEMPLARS)
         own = Posteriors.of(self.model, x[seen], weight[seen])
         self.model.prior.settle(*own.some(evenly(x[seen], EXEMPLARS)).tensors(torch.float32, self.device))
         self.codes = own if keep_codes else None
-        self.gaps = None if missing is None else (Posteriors.of(self.model, x[few], weight[few]), missing[few])
+        self.gaps = None
+        if missing is not None:
+            of_few = Posteriors.of(self.model, x[few], weight[few])
+            self.gaps = SeenGaps(
+                of_few, missing[few], _filled(x[few][:, list(marks)].astype(np.float64), self.spec.seed)
+            )
         self._precise = None
         if self.model.columns.has_held_scales:
             part = evenly(x, SETTLING_ROWS)
@@ -228,23 +247,26 @@ class VAEEngine(Engine[VAE]):
         return self._over(self._inward(z), partial(drawing.drawn_cells, stream=stream))[0]
 
     @torch.inference_mode()
-    def missing_like(self, z: FloatArray, seed: int) -> NDArray[np.bool_]:
+    def missing_like(self, z: FloatArray, seed: int, marks: FloatArray | None = None) -> NDArray[np.bool_]:
         """Columns to be missing in rows with these codes, (n, p): those of a training row that each may come from.
 
         Shape (n, 1), all False, where none was missing in training. The row is drawn with probability
-        q(z|x_i) / sum_j q(z|x_j).
+        q(z|x_i) / sum_j q(z|x_j), among those that have most of the same `marks` (n, s).
         """
         if self.gaps is None:
             return np.zeros((len(z), 1), dtype=bool)
-        posteriors, missing = self.gaps
-        codes = torch.tensor(self._inward(z), dtype=self._double, device=self.device)
-        density = posteriors.density(self._double, self.device)
-        rows: NDArray[np.bool_] = missing[drawing.modes(density, codes, generator(seed, self.device)).cpu().numpy()]
+        of_z, of_rows = (
+            torch.tensor(values, dtype=self._double, device=self.device)
+            for values in (self._inward(z), self.gaps.marks if marks is not None else self.gaps.marks[:, :0])
+        )
+        own = None if marks is None else torch.tensor(marks, dtype=self._double, device=self.device)
+        density, stream = self.gaps.posteriors.density(self._double, self.device), generator(seed, self.device)
+        rows: NDArray[np.bool_] = self.gaps.missing[drawing.modes(density, of_z, stream, own, of_rows).cpu().numpy()]
         return rows
 
     def columns_with_gaps(self) -> NDArray[np.bool_]:
         """Which columns of the table some training rows had missing, (p,); of one column, False, where none had."""
-        missing = np.zeros((1, 1), dtype=bool) if self.gaps is None else self.gaps[1]
+        missing = np.zeros((1, 1), dtype=bool) if self.gaps is None else self.gaps.missing
         gaps: NDArray[np.bool_] = np.any(missing, axis=0)
         return gaps
 
@@ -256,7 +278,7 @@ class VAEEngine(Engine[VAE]):
         return self.codes.some(evenly(self.codes.mean, most)).density(self._double, self.device)
 
     def state(self) -> State:
-        gaps = self.gaps and (tuple(self.gaps[0]), self.gaps[1])
+        gaps = self.gaps and (tuple(self.gaps.posteriors), *self.gaps[1:])
         return super().state() | {"codes": self.codes and tuple(self.codes), "gaps": gaps}
 
     @classmethod
@@ -264,6 +286,17 @@ class VAEEngine(Engine[VAE]):
         engine = super().from_state(state, device)
         engine.codes = state["codes"] and Posteriors(*map(np.array, state["codes"]))
         if state.get("gaps") is not None:
-            posteriors, missing = state["gaps"]
-            engine.gaps = Posteriors(*map(np.array, posteriors)), np.array(missing)
+            posteriors, missing, *marks = state["gaps"]  # of which earlier versions had none
+            of_rows = np.array(marks[0]) if marks else np.empty((len(missing), 0))
+            engine.gaps = SeenGaps(Posteriors(*map(np.array, posteriors)), np.array(missing), of_rows)
         return engine
+
+
+def _filled(marks: FloatArray, seed: int) -> FloatArray:
+    """Marks (m, s) with what is missing taken from other rows at random, so that it counts as often as it should."""
+    random_state = np.random.RandomState(seed % 2**32)
+    for own in marks.T:
+        missing = np.isnan(own)
+        if missing.any() and not missing.all():
+            own[missing] = random_state.choice(own[~missing], size=int(missing.sum()))
+    return marks

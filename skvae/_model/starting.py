@@ -19,7 +19,7 @@ from skvae._table import frames
 from skvae._table.declaring import declare, differences, read_rules, unpooled
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
-from skvae._table.patterns import find_rules
+from skvae._table.patterns import find_marks, find_rules
 from skvae._table.relations import find_relations
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
@@ -90,7 +90,8 @@ def start(
     order = tuple(i for _, cells in blocks for i in cells)
     schema = replace(schema, order=order)
     if settings.missingness is not None and not table.is_sparse:
-        schema = replace(schema, has_gaps=True, rules=find_rules(table, schema.columns, schema.as_differences))
+        some = (table, schema.columns, schema.as_differences)
+        schema = replace(schema, has_gaps=True, rules=find_rules(*some), marks=find_marks(*some))
     if schema.cells.gaps:
         blocks = (*blocks, (_engine.build.GAPS, tuple(schema.cells.gaps.values())))
     spec = _spec(schema, blocks, settings, seed=seed, with_mask=with_mask)

@@ -15,6 +15,8 @@ from skvae._table.tables import Table
 ROWS = 20_000  # evenly spaced, in which rules are looked for; they must hold in all
 FEWEST = 10  # rows on which a rule rests
 CHANCE = 1e-3  # that one of all rules that are looked for holds although nothing depends on anything
+MOST_MARKS, MARKS_EACH, MOST_POINTS = 6, 2, 50  # columns that cells are missing by, those of one column; their values
+FAR = 8.0  # standard deviations of chi-squared, from which on they are believed to
 MOST_SOURCES = 500  # columns, the first, that rules may start from
 
 
@@ -53,6 +55,52 @@ def find_rules(table: Table, columns: Sequence[Column], but: Container[int] = ()
         for rule in _candidates(columns[j].read(some, j), columns[j], holes, j, targets, len(sources))
     ]
     return tuple(rule for rule in dict.fromkeys(found) if some is table or is_kept(rule, table, columns))
+
+
+def find_marks(table: Table, columns: Sequence[Column], but: Container[int] = ()) -> tuple[int, ...]:
+    """The columns of few values, `but` for some, that cells are missing by: for each that is, two at most.
+
+    A column is one if the chi-squared statistic of its values and the missing cells of another (Pearson 1900) lies FAR
+    standard deviations above the mean of independent ones; the second within the rows of each value of the first.
+    """
+    targets = [j for j, column in enumerate(columns) if column.gap(j)]
+    if not targets:
+        return ()
+    some = table.evenly(ROWS)
+    sources = [j for j, own in enumerate(columns) if j not in but and 1 <= len(_points(own)) <= MOST_POINTS]
+    codes = {j: np.nan_to_num(marks_of(columns[j], columns[j].read(some, j)), nan=-1.0) for j in sources}
+    found = dict[int, float]()
+    for target in targets:
+        holes = some.missing_in(target)
+        strata: FloatArray = np.zeros(len(some))
+        for _ in range(MARKS_EACH):
+            each = {j: _strength(own, holes, strata) for j, own in codes.items() if j != target}
+            best = max(each, key=lambda j: each[j], default=None)
+            if best is None or each[best] < FAR:
+                break
+            found[best] = max(found.get(best, 0.0), each[best])
+            strata = codes[best]
+    return tuple(sorted(sorted(found, key=lambda j: -found[j])[:MOST_MARKS]))
+
+
+def marks_of(column: Column, values: FloatArray) -> FloatArray:
+    """Values or codes of a column as what its first cell holds: the code, the truth value, or the atom."""
+    atom_of = getattr(column, "atom_of", None)
+    return values if atom_of is None else np.where(np.isnan(values), np.nan, atom_of(values, column.dtype))
+
+
+def _strength(codes: FloatArray, flags: NDArray[np.bool_], strata: FloatArray) -> float:
+    """Standard deviations of chi-squared above its expectation, of codes and flags, summed over strata (n,)."""
+    excess, freedom = 0.0, 0
+    for stratum in np.unique(strata):
+        own, missing = codes[strata == stratum], flags[strata == stratum].astype(float)
+        share = missing.mean()
+        places = np.unique(own, return_inverse=True)[1]
+        counts, sums = np.bincount(places), np.bincount(places, weights=missing)
+        if 0.0 < share < 1.0 and len(counts) > 1:
+            statistic = ((sums - counts * share) ** 2 / (counts * share * (1.0 - share))).sum()
+            excess, freedom = excess + statistic - (len(counts) - 1), freedom + len(counts) - 1
+    return float(excess / np.sqrt(2.0 * freedom)) if freedom else 0.0
 
 
 def is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:

@@ -23,7 +23,7 @@ from skvae._table.declaring import went_on
 from skvae._table.kinds import KINDS, FloatArray
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
-from skvae._table.patterns import Rule
+from skvae._table.patterns import Rule, marks_of
 from skvae._table.patterns import is_kept as rule_is_kept
 from skvae._table.relations import Relation
 from skvae._table.relations import is_kept as relation_is_kept
@@ -47,7 +47,8 @@ class TableSchema:
     `order` says how the cells of an encoded row stand, of those in the order of the columns; None for just so. Where it
     `has_gaps`, a cell more says of each column that is sometimes missing whether it is; these stand last. `rules` say
     where it always is, or never. Of `relations` each says of a column what another makes of it. What was
-    `declared` of columns holds, too; some of them the model then sees as differences.
+    `declared` of columns holds, too; some of them the model then sees as differences. `marks` are columns
+    that cells are missing by.
     """
 
     container: str
@@ -59,6 +60,7 @@ class TableSchema:
     rules: tuple[Rule, ...] = ()
     relations: tuple[Relation, ...] = ()
     declared: Declared | None = None
+    marks: tuple[int, ...] = ()
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -374,6 +376,17 @@ class TableSchema:
         ends = [*column.atoms, column.low, column.high] if column.levels is None else [0, column.levels.n_codes - 1]
         return min(ends), max(ends)
 
+    @property
+    def mark_cells(self) -> list[int]:
+        """The cells that hold the marks, in their order."""
+        place = {cell.column: i for i, cell in reversed([*enumerate(self.cells)]) if not cell.is_gap}
+        atoms = {cell.column: i for i, cell in enumerate(self.cells) if cell.is_atom}
+        return [(place | atoms)[j] for j in self.marks]
+
+    def marked(self, values: FloatArray) -> FloatArray:
+        """The marks of rows, (n, s), from values and codes (n, p)."""
+        return np.stack([marks_of(self.columns[j], values[:, j]) for j in self.marks], axis=1)
+
     def expect(self, statistics: FloatArray) -> list[FloatArray]:
         """The expectation of each column in data units: (n,) for numbers, (n, n_codes) probabilities for levels.
 
@@ -417,7 +430,7 @@ class TableSchema:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also from an earlier version, in which all columns were of one class."""
         columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
-        later = {"order": None, "has_gaps": False, "rules": (), "relations": (), "declared": None}
+        later = {"order": None, "has_gaps": False, "rules": (), "relations": (), "declared": None, "marks": ()}
         self.__dict__.update(later | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
@@ -432,6 +445,7 @@ class TableSchema:
             "rules": tuple(map(tuple, self.rules)),
             "relations": tuple(map(tuple, self.relations)),
             "declared": self.declared and self.declared.plain(),
+            "marks": self.marks,
         }
 
     @classmethod
@@ -442,7 +456,18 @@ class TableSchema:
         rules = tuple(Rule(*rule) for rule in data.get("rules", ()))
         relations = tuple(Relation(*_tuples(own)) for own in data.get("relations", ()))
         declared = data.get("declared") and Declared.of_plain(_tuples(data["declared"]))
-        return cls(data["container"], columns, data["n_rows"], header, order, has_gaps, rules, relations, declared)
+        return cls(
+            data["container"],
+            columns,
+            data["n_rows"],
+            header,
+            order,
+            has_gaps,
+            rules,
+            relations,
+            declared,
+            tuple(data.get("marks", ())),
+        )
 
 
 def _index(places: list[int]) -> Index:

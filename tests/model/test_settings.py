@@ -30,8 +30,8 @@ def test_an_autoencoder_asks_for_a_model_that_draws_nothing():
     assert (settings.prior, settings.beta, settings.trim, settings.n_train_samples) == (None, 1.0, 0.0, 1)
     assert (settings.likelihood, settings.option) == ("squared_error", "loss")
     assert not settings.is_density
-    rules = settings.rules(["a", "b"])
-    assert (rules.marginals, rules.atoms, rules.bounded) == ("linear", [False, False], False)
+    sought = settings.sought(["a", "b"], ())
+    assert (sought.marginals, sought.atoms, sought.bounded) == ("linear", [False, False], False)
 
 
 @pytest.mark.parametrize("name", ABSENT)
