@@ -15,6 +15,7 @@ from skvae._engine.importance import WeighedDraws
 from skvae._engine.runtime import chunk_size, sound
 from skvae._table.cells import Units
 from skvae.nn.models import VAE
+from skvae.nn.noise import uniform
 from skvae.nn.priors import AggregatedPosterior, Prior, Proposal
 
 CONDITION_ROUNDS = 3  # of proposals from completed rows ...
@@ -113,9 +114,16 @@ def modes(density: AggregatedPosterior, z: Tensor, stream: torch.Generator) -> T
     """For each code the number of a mode of the density, drawn by its share of the density there."""
 
     def drawn(part: Tensor) -> Tensor:
-        return torch.multinomial(_shares(density.log_modes(part)), 1, generator=stream)[:, 0]
+        return _one_each(_shares(density.log_modes(part)), stream)
 
     return _in_parts(drawn, z, density.n_modes)
+
+
+def _one_each(shares: Tensor, stream: torch.Generator) -> Tensor:
+    """For each row of shares (m, C) a place, drawn by them, (m,); torch.multinomial takes ten times as long."""
+    below = shares.cumsum(-1)
+    drawn = uniform((len(shares), 1), shares, stream) * below[:, -1:]
+    return torch.searchsorted(below, drawn, right=True)[:, 0].clamp_max_(shares.shape[1] - 1)
 
 
 def _log_likelihood(model: VAE, row: Rows, z: Tensor, width: int) -> Tensor:

@@ -147,7 +147,7 @@ class TableModel(Generic[EngineT]):
     def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
         """Values drawn given codes (n, k)."""
         parts = enumerate(self._parts(z))
-        return _stacked(len(z), (self.schema.decode(self.engine.sample(part, seed + i)) for i, part in parts))
+        return _stacked(len(z), (self.schema.drawn(self.engine.sample(part, seed + i)) for i, part in parts))
 
     def _parts(self, z: Numbers) -> Iterator[Numbers]:
         """Codes in consecutive parts, of which the rows are a slice's worth."""

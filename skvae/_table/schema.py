@@ -6,7 +6,7 @@ What is done with one column is its codec's affair (`skvae._table.columns`); her
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.patterns import Rule
 from skvae._table.patterns import is_kept as rule_is_kept
+from skvae._table.ranks import Ranks
 from skvae._table.relations import Relation
 from skvae._table.relations import is_kept as relation_is_kept
 from skvae._table.summary import as_html, as_text, summary
@@ -30,7 +31,8 @@ from skvae._table.tables import ReadableRows, Table
 
 Index = slice | list[int]
 
-MADE: dict[str, Any] = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps}  # facts saved as tuples
+MADE: dict[str, Any]  # facts saved as tuples
+MADE = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps, "ranks": Ranks}
 LARGEST = {np.dtype(np.float32): 1e15, np.dtype(np.float64): 1e100}  # standardised cells beyond would overflow squared
 
 
@@ -89,6 +91,10 @@ class TableSchema:
     def _places(self) -> list[Index]:
         """Where the cells of each column stand among all."""
         return self._by_columns([1] * len(self.cells))
+
+    def of_column(self, cells: FloatArray, j: int) -> FloatArray:
+        """Those of encoded cells, (n, n_cells), that are column j's."""
+        return cells[:, self._places[j]]
 
     @cached_property
     def _spans(self) -> list[Index]:
@@ -245,9 +251,17 @@ class TableSchema:
 
     def decode(self, cells: FloatArray) -> FloatArray:
         """Encoded cells, such as draws, in data units: shape (n, p), codes for levels, constants filled in."""
+        return self._over_columns(cells, [column.decode for column in self.columns])
+
+    def drawn(self, cells: FloatArray) -> FloatArray:
+        """The same of draws of whole rows, whose numbers are given the ranks that those of the training rows have."""
+        return self._over_columns(cells, [column.drawn for column in self.columns])
+
+    def _over_columns(self, cells: FloatArray, each: Sequence[Callable[[FloatArray], FloatArray]]) -> FloatArray:
+        """What a function for each column makes of its cells, (n, p)."""
         out = np.empty((len(cells), len(self.columns)), dtype=cells.dtype)
-        for j, column in enumerate(self.columns):
-            out[:, j] = column.decode(cells[:, self._places[j]])
+        for j, of in enumerate(each):
+            out[:, j] = of(cells[:, self._places[j]])
         return out
 
     @cached_property
@@ -257,10 +271,14 @@ class TableSchema:
         return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
 
     def kept_by(self, table: Table) -> TableSchema:
-        """The same with those of the rules and relations that further rows keep, too."""
+        """The same with those of the rules and relations that further rows keep, too; training goes on.
+
+        What was learned of the draws of the model as it was is left out.
+        """
         rules = tuple(own for own in self.rules if rule_is_kept(own, table, self.columns))
         related = tuple(own for own in self.relations if relation_is_kept(own, table, self.columns))
-        return replace(self, rules=rules, relations=related)
+        columns = tuple(replace(own, ranks=None) if isinstance(own, Number) else own for own in self.columns)
+        return replace(self, columns=columns, rules=rules, relations=related)
 
     def related(self, values: FloatArray) -> FloatArray:
         """Values and codes that were drawn, (n, p), with what the relations say."""
