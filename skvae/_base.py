@@ -60,7 +60,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any
-    _left_out: Sequence[Hashable] | None = None  # columns of text that whoever holds this model keeps out of it
+    _left_out: Sequence[Hashable] | None = (
+        None  # columns of text that whoever holds this model, if any, keeps out of it
+    )
 
     # Parameters that are no `Settings`, or are read beside them.
     early_stopping: bool | Literal["auto"]
@@ -122,6 +124,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         """Attributes that follow from a trained model and its training rows: all of them, or else the last chunk."""
         return {}
 
+    def _finished(self, model: Any, rows: Weighted) -> Any:
+        """A trained model with what is still to be learned of all its training rows."""
+        return model
+
     @property
     def _engine_class(self) -> type[Engine[Any]]:
         raise NotImplementedError("a subclass names its engine")
@@ -179,7 +185,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             verbose=self.verbose,
         )
         model.engine.forget_optimiser()
-        self._publish(model, history, taught, is_all=True)
+        self._publish(model, history, taught, whole=train)
 
     def _partial_fit(self, X: Any, sample_weight: Any) -> None:
         """One pass over a chunk; the first one freezes the schema."""
@@ -209,7 +215,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
         )
         if not first:
             history.prepend({name: getattr(self, f"{name}_") for name in self._curves})
-        self._publish(model, history, taught, is_all=first)
+        self._publish(model, history, taught, whole=train if first else None)
 
     def _read_training(self, X: Any, settings: Settings, *, goes_on: bool) -> tuple[Table, Columns]:
         """Rows to train on and what their columns are: what the schema says where training goes on, else as asked."""
@@ -244,10 +250,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
             return split(rows, self.validation_fraction, random_state)
         return rows, None
 
-    def _publish(self, model: AnyModel, history: History, taught: Prepared, *, is_all: bool) -> None:
-        """Assign the fitted state, all at once."""
-        fitted = self._fitted_attributes(model, taught, is_all=is_all) | history.attributes(self._curves)
-        self.__dict__.update(fitted, **_state_of(model))
+    def _publish(self, model: AnyModel, history: History, taught: Prepared, *, whole: Weighted | None) -> None:
+        """Assign the fitted state, all at once; `whole` are all the training rows, unless others went before them."""
+        fitted = self._fitted_attributes(model, taught, is_all=whole is not None) | history.attributes(self._curves)
+        self.__dict__.update(fitted, **_state_of(model if whole is None else self._finished(model, whole)))
 
     # -- the scikit-learn contract -------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from skvae import _engine
 from skvae._base import BaseAutoencoder
 from skvae._model.conditioning import Condition, conditioned, warn_of_few
 from skvae._model.fitting import Prepared, informative
+from skvae._model.ranking import ranked
+from skvae._model.reading import Weighted
 from skvae._model.settings import Settings
 from skvae._model.table_model import VAEModel
 from skvae._model.wanting import Asked, accepted, exactly
@@ -117,7 +119,8 @@ class VAETransformer(BaseAutoencoder):
         training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
         5,000) that all of these are multiples of. Where most rows of a column share their value with four others, and
         these values lie further apart than the step (prices of a list, ages in years beside some in months), draws
-        near such a value become it. None leaves the numbers where the model puts them.
+        near such a value become it. After `fit` the draws of a column that is no count are mapped, rank by rank, to the
+        distribution of its training rows. None leaves the numbers where the model puts them.
 
     handle_unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}, default="unlikely"
         What a level is that fit did not see. "unlikely": something that had to be expected with probability 1 / (n + 2)
@@ -782,6 +785,10 @@ class VAETransformer(BaseAutoencoder):
         marks = model.schema.mark_cells
         engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all, marks=marks)
         return {"kl_per_component_": kl, "n_active_components_": n_active, "lower_bound_": bound + taught.offset}
+
+    def _finished(self, model: VAEModel, rows: Weighted) -> VAEModel:
+        is_held = self._left_out is not None  # by somebody who draws no rows
+        return model if is_held else ranked(model, rows)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -39,6 +39,7 @@ SCHEMA = "table/test_schema.py"
 MARGINALS = "table/test_marginals.py"
 LEVELS = "table/test_levels.py"
 ATOMS = "table/test_atoms.py"
+RANKS = "table/test_ranks.py"
 INFERENCE = "table/test_inference.py"
 FRAMES = "table/test_frames.py"
 TABLES = "table/test_tables.py"
@@ -973,6 +974,68 @@ FAULTS = (
         "if step is not None and weighted_quantiles",
         "if False and weighted_quantiles",
         (ATOMS,),
+    ),
+    *(
+        Fault(f"ranks: {name}", file, old, new, tests)
+        for name, file, old, new, tests in (
+            (
+                "values that repeat have no share of their own",
+                "_table/ranks.py",
+                "[ends - mass + half_row, ends - half_row]",
+                "[ends - 0.5 * mass, ends - 0.5 * mass]",
+                (RANKS,),
+            ),
+            (
+                "only some that repeat are kept",
+                "_table/ranks.py",
+                "often[counts[often] >= HEAP]",
+                "often[:9]",
+                (RANKS,),
+            ),
+            (
+                "no ends",
+                "_table/ranks.py",
+                "outer = np.r_[: min(ENDS, n), max(n - ENDS, 0) : n]",
+                "outer = [0]",
+                (RANKS,),
+            ),
+            ("no weights", "_table/ranks.py", "weights=weight).", "weights=0 * weight + 1.0).", (RANKS,)),
+            (
+                "atoms among the draws",
+                "_table/columns.py",
+                "dense: FloatArray = cells[cells[:, 0] == 0, -1]",
+                "dense: FloatArray = cells[:, -1]",
+                ("test_sampling.py::test_numbers_beside_atoms_are_distributed_as_in_training",),
+            ),
+            (
+                "holes count as draws",
+                "_model/ranking.py",
+                "own = own[: len(holes)][~holes[:, j]] if j in gaps else own",
+                "pass",
+                ("test_sampling.py::test_where_cells_are_missing_the_others_are_distributed_as_in_training",),
+            ),
+            (
+                "they outlive the model that they were learned of",
+                "_table/schema.py",
+                "replace(own, ranks=None) if isinstance(own, Number) else own",
+                "own",
+                ("test_sampling.py::test_further_rows_end_ranks_and_another_fit_learns_them_anew",),
+            ),
+            (
+                "members learn them",
+                "_vae.py",
+                "is_held = self._left_out is not None",
+                "is_held = False",
+                ("test_sampling.py::test_models_that_draw_no_rows_learn_no_ranks",),
+            ),
+            (
+                "they are learned without bounds",
+                "_model/ranking.py",
+                "and bool(np.isfinite(column.low))",
+                "",
+                ("test_sampling.py::test_without_bounds_draws_are_left_as_they_are",),
+            ),
+        )
     ),
     Fault(
         "a missing cell of an atom column is no atom",

@@ -152,6 +152,7 @@ def test_a_model_that_training_blew_up_says_so(frame, name):
             assert "The model is not usable" in str(error), ask  # noqa: PT017
             refused.append(ask)
     assert {"given", "sample"} <= set(refused)
+    assert not any(column.ranks for column in model.schema_.columns)
 
 
 def test_estimators_that_hold_such_a_model_say_so(frame):

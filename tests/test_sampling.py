@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skvae import VAEImputer, VAETransformer
+from skvae import VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae.nn.likelihoods import Gaussian
 
 LIGHT = {"n_components": 2, "hidden_layer_sizes": (16,), "max_iter": 10, "early_stopping": False, "device": "cpu"}
@@ -408,3 +408,120 @@ def test_rules_hold_for_every_likelihood_of_numbers():
         assert decimals_of(drawn[:, 1]) == 1
         assert (drawn.max(axis=0) <= rows.max(axis=0)).all()
         assert (drawn.min(axis=0) >= rows.min(axis=0)).all()
+
+
+# -- ranks -------------------------------------------------------------------------------------------------------------
+
+
+def hours(n=1_500, seed=0):
+    """Hours of work: fives more often than what lies between, and pay, which is skewed and follows them."""
+    rng = np.random.default_rng(seed)
+    base = np.clip(rng.normal(38.0, 12.0, n), 2.0, 80.0)
+    worked = np.where(rng.random(n) < 0.7, 5.0 * np.round(base / 5.0), np.round(base)).clip(1.0)
+    pay = np.round(worked**2 * np.exp(rng.normal(0.0, 0.3, n)), 2)
+    return pd.DataFrame({"hours": worked.astype(int), "pay": pay})
+
+
+def distances(drawn, train):
+    """Of each column the largest difference of the distribution functions."""
+    out = {}
+    for name in train:
+        at, each = np.sort(train[name].unique()), (np.sort(X[name].dropna()) for X in (drawn, train))
+        below, other = (np.searchsorted(values, at, side="right") / len(values) for values in each)
+        out[name] = np.abs(below - other).max()
+    return out
+
+
+def ranked(model):
+    return {column.name for column in model.schema_.columns if column.ranks is not None}
+
+
+@pytest.mark.parametrize("marginals", ["linear", "normal"])
+def test_columns_are_distributed_as_in_training(marginals):
+    train = hours()
+    drawn = light(atoms=None, marginals=marginals, max_iter=60).fit(train).sample(20_000, random_state=1)
+    assert max(distances(drawn, train).values()) < 0.02
+    for of in (lambda X: (X["hours"] % 5 == 0).mean(), lambda X: (X["hours"] == 40).mean()):
+        assert of(drawn) == pytest.approx(of(train), abs=0.02)
+    assert drawn["hours"].corr(drawn["pay"], "spearman") > 0.2  # as the model has it
+
+
+def test_numbers_beside_atoms_are_distributed_as_in_training():
+    train = hours().assign(gain=lambda X: np.where(X.index % 3 > 0, 0.0, X["pay"]))
+    drawn = light().fit(train).sample(20_000, random_state=1)
+    apart = [X.loc[X["gain"] != 0.0, ["gain"]] for X in (drawn, train)]
+    assert distances(*apart)["gain"] < 0.03
+    assert (drawn["gain"] == 0.0).mean() == pytest.approx(2.0 / 3.0, abs=0.05)
+
+
+def test_where_cells_are_missing_the_others_are_distributed_as_in_training():
+    train = hours().astype(float)
+    train.loc[train["hours"] > 45.0, "pay"] = np.nan
+    drawn = light(max_iter=30).fit(train).sample(20_000, random_state=1)
+    assert distances(drawn, train)["pay"] < 0.04
+
+
+def test_rows_count_by_their_weight():
+    train = hours()
+    many = (train["hours"] > 40).to_numpy()
+    model = light(atoms=None).fit(train, sample_weight=np.where(many, 4.0, 1.0))
+    drawn = model.sample(20_000, random_state=1)
+    assert distances(drawn, pd.concat([train, *[train[many]] * 3]))["pay"] < 0.02
+    assert distances(drawn, train)["pay"] > 0.05
+
+
+def test_a_condition_holds_beside_ranks():
+    drawn = light(atoms=None).fit(hours()).sample(500, given={"hours": 37}, random_state=0)
+    assert (drawn["hours"] == 37).all()
+    assert (drawn["pay"].round(2) == drawn["pay"]).all()
+
+
+def test_ranks_are_of_drawn_rows_and_not_of_what_is_expected():
+    train = hours()
+    model = light(atoms=None).fit(train)
+    plain = copy.copy(model)
+    plain.schema_ = model.schema_.kept_by(model._table(train))
+    assert not ranked(plain)
+    pd.testing.assert_frame_equal(model.reconstruct(train), plain.reconstruct(train))
+    np.testing.assert_array_equal(model.score_samples(train), plain.score_samples(train))
+    drawn, bare = (one.sample(300, random_state=0) for one in (model, plain))
+    assert drawn["pay"].corr(bare["pay"], "spearman") > 0.999
+    assert not np.array_equal(drawn, bare)
+
+
+def test_without_bounds_draws_are_left_as_they_are():
+    assert ranked(light(atoms=None).fit(hours())) == {"hours", "pay"}
+    assert not ranked(light(atoms=None, bounds=None).fit(hours()))
+
+
+def test_counts_flags_and_integers_that_no_float_holds_have_no_ranks():
+    rng = np.random.default_rng(0)
+    train = pd.DataFrame({"count": rng.poisson(3.0, 300), "flag": rng.random(300) < 0.4, "x": rng.normal(size=300)})
+    train["large"] = 2**60 + rng.integers(0, 2**55, 300)
+    model = light(likelihood={"count": "poisson"}).fit(train)
+    assert ranked(model) == {"x"}
+    assert len(model.sample(20, random_state=0)) == 20
+
+
+def test_further_rows_end_ranks_and_another_fit_learns_them_anew():
+    train = hours()
+    model = light(atoms=None, warm_start=True).partial_fit(train)
+    assert ranked(model) == {"hours", "pay"}
+    model.partial_fit(train)
+    assert not ranked(model)
+    model.fit(train.assign(pay=3.0 * train["pay"]))
+    assert distances(model.sample(20_000, random_state=1), train)["pay"] > 0.2
+    assert ranked(model) == {"hours", "pay"}
+
+
+def test_models_that_draw_no_rows_learn_no_ranks():
+    train = hours(300).astype(float)
+    member = light(max_iter=2)
+    for holder in (VAEImputer(member), VAEOutlierDetector(estimator=member)):
+        assert not any(map(ranked, holder.fit(train).estimators_))
+    assert ranked(member.fit(train)) == {"hours", "pay"}
+
+
+def test_a_fit_of_one_seed_learns_the_same_ranks():
+    first, second = (light(atoms=None).fit(hours()) for _ in range(2))
+    assert first.schema_ == second.schema_

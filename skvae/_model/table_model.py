@@ -151,7 +151,7 @@ class TableModel(Generic[EngineT]):
     def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int, known: Numbers | None = None) -> Numbers:
         """Values drawn given codes (n, k); those that are `known` (n, p), not NaN, are these."""
         parts = enumerate(self._parts(z))
-        values = _stacked(len(z), (self.schema.decode(self.engine.sample(part, seed + i)) for i, part in parts))
+        values = _stacked(len(z), (self.schema.drawn(self.engine.sample(part, seed + i)) for i, part in parts))
         values = self.schema.related(self.schema.whole(values, known))
         return values if known is None else np.where(np.isnan(known), values, known)
 

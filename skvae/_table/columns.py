@@ -21,6 +21,7 @@ from skvae._table.cells import Cell
 from skvae._table.kinds import KINDS, Bend, Continuous, FloatArray, logarithm_above
 from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
+from skvae._table.ranks import Ranks
 from skvae._table.tables import ReadableRows
 
 Flags = NDArray[np.bool_]
@@ -47,6 +48,7 @@ class Facts:
     high: float = np.inf
     step: float | None = None  # draws are multiples of it ...
     heaps: Heaps | None = None  # ... or one of these, if they lie around one
+    ranks: Ranks | None = None  # what cells become that are drawn, if that was learned after training
     missing: float = 0.0  # share of its cells in training
     is_unique: bool = False  # whether it holds integers of which none repeats
     log_above: float | None = None  # its logarithm above this is standardised, although its kind asks for none
@@ -96,6 +98,10 @@ class Column(Facts):
     def decode(self, cells: FloatArray) -> FloatArray:
         """Cells, such as draws, as values in data units or codes, (n,)."""
         return np.full(len(cells), self.constant, dtype=cells.dtype)
+
+    def drawn(self, cells: FloatArray) -> FloatArray:
+        """The same of draws of whole rows, which get the distribution that the column has in training."""
+        return self.decode(cells)
 
     def expect(self, statistics: FloatArray) -> FloatArray:
         """The expectation in data units, (n,), or the probability of each code, (n, n_codes)."""
@@ -226,6 +232,7 @@ class Number(Column):
     high: float = np.inf
     step: float | None = None
     heaps: Heaps | None = None
+    ranks: Ranks | None = None
     is_unique: bool = False
     log_above: float | None = None
 
@@ -267,9 +274,19 @@ class Number(Column):
         return self.into(table.numbers(j))[:, np.newaxis]
 
     def decode(self, cells: FloatArray) -> FloatArray:
-        values = self.back(cells[:, -1])
+        return self._gathered(self.back(cells[:, -1]))
+
+    def drawn(self, cells: FloatArray) -> FloatArray:
+        return self.decode(cells) if self.ranks is None else self._gathered(self.ranks.told(cells[:, -1]))
+
+    def _gathered(self, values: FloatArray) -> FloatArray:
+        """Values as the column has them: multiples of its step, or heaps."""
         on_grid = values if self.step is None else rounded(values, self.step, self.atoms, self.low, self.high)
         return on_grid if self.heaps is None else self.heaps.gather(values, on_grid)
+
+    def dense_cells(self, cells: FloatArray) -> FloatArray:
+        """Those of drawn cells, (n, n_cells), that say a value which is no atom, (m,)."""
+        return cells[:, -1]
 
     def expect(self, statistics: FloatArray) -> FloatArray:
         return np.clip(statistics[:, 0], self.low, self.high).astype(statistics.dtype)  # within but for rounding
@@ -330,8 +347,19 @@ class Atomic(Number):
         return np.column_stack([self.atom_of(values, table.dtypes[j]), self.into(values)])
 
     def decode(self, cells: FloatArray) -> FloatArray:
+        return self._beside_atoms(cells, super().decode(cells))
+
+    def drawn(self, cells: FloatArray) -> FloatArray:
+        return self.decode(cells) if self.ranks is None else self._beside_atoms(cells, super().drawn(cells))
+
+    def _beside_atoms(self, cells: FloatArray, values: FloatArray) -> FloatArray:
+        """These values, and the atoms where cells say so."""
         which, atoms = cells[:, 0].astype(np.intp), np.array((np.nan, *self.atoms))
-        return np.where(which > 0, atoms[which], super().decode(cells))
+        return np.where(which > 0, atoms[which], values)
+
+    def dense_cells(self, cells: FloatArray) -> FloatArray:
+        dense: FloatArray = cells[cells[:, 0] == 0, -1]
+        return dense
 
     def share_of(self, value: float) -> float:
         atom = int(atom_of(np.array([value]), self.atoms)[0])

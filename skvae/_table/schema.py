@@ -25,6 +25,7 @@ from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.patterns import Rule, marks_of
 from skvae._table.patterns import is_kept as rule_is_kept
+from skvae._table.ranks import Ranks
 from skvae._table.relations import Relation
 from skvae._table.relations import is_kept as relation_is_kept
 from skvae._table.summary import as_html, as_text, summary
@@ -32,7 +33,8 @@ from skvae._table.tables import ReadableRows, Table
 
 Index = slice | list[int]
 
-MADE: dict[str, Any] = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps}  # facts saved as tuples
+MADE: dict[str, Any]  # facts saved as tuples
+MADE = {"levels": Levels, "normal_scores": NormalScores, "heaps": Heaps, "ranks": Ranks}
 Redrawn = Callable[[NDArray[np.intp]], FloatArray]
 
 CLOSE = 1e-12  # relative, within which a sum of multiples of a step is one
@@ -100,6 +102,10 @@ class TableSchema:
     def _places(self) -> list[Index]:
         """Where the cells of each column stand among all."""
         return self._by_columns([1] * len(self.cells))
+
+    def of_column(self, cells: FloatArray, j: int) -> FloatArray:
+        """Those of encoded cells, (n, n_cells), that are column j's."""
+        return cells[:, self._places[j]]
 
     @cached_property
     def _spans(self) -> list[Index]:
@@ -278,9 +284,17 @@ class TableSchema:
 
     def decode(self, cells: FloatArray) -> FloatArray:
         """Encoded cells, such as draws, in data units: shape (n, p), codes for levels, constants filled in."""
+        return self._over_columns(cells, [column.decode for column in self.columns])
+
+    def drawn(self, cells: FloatArray) -> FloatArray:
+        """The same of draws of whole rows, whose numbers are given the ranks that those of the training rows have."""
+        return self._over_columns(cells, [column.drawn for column in self.columns])
+
+    def _over_columns(self, cells: FloatArray, each: Sequence[Callable[[FloatArray], FloatArray]]) -> FloatArray:
+        """What a function for each column makes of its cells, (n, p)."""
         out = np.empty((len(cells), len(self.columns)), dtype=cells.dtype)
-        for j, column in enumerate(self.columns):
-            out[:, j] = column.decode(cells[:, self._places[j]])
+        for j, of in enumerate(each):
+            out[:, j] = of(cells[:, self._places[j]])
         return out
 
     @cached_property
@@ -290,14 +304,16 @@ class TableSchema:
         return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
 
     def kept_by(self, table: Table) -> TableSchema:
-        """The same with those of the rules and relations that further rows keep, too.
+        """The same with those of the rules and relations that further rows keep, too; training goes on.
 
-        ValueError where they break what the user declared.
+        What was learned of the draws of the model as it was is left out. ValueError where the rows break what the user
+        declared.
         """
         rules = tuple(own for own in self.rules if rule_is_kept(own, table, self.columns))
         related = tuple(own for own in self.relations if relation_is_kept(own, table, self.columns))
         declared = self.declared and went_on(self.declared, table, self.columns)
-        return replace(self, rules=rules, relations=related, declared=declared)
+        columns = tuple(replace(own, ranks=None) if isinstance(own, Number) else own for own in self.columns)
+        return replace(self, columns=columns, rules=rules, relations=related, declared=declared)
 
     def related(self, values: FloatArray) -> FloatArray:
         """Values and codes that were drawn, (n, p), with what the relations say."""

@@ -19,6 +19,7 @@ from skvae._table import frames
 from skvae._table.columns import Atomic, Coded, Constant, Facts, Number
 from skvae._table.inference import Sought, infer_schema
 from skvae._table.kinds import FAR
+from skvae._table.ranks import Ranks
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -191,6 +192,8 @@ def test_schema_survives_json():
     X[:, 2] = np.repeat([7.25, 8.05, 13.0, 26.0], -(-len(X) // 4))[: len(X)]
     schema = infer(X, names=["a", "b", "c"], bounded=True)
     assert schema.columns[2].heaps is not None
+    ranks = Ranks((-1.0, 0.0, 2.0), (1.0, 2.0, 3.0))
+    schema = replace(schema, columns=(replace(schema.columns[0], ranks=ranks), *schema.columns[1:]))
     restored = TableSchema.from_dict(json.loads(json.dumps(schema.to_dict())))
     assert restored == schema
     np.testing.assert_array_equal(encode(restored, X), encode(schema, X))
