@@ -178,11 +178,11 @@ FAULTS = (
                 ("test_missingness.py::test_missing_by_a_level",),
             ),
             (
-                "a missing mark that is like none",
-                "_engine/vae.py",
-                "if missing.any() and not missing.all():",
-                "if False:",
-                ("test_missingness.py::test_a_column_that_is_missing_and_that_others_are_missing_by",),
+                "cells missing by what is missing itself",
+                "_table/patterns.py",
+                "if own.missing == 0.0 and own.constant is None and j not in but]",
+                "if own.constant is None and j not in but]",
+                ("test_missingness.py::test_columns_that_are_missing_together_are_no_marks",),
             ),
             (
                 "a member's own view of what is text",

@@ -122,9 +122,7 @@ class VAEEngine(Engine[VAE]):
         self.gaps = None
         if missing is not None:
             of_few = Posteriors.of(self.model, x[few], weight[few])
-            self.gaps = SeenGaps(
-                of_few, missing[few], _filled(x[few][:, list(marks)].astype(np.float64), self.spec.seed)
-            )
+            self.gaps = SeenGaps(of_few, missing[few], x[few][:, list(marks)].astype(np.float64))
         self._precise = None
         if self.model.columns.has_held_scales:
             part = evenly(x, SETTLING_ROWS)
@@ -290,13 +288,3 @@ class VAEEngine(Engine[VAE]):
             of_rows = np.array(marks[0]) if marks else np.empty((len(missing), 0))
             engine.gaps = SeenGaps(Posteriors(*map(np.array, posteriors)), np.array(missing), of_rows)
         return engine
-
-
-def _filled(marks: FloatArray, seed: int) -> FloatArray:
-    """Marks (m, s) with what is missing taken from other rows at random, so that it counts as often as it should."""
-    random_state = np.random.RandomState(seed % 2**32)
-    for own in marks.T:
-        missing = np.isnan(own)
-        if missing.any() and not missing.all():
-            own[missing] = random_state.choice(own[~missing], size=int(missing.sum()))
-    return marks

@@ -16,7 +16,8 @@ ROWS = 20_000  # evenly spaced, in which rules are looked for; they must hold in
 FEWEST = 10  # rows on which a rule rests
 CHANCE = 1e-3  # that one of all rules that are looked for holds although nothing depends on anything
 MOST_MARKS, MARKS_EACH, MOST_POINTS = 6, 2, 50  # columns that cells are missing by, those of one column; their values
-FAR = 8.0  # standard deviations of chi-squared, from which on they are believed to
+FAR = 8.0  # standard deviations of chi-squared, from which on they are believed to ...
+SPREAD = 0.05  # ... if shares of missing cells differ by as much
 MOST_SOURCES = 500  # columns, the first, that rules may start from
 
 
@@ -58,7 +59,7 @@ def find_rules(table: Table, columns: Sequence[Column], but: Container[int] = ()
 
 
 def find_marks(table: Table, columns: Sequence[Column], but: Container[int] = ()) -> tuple[int, ...]:
-    """The columns of few values, `but` for some, that cells are missing by: for each that is, two at most.
+    """The columns of few values and no missing cell, `but` for some, that cells are missing by: two for each at most.
 
     A column is one if the chi-squared statistic of its values and the missing cells of another (Pearson 1900) lies FAR
     standard deviations above the mean of independent ones; the second within the rows of each value of the first.
@@ -67,8 +68,9 @@ def find_marks(table: Table, columns: Sequence[Column], but: Container[int] = ()
     if not targets:
         return ()
     some = table.evenly(ROWS)
-    sources = [j for j, own in enumerate(columns) if j not in but and 1 <= len(_points(own)) <= MOST_POINTS]
-    codes = {j: np.nan_to_num(marks_of(columns[j], columns[j].read(some, j)), nan=-1.0) for j in sources}
+    whole = [j for j, own in enumerate(columns) if own.missing == 0.0 and own.constant is None and j not in but]
+    sources = [j for j in whole if 1 <= len(_points(columns[j])) <= MOST_POINTS]
+    codes = {j: marks_of(columns[j], columns[j].read(some, j)) for j in sources}
     found = dict[int, float]()
     for target in targets:
         holes = some.missing_in(target)
@@ -90,17 +92,21 @@ def marks_of(column: Column, values: FloatArray) -> FloatArray:
 
 
 def _strength(codes: FloatArray, flags: NDArray[np.bool_], strata: FloatArray) -> float:
-    """Standard deviations of chi-squared above its expectation, of codes and flags, summed over strata (n,)."""
-    excess, freedom = 0.0, 0
+    """Standard deviations of chi-squared above its mean, of codes and flags in strata (n,); 0 where shares are alike.
+
+    They are if the share of flags of a code is off by less than SPREAD, as a root mean square over rows.
+    """
+    excess, freedom, spread = 0.0, 0, 0.0
     for stratum in np.unique(strata):
         own, missing = codes[strata == stratum], flags[strata == stratum].astype(float)
         share = missing.mean()
         places = np.unique(own, return_inverse=True)[1]
         counts, sums = np.bincount(places), np.bincount(places, weights=missing)
         if 0.0 < share < 1.0 and len(counts) > 1:
-            statistic = ((sums - counts * share) ** 2 / (counts * share * (1.0 - share))).sum()
-            excess, freedom = excess + statistic - (len(counts) - 1), freedom + len(counts) - 1
-    return float(excess / np.sqrt(2.0 * freedom)) if freedom else 0.0
+            squares = ((sums - counts * share) ** 2 / counts).sum()
+            excess, freedom = excess + squares / (share * (1.0 - share)) - (len(counts) - 1), freedom + len(counts) - 1
+            spread += squares / len(codes)
+    return float(excess / np.sqrt(2.0 * freedom)) if spread > SPREAD**2 else 0.0
 
 
 def is_kept(rule: Rule, table: Table, columns: Sequence[Column]) -> bool:
