@@ -117,8 +117,9 @@ class VAETransformer(BaseAutoencoder):
         training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
         5,000) that all of these are multiples of. Where most rows of a column share their value with four others, and
         these values lie further apart than the step (prices of a list, ages in years beside some in months), draws
-        near such a value become it. After `fit` the draws of a column that is no count are mapped, rank by rank, to the
-        distribution of its training rows. None leaves the numbers where the model puts them.
+        near such a value become it. After `fit` draws of a column that is no count are mapped, rank by rank, to the
+        distribution of its training rows (not with ``codes="prior"``). None leaves the numbers where the model puts
+        them.
 
     handle_unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}, default="unlikely"
         What a level is that fit did not see. "unlikely": something that had to be expected with probability 1 / (n + 2)
@@ -660,13 +661,13 @@ class VAETransformer(BaseAutoencoder):
         random_state: np.random.RandomState,
     ) -> tuple[Any, Any]:
         """Values and codes of rows, NaN where missing, (n, p), and effective sample sizes."""
-        model = self._model
+        model, aggregated = self._model, self._aggregates(codes)
         if condition is None:
             z, sizes = self.sample_latent(n, codes=codes, random_state=random_state), np.full(1, float(n))
         else:
             condition = condition.of(n)
-            z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
-        values: Any = model.drawn(z, drawn_seed(random_state)) if noise else model.decoded(z)
+            z, sizes = conditioned(model, condition, random_state, aggregated=aggregated)
+        values: Any = model.drawn(z, drawn_seed(random_state), ranked=aggregated) if noise else model.decoded(z)
         values = model.schema.related(values)
         if condition is not None:
             values = np.where(condition.fixed, condition.values, values)

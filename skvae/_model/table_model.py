@@ -144,10 +144,10 @@ class TableModel(Generic[EngineT]):
         is_plain = isinstance(cells, list) or self.schema.container == frames.NUMPY
         return cells if is_plain else frames.held(cells, column.format())
 
-    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int) -> Numbers:
-        """Values drawn given codes (n, k)."""
-        parts = enumerate(self._parts(z))
-        return _stacked(len(z), (self.schema.drawn(self.engine.sample(part, seed + i)) for i, part in parts))
+    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int, *, ranked: bool = False) -> Numbers:
+        """Values drawn given codes (n, k), the numbers with the ranks of the training rows or as the model has them."""
+        parts, back = enumerate(self._parts(z)), self.schema.drawn if ranked else self.schema.decode
+        return _stacked(len(z), (back(self.engine.sample(part, seed + i)) for i, part in parts))
 
     def _parts(self, z: Numbers) -> Iterator[Numbers]:
         """Codes in consecutive parts, of which the rows are a slice's worth."""
