@@ -119,8 +119,9 @@ class VAETransformer(BaseAutoencoder):
         training rows, and draws to multiples of the largest step (5, 2 or 1 times a power of ten, from 0.000001 to
         5,000) that all of these are multiples of. Where most rows of a column share their value with four others, and
         these values lie further apart than the step (prices of a list, ages in years beside some in months), draws
-        near such a value become it. After `fit` the draws of a column that is no count are mapped, rank by rank, to the
-        distribution of its training rows. None leaves the numbers where the model puts them.
+        near such a value become it. After `fit` draws of a column that is no count are mapped, rank by rank, to the
+        distribution of its training rows (not with ``codes="prior"``). None leaves the numbers where the model puts
+        them.
 
     handle_unknown : {"unlikely", "missing", "error", "infrequent_if_exist"}, default="unlikely"
         What a level is that fit did not see. "unlikely": something that had to be expected with probability 1 / (n + 2)
@@ -682,15 +683,17 @@ class VAETransformer(BaseAutoencoder):
         random_state: np.random.RandomState,
     ) -> tuple[Any, Any]:
         """Values and codes of rows, NaN where missing, (n, p), and effective sample sizes."""
-        model = self._model
+        model, aggregated = self._model, self._aggregates(codes)
         if condition is None:
             z, sizes = self.sample_latent(n, codes=codes, random_state=random_state), np.full(1, float(n))
         else:
             condition = condition.of(n)
-            z, sizes = conditioned(model, condition, random_state, aggregated=self._aggregates(codes))
+            z, sizes = conditioned(model, condition, random_state, aggregated=aggregated)
         known = None if condition is None else condition.values
         values: Any = (
-            model.drawn_by_rules(z, random_state, known) if noise else model.schema.related(model.decoded(z, known))
+            model.drawn_by_rules(z, random_state, known, ranked=aggregated)
+            if noise
+            else model.schema.related(model.decoded(z, known))
         )
         if missing and noise:
             marks = model.schema.marked(values) if model.schema.marks else None

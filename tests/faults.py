@@ -818,8 +818,8 @@ FAULTS = (
     Fault(
         "atoms not drawn",
         "_table/columns.py",
-        "np.where(which > 0, atoms[which], super().decode(cells))",
-        "super().decode(cells)",
+        "np.where(which > 0, atoms[which], values)",
+        "values",
         (SCHEMA,),
     ),
     Fault(

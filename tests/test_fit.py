@@ -4,6 +4,7 @@ import math
 import pickle
 import signal
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -268,14 +269,20 @@ def test_a_cold_fit_forgets_the_last_one(light, X):
     assert_same_answers(answers(light().fit(X), X), model, X)
 
 
+def without_ranks(model):
+    """The schema of a model, but for what was learned of its draws."""
+    columns = [replace(column, ranks=None) if column.ranks else column for column in model.schema_.columns]
+    return replace(model.schema_, columns=tuple(columns))
+
+
 def test_a_warm_fit_starts_from_the_last_one(light, X):
     model = light(warm_start=True, max_iter=40, learning_rate_init=0.01).fit(X)
     first = model.loss_curve_
-    schema = model.schema_
+    schema = without_ranks(model)
     model.fit(X[:50])
     assert model.loss_curve_[0] < first[0] - 0.3
     assert model.n_iter_ == len(model.loss_curve_) == 40
-    assert model.schema_ == schema  # location and scale stay those of the first fit
+    assert without_ranks(model) == schema  # location and scale stay those of the first fit
 
 
 def test_a_warm_fit_refuses_other_columns(light, X):
@@ -292,7 +299,7 @@ def test_a_warm_fit_refuses_other_columns(light, X):
 def test_the_first_chunk_freezes_location_and_scale(light, X):
     model = light().partial_fit(X[:20])
     np.testing.assert_allclose([column.location for column in model.schema_.columns], X[:20].mean(axis=0))
-    schema = model.schema_
+    schema = without_ranks(model)
     assert model.partial_fit(X[20:]) is model
     assert model.schema_ == schema
 
@@ -437,7 +444,7 @@ def test_fit_after_partial_fit_starts_over(light, X):
 
 def test_partial_fit_after_fit_goes_on(light, X):
     model = light().fit(X)
-    before = model.schema_
+    before = without_ranks(model)
     model.partial_fit(X[:10])
     assert model.schema_ == before
     assert model.n_iter_ == 4

@@ -217,8 +217,16 @@ def test_the_state_grows_by_the_posteriors_of_rows_alone_and_not_for_ever(light,
     assert larger - small <= kept * 1_000 + 500
 
 
+def set_unranked(model, X):
+    model.schema_ = model.schema_.kept_by(model._table(X))
+    return model
+
+
 def test_moments_are_kept_only_where_they_are_used(light, X):
-    assert len(pickle.dumps(light().partial_fit(X))) > 2 * len(pickle.dumps(light(max_iter=1).fit(X)))
+    first, whole = light().partial_fit(X), light(max_iter=1).fit(X)
+    if hasattr(whole, "sample"):
+        whole, first = (set_unranked(model, X) for model in (whole, first))
+    assert len(pickle.dumps(first)) > 2 * len(pickle.dumps(whole))
 
 
 def test_a_state_from_a_cuda_machine_loads_on_the_cpu(light, X):

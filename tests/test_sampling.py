@@ -489,6 +489,16 @@ def test_ranks_are_of_drawn_rows_and_not_of_what_is_expected():
     assert not np.array_equal(drawn, bare)
 
 
+def test_draws_with_codes_of_the_prior_are_the_models_own():
+    train = hours()
+    model = light(atoms=None).fit(train)
+    plain = copy.copy(model)
+    plain.schema_ = model.schema_.kept_by(model._table(train))
+    for given in (None, {"hours": 40}):
+        own, same = (one.sample(100, codes="prior", given=given, random_state=0) for one in (model, plain))
+        pd.testing.assert_frame_equal(own, same)
+
+
 def test_without_bounds_draws_are_left_as_they_are():
     assert ranked(light(atoms=None).fit(hours())) == {"hours", "pay"}
     assert not ranked(light(atoms=None, bounds=None).fit(hours()))

@@ -14,7 +14,7 @@ from skvae._table.kinds import KINDS
 from skvae._table.ranks import Ranks
 
 ROWS = (8_192, 32_768)  # that are drawn: twice as many as there are training rows, within these ...
-CELLS = 2**21  # ... and of wide tables no more than have so many cells
+CELLS = 2**19  # ... and of wide tables no more than have so many cells
 MISSING = 0.02  # share of a column up to which it does not matter of what kind of rows it is missing ...
 WITH_HOLES = 8_192  # ... else only so many rows are drawn, as it takes long to say where they have holes
 TRAINING_ROWS = 200_000  # evenly spaced, that the draws are compared with

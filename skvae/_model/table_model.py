@@ -148,23 +148,34 @@ class TableModel(Generic[EngineT]):
         is_plain = isinstance(cells, list) or self.schema.container == frames.NUMPY
         return cells if is_plain else frames.held(cells, column.format())
 
-    def drawn(self: TableModel[VAEEngine], z: Numbers, seed: int, known: Numbers | None = None) -> Numbers:
-        """Values drawn given codes (n, k); those that are `known` (n, p), not NaN, are these."""
-        parts = enumerate(self._parts(z))
-        values = _stacked(len(z), (self.schema.drawn(self.engine.sample(part, seed + i)) for i, part in parts))
+    def drawn(
+        self: TableModel[VAEEngine], z: Numbers, seed: int, known: Numbers | None = None, *, ranked: bool = False
+    ) -> Numbers:
+        """Values drawn given codes (n, k); those that are `known` (n, p), not NaN, are these.
+
+        Numbers are as the model has them, or where `ranked` have the ranks of the training rows.
+        """
+        parts, back = enumerate(self._parts(z)), self.schema.drawn if ranked else self.schema.decode
+        values = _stacked(len(z), (back(self.engine.sample(part, seed + i)) for i, part in parts))
         values = self.schema.related(self.schema.whole(values, known))
         return values if known is None else np.where(np.isnan(known), values, known)
 
     def drawn_by_rules(
-        self: TableModel[VAEEngine], z: Numbers, random_state: np.random.RandomState, known: Numbers | None = None
+        self: TableModel[VAEEngine],
+        z: Numbers,
+        random_state: np.random.RandomState,
+        known: Numbers | None,
+        *,
+        ranked: bool,
     ) -> Numbers:
         """The same, redrawn given the same codes where a row breaks a rule that was declared."""
-        values = self.drawn(z, drawn_seed(random_state), known)
+        values = self.drawn(z, drawn_seed(random_state), known, ranked=ranked)
         if self.schema.declared is None:
             return values
 
         def redrawn(rows: NDArray[np.intp]) -> Numbers:
-            return self.drawn(z[rows], drawn_seed(random_state), None if known is None else known[rows])
+            some = None if known is None else known[rows]
+            return self.drawn(z[rows], drawn_seed(random_state), some, ranked=ranked)
 
         return self.schema.settled(values, np.zeros(values.shape, bool) if known is None else ~np.isnan(known), redrawn)
 

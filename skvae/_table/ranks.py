@@ -18,8 +18,8 @@ from skvae._table.atoms import HEAP
 FloatArray = NDArray[np.floating]
 
 FEWEST = 20  # training rows with a value that is no atom, and draws of the model, without which there is no map
-QUANTILES = 1024  # of the training rows, evenly spaced, that a map holds ...
-ENDS = 32  # ... beside so many distinct values at either end ...
+QUANTILES = 256  # of the training rows, evenly spaced, that a map holds ...
+ENDS = 16  # ... beside so many distinct values at either end ...
 MOST = 1000  # ... and the values that most rows hold, at most so many, of those that HEAP rows hold
 
 
@@ -60,7 +60,8 @@ def _quantiles(values: FloatArray, weight: FloatArray) -> tuple[FloatArray, Floa
     half_row = 0.5 * mass / counts
     kept = _kept(counts)
     shares = np.column_stack([ends - mass + half_row, ends - half_row])[kept] / ends[-1]
-    return shares.ravel(), np.repeat(distinct[kept], 2)
+    needed = np.column_stack([np.ones(len(kept), dtype=bool), counts[kept] > 1]).ravel()  # of one row both are the same
+    return shares.ravel()[needed], np.repeat(distinct[kept], 2)[needed]
 
 
 def _kept(counts: NDArray[np.intp]) -> NDArray[np.intp]:
