@@ -113,7 +113,12 @@ def _parser() -> argparse.ArgumentParser:
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
     _add_outlier_options(commands.choices["outliers"])
     commands.choices["committees"].add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
-    _add_methods(commands.choices["tables"], tables.GROUPS, "vae rivals", "networks needs ctgan")
+    _add_methods(
+        commands.choices["tables"],
+        tables.GROUPS,
+        "vae rivals",
+        "networks needs ctgan and mostlyai-engine, forests arfpy",
+    )
     _add_methods(commands.choices["imputation"], imputation.GROUPS, "vae rivals", "trees and networks are slow")
     default = imputation.PUBLISHED_MASKS
     commands.choices["imputation"].add_argument(

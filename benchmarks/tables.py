@@ -12,12 +12,17 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import quality
-from benchmarks.methods.tables import TABLE_NETWORKS, TABLE_RIVALS, TABLE_VAES, Method
+from benchmarks.methods.tables import TABLE_FORESTS, TABLE_NETWORKS, TABLE_RIVALS, TABLE_VAES, Method
 from benchmarks.methods.vae import DEFAULT
 from benchmarks.problems import TableSplit
 from benchmarks.records import Record, Writer
 
-GROUPS: dict[str, dict[str, Method]] = {"vae": TABLE_VAES, "rivals": TABLE_RIVALS, "networks": TABLE_NETWORKS}
+GROUPS: dict[str, dict[str, Method]] = {
+    "vae": TABLE_VAES,
+    "rivals": TABLE_RIVALS,
+    "networks": TABLE_NETWORKS,
+    "forests": TABLE_FORESTS,
+}
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 FLOOR = "bootstrap"  # what is left of every error where rows are only drawn anew
 SMOKE_ROWS = 100
