@@ -29,6 +29,7 @@ Method = Callable[[pd.DataFrame, int], Draw]
 JITTER = 1e-9  # keeps the copula's correlation matrix positive definite beside a constant column
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # components of the mixture
 PATIENCE = 2
+MINUTES: float | None = None  # that TabularARGN may train; None: its own default, ten days
 
 
 def bootstrap(train: pd.DataFrame, seed: int) -> Draw:
@@ -239,7 +240,7 @@ class Autoregressive:
         engine = import_module("mostlyai.engine")
         plain = Plain(train, holes=True)
         kinds = dict.fromkeys(plain.discrete, "TABULAR_CATEGORICAL")
-        model = engine.TabularARGN(tgt_encoding_types=kinds, device="cpu", random_state=seed, **self.options)
+        model = engine.TabularARGN(tgt_encoding_types=kinds, device="cpu", random_state=seed, **self._options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pandas' next version
             model.fit(plain.frame)
@@ -253,7 +254,11 @@ class Autoregressive:
     @property
     def settings(self) -> str:
         """The package's version and the options that are no defaults."""
-        return f"mostlyai-engine {records._version('mostlyai-engine')}, TabularARGN({dict(self.options)})"
+        return f"mostlyai-engine {records._version('mostlyai-engine')}, TabularARGN({self._options})"
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {**self.options} if MINUTES is None else {"max_training_time": MINUTES, **self.options}
 
     def smaller(self, max_iter: int) -> Autoregressive:
         """The same with another number of epochs."""
