@@ -142,12 +142,15 @@ def summary(found: list[Record]) -> tuple[list[str], Rows]:
 
 
 def paired(found: list[Record]) -> tuple[list[str], Rows]:
-    """A row per rival: the VAE's mean difference over common tables, and the tables on which it is better."""
-    tables = {measure: table_of(found, measure) for measure in COMPARED}
+    """A row per rival: the median difference over common tables and seeds, and on how many tables the VAE is better."""
+    sound = {(r["method"], r["problem"], r["seed"]): r for r in found if "error" not in r}  # the last counts
     rows = []
-    for rival in tables["score lost"]:
-        if rival != DEFAULT and DEFAULT in tables["score lost"]:
-            differences = [(table[DEFAULT] - table[rival]).dropna() for table in tables.values()]
+    for rival in table_of(found, "score lost").columns.drop(DEFAULT, errors="ignore"):
+        common = {(p, s) for name, p, s in sound if name == rival} & {(p, s) for name, p, s in sound if name == DEFAULT}
+        if common:
+            both = [sound[name, *place] for name in (DEFAULT, rival) for place in common]
+            tables = [table_of(both, measure) for measure in COMPARED]
+            differences = [table[DEFAULT] - table[rival] for table in tables]
             rows.append([rival, *(f"{d.median():+.3g} ({(d < 0).sum()} of {len(d)})" for d in differences)])
     return [f"{DEFAULT} less the rival, median (better on)", *COMPARED], rows
 

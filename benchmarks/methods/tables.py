@@ -27,6 +27,7 @@ Draw = Callable[[int, int], pd.DataFrame]
 Method = Callable[[pd.DataFrame, int], Draw]
 
 JITTER = 1e-9  # keeps the copula's correlation matrix positive definite beside a constant column
+KINDS = ("full", "tied", "diag")  # covariances of the mixture
 SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # components of the mixture
 PATIENCE = 2
 MINUTES: float | None = None  # that TabularARGN may train; None: its own default, ten days
@@ -73,24 +74,29 @@ def gaussian_copula(train: pd.DataFrame, seed: int) -> Draw:
 def gaussian_mixture(train: pd.DataFrame, seed: int) -> Draw:
     """A mixture in place of the copula's one normal distribution: how far the preprocessing alone gets.
 
-    Full covariances; as many components as the Bayesian information criterion asks for, of more and more until
-    `PATIENCE` sizes in a row are no better.
+    The kind of covariance and the number of components are those of the lowest Bayesian information criterion; of each
+    kind more and more components are tried until `PATIENCE` sizes in a row are no better.
     """
     ranked = Ranked(train, seed)
-    best, lowest, worse = None, np.inf, 0
-    for size in SIZES:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the criterion says what it is worth
-            model = GaussianMixture(size, random_state=seed).fit(ranked.scores)
-        criterion = model.bic(ranked.scores)
-        best, lowest, worse = (model, criterion, 0) if criterion < lowest else (best, lowest, worse + 1)
-        if worse == PATIENCE:
-            break
+    best = min((_mixture(ranked.scores, kind, seed) for kind in KINDS), key=lambda m: m.bic(ranked.scores))
 
     def draw(n: int, seed: int) -> pd.DataFrame:
         return ranked.restored(best.set_params(random_state=seed).sample(n)[0])
 
     return draw
+
+
+def _mixture(scores: np.ndarray, kind: str, seed: int) -> GaussianMixture:
+    best, lowest, worse = None, np.inf, 0
+    for size in SIZES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the criterion says what it is worth
+            model = GaussianMixture(size, covariance_type=kind, random_state=seed).fit(scores)
+        criterion = model.bic(scores)
+        best, lowest, worse = (model, criterion, 0) if criterion < lowest else (best, lowest, worse + 1)
+        if worse == PATIENCE:
+            break
+    return best
 
 
 class Ranked:
