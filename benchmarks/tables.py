@@ -187,7 +187,9 @@ def plot(found: list[Record], path: Path) -> None:
             at = [places[problem] + shift for problem in table.index]
             place = list(METHODS).index(name)  # a method looks the same whatever else is drawn
             style = {"marker": "o", "s": 28} if name == DEFAULT else {"marker": "osD^v<>"[place % 7], "s": 14}
-            colour = "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4")[place % 6]
+            colour = (
+                "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4", "C9", "C5", "C6", "k")[place % 10]
+            )
             axes.scatter(table[name].clip(upper=1.0) if measure == "score lost" else table[name], at, color=colour,
                          label=name, zorder=3, **style)  # fmt: skip
         axes.set_yticks(list(places.values()), list(places), fontsize=8)
@@ -199,6 +201,6 @@ def plot(found: list[Record], path: Path) -> None:
         for place in range(len(places) - 1):
             axes.axhline(place + 0.5, color="0.85", lw=0.6)
     handles = axes.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=len(handles[0]), fontsize=8)
+    figure.legend(*handles, loc="outside upper center", ncols=min(7, len(handles[0])), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
