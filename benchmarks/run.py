@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.choices["tables"],
         tables.GROUPS,
         "vae rivals",
-        "networks needs ctgan and mostlyai-engine, forests arfpy",
+        "mixtures are slow, networks needs ctgan and mostlyai-engine, forests arfpy",
     )
     commands.choices["tables"].add_argument("--network-minutes", type=float,
                                             help="that TabularARGN may train; default: its own, ten days")  # fmt: skip

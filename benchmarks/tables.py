@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import quality
-from benchmarks.methods.tables import TABLE_FORESTS, TABLE_NETWORKS, TABLE_RIVALS, TABLE_VAES, Method
+from benchmarks.methods.tables import (
+    TABLE_FORESTS,
+    TABLE_MIXTURES,
+    TABLE_NETWORKS,
+    TABLE_RIVALS,
+    TABLE_VAES,
+    Method,
+)
 from benchmarks.methods.vae import DEFAULT
 from benchmarks.problems import TableSplit
 from benchmarks.records import Record, Writer
@@ -20,6 +27,7 @@ from benchmarks.records import Record, Writer
 GROUPS: dict[str, dict[str, Method]] = {
     "vae": TABLE_VAES,
     "rivals": TABLE_RIVALS,
+    "mixtures": TABLE_MIXTURES,
     "networks": TABLE_NETWORKS,
     "forests": TABLE_FORESTS,
 }

@@ -671,10 +671,10 @@ def test_detection_tells_a_shift_from_none():
     assert quality.detection(real, fresh, KINDS, 0) == pytest.approx(0.5, abs=0.08)
 
 
-@pytest.mark.parametrize("name", list(generators.TABLE_RIVALS))
+@pytest.mark.parametrize("name", [*generators.TABLE_RIVALS, *generators.TABLE_MIXTURES])
 def test_rivals_draw_frames_like_the_real_one(name):
     frame = mixed_frame(200)
-    draw = generators.TABLE_RIVALS[name](frame, 0)
+    draw = tables.METHODS[name](frame, 0)
     rows = draw(500, 0)
     assert rows.dtypes.equals(frame.dtypes)
     assert rows.equals(draw(500, 0))
@@ -712,9 +712,7 @@ def test_whole_numbers_drawn_as_numbers_are_rounded():
 def test_the_mixture_of_scores_bends_where_the_copula_does_not():
     x = np.random.default_rng(0).normal(size=1000)
     frame = pd.DataFrame({"x": x, "y": np.abs(x)})
-    found = {
-        name: generators.TABLE_RIVALS[name](frame, 0)(1000, 0) for name in ("mixture of scores", "Gaussian copula")
-    }
+    found = {name: tables.METHODS[name](frame, 0)(1000, 0) for name in ("mixture of scores", "Gaussian copula")}
     together = {name: np.corrcoef(rows["x"].abs(), rows["y"])[0, 1] for name, rows in found.items()}
     assert together["mixture of scores"] > 0.9 > 0.3 > abs(together["Gaussian copula"])
     assert found["mixture of scores"].isin(frame.to_numpy().ravel()).all(axis=None)

@@ -134,8 +134,8 @@ TABLE_RIVALS: dict[str, Method] = {
     "bootstrap": bootstrap,
     "independent columns": independent,
     "Gaussian copula": gaussian_copula,
-    "mixture of scores": gaussian_mixture,
 }
+TABLE_MIXTURES: dict[str, Method] = {"mixture of scores": gaussian_mixture}
 
 # -- networks ----------------------------------------------------------------------------------------------------------
 
