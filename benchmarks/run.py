@@ -122,7 +122,14 @@ def _parser() -> argparse.ArgumentParser:
                           help=f"of: {', '.join(FACTORS)}; default: all")  # fmt: skip
     _add_outlier_options(commands.choices["outliers"])
     commands.choices["committees"].add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
-    _add_methods(commands.choices["tables"], tables.GROUPS, "vae rivals", "networks needs ctgan")
+    _add_methods(
+        commands.choices["tables"],
+        tables.GROUPS,
+        "vae rivals",
+        "mixtures are slow, networks needs ctgan and mostlyai-engine, forests arfpy",
+    )
+    commands.choices["tables"].add_argument("--network-minutes", type=float,
+                                            help="that TabularARGN may train; default: its own, ten days")  # fmt: skip
     _add_methods(commands.choices["imputation"], imputation.GROUPS, "vae rivals", "trees and networks are slow")
     default = imputation.PUBLISHED_MASKS
     commands.choices["imputation"].add_argument(
@@ -221,7 +228,8 @@ def run_tables(args: argparse.Namespace, out: Path) -> None:
         split = tables.smoke_split(split) if args.smoke else split
         return _or_error(blank, lambda: tables.measure(blank["method"], methods[blank["method"]], split))
 
-    _write_all(list(tables.jobs(methods, names, _seeds(args), writer)), measure, writer)
+    with patched({"benchmarks.methods.tables.MINUTES": args.network_minutes}):
+        _write_all(list(tables.jobs(methods, names, _seeds(args), writer)), measure, writer)
 
 
 def run_imputation(args: argparse.Namespace, out: Path) -> None:

@@ -11,13 +11,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.methods.tables import TABLE_NETWORKS, TABLE_RIVALS, TABLE_VAES, Method
+from benchmarks.methods.tables import (
+    TABLE_FORESTS,
+    TABLE_MIXTURES,
+    TABLE_NETWORKS,
+    TABLE_RIVALS,
+    TABLE_VAES,
+    Method,
+)
 from benchmarks.methods.vae import DEFAULT
 from benchmarks.problems import TableSplit
 from benchmarks.records import Record, Writer
 from skvae import metrics
 
-GROUPS: dict[str, dict[str, Method]] = {"vae": TABLE_VAES, "rivals": TABLE_RIVALS, "networks": TABLE_NETWORKS}
+GROUPS: dict[str, dict[str, Method]] = {
+    "vae": TABLE_VAES,
+    "rivals": TABLE_RIVALS,
+    "mixtures": TABLE_MIXTURES,
+    "networks": TABLE_NETWORKS,
+    "forests": TABLE_FORESTS,
+}
 METHODS = {name: method for group in GROUPS.values() for name, method in group.items()}
 FLOOR = "bootstrap"  # what is left of every error where rows are only drawn anew
 SMOKE_ROWS = 100
@@ -134,12 +147,15 @@ def summary(found: list[Record]) -> tuple[list[str], Rows]:
 
 
 def paired(found: list[Record]) -> tuple[list[str], Rows]:
-    """A row per rival: the VAE's mean difference over common tables, and the tables on which it is better."""
-    tables = {measure: table_of(found, measure) for measure in COMPARED}
+    """A row per rival: the median difference over common tables and seeds, and on how many tables the VAE is better."""
+    sound = {(r["method"], r["problem"], r["seed"]): r for r in found if "error" not in r}  # the last counts
     rows = []
-    for rival in tables["score lost"]:
-        if rival != DEFAULT and DEFAULT in tables["score lost"]:
-            differences = [(table[DEFAULT] - table[rival]).dropna() for table in tables.values()]
+    for rival in table_of(found, "score lost").columns.drop(DEFAULT, errors="ignore"):
+        common = {(p, s) for name, p, s in sound if name == rival} & {(p, s) for name, p, s in sound if name == DEFAULT}
+        if common:
+            both = [sound[name, *place] for name in (DEFAULT, rival) for place in common]
+            tables = [table_of(both, measure) for measure in COMPARED]
+            differences = [table[DEFAULT] - table[rival] for table in tables]
             rows.append([rival, *(f"{d.median():+.3g} ({(d < 0).sum()} of {len(d)})" for d in differences)])
     return [f"{DEFAULT} less the rival, median (better on)", *COMPARED], rows
 
@@ -176,7 +192,9 @@ def plot(found: list[Record], path: Path) -> None:
             at = [places[problem] + shift for problem in table.index]
             place = list(METHODS).index(name)  # a method looks the same whatever else is drawn
             style = {"marker": "o", "s": 28} if name == DEFAULT else {"marker": "osD^v<>"[place % 7], "s": 14}
-            colour = "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4")[place % 6]
+            colour = (
+                "C3" if name == DEFAULT else ("0.6", "0.3", "C0", "C1", "C2", "C4", "C9", "C5", "C6", "k")[place % 10]
+            )
             axes.scatter(table[name].clip(upper=1.0) if measure == "score lost" else table[name], at, color=colour,
                          label=name, zorder=3, **style)  # fmt: skip
         axes.set_yticks(list(places.values()), list(places), fontsize=8)
@@ -188,6 +206,6 @@ def plot(found: list[Record], path: Path) -> None:
         for place in range(len(places) - 1):
             axes.axhline(place + 0.5, color="0.85", lw=0.6)
     handles = axes.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=len(handles[0]), fontsize=8)
+    figure.legend(*handles, loc="outside upper center", ncols=min(7, len(handles[0])), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

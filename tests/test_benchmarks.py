@@ -580,10 +580,10 @@ def test_encoding_knows_levels_and_missing_cells():
     assert np.isnan(encoding(other)[:, 2]).all()
 
 
-@pytest.mark.parametrize("name", list(generators.TABLE_RIVALS))
+@pytest.mark.parametrize("name", [*generators.TABLE_RIVALS, *generators.TABLE_MIXTURES])
 def test_rivals_draw_frames_like_the_real_one(name):
     frame = mixed_frame(200)
-    draw = generators.TABLE_RIVALS[name](frame, 0)
+    draw = tables.METHODS[name](frame, 0)
     rows = draw(500, 0)
     assert rows.dtypes.equals(frame.dtypes)
     assert rows.equals(draw(500, 0))
@@ -601,6 +601,44 @@ def test_frames_for_networks_go_there_and_back():
     assert not plain.frame.isna().any(axis=None)
     assert plain.discrete == ["1", "2", "3 missing", "4"]
     assert plain.restored(plain.frame).equals(frame)
+
+
+def test_missing_cells_may_stay_for_those_that_take_them():
+    frame = mixed_frame()
+    plain = generators.Plain(frame, holes=True)
+    assert plain.discrete == ["1", "2", "4"]
+    np.testing.assert_array_equal(plain.frame.isna(), frame.isna())
+    assert plain.restored(plain.frame).equals(frame)
+
+
+def test_whole_numbers_drawn_as_numbers_are_rounded():
+    frame = pd.DataFrame({"count": [1, 2, 3]})
+    drawn = generators.Plain(frame).restored(pd.DataFrame({"0": [0.6, 1.4]}))
+    assert drawn.equals(pd.DataFrame({"count": [1, 1]}))
+
+
+def test_the_mixture_of_scores_bends_where_the_copula_does_not():
+    x = np.random.default_rng(0).normal(size=1000)
+    frame = pd.DataFrame({"x": x, "y": np.abs(x)})
+    found = {name: tables.METHODS[name](frame, 0)(1000, 0) for name in ("mixture of scores", "Gaussian copula")}
+    together = {name: np.corrcoef(rows["x"].abs(), rows["y"])[0, 1] for name, rows in found.items()}
+    assert together["mixture of scores"] > 0.9 > 0.3 > abs(together["Gaussian copula"])
+    assert found["mixture of scores"].isin(frame.to_numpy().ravel()).all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("package", "method"),
+    [("arfpy", generators.TABLE_FORESTS["ARF"]), ("mostlyai.engine", generators.TABLE_NETWORKS["TabularARGN"])],
+)
+def test_rivals_of_other_packages_draw_frames_like_the_real_one(package, method):
+    pytest.importorskip(package)
+    frame = mixed_frame(200)
+    draw = method.smaller(2)(frame, 0)
+    rows = draw(300, 0)
+    assert rows.dtypes.equals(frame.dtypes)
+    assert rows.equals(draw(300, 0))
+    assert not rows.equals(draw(300, 1))
+    assert rows["count"].isna().any()
 
 
 def table_records(method, shape, downstream, seeds=(0, 1)):

@@ -103,8 +103,7 @@ def forest(train: np.ndarray, seed: int, **options: Any) -> LogDensity:
 
     np.random.seed(seed)  # noqa: NPY002 (what it draws from)
     names = [f"x{j}" for j in range(train.shape[1])]
-    with contextlib.redirect_stdout(io.StringIO()), _as_numpy_1(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pandas, about how it is called
+    with forest_calls():
         model = arf.arf(pd.DataFrame(train, columns=names), random_state=seed, **options)
         leaves = model.forde()["cnt"]
     shares = model.bnds.drop_duplicates(["tree", "nodeid"]).set_index(["tree", "nodeid"])["cvg"]
@@ -135,13 +134,15 @@ def _leaf_density(
 
 
 @contextlib.contextmanager
-def _as_numpy_1() -> Any:
-    """Give NumPy 2.4 back the name `in1d`, which arfpy 0.1.1 calls."""
+def forest_calls() -> Any:
+    """Give NumPy 2.4 back the name `in1d`, which arfpy 0.1.1 calls, and keep it and pandas silent."""
     missing = not hasattr(np, "in1d")
     if missing:
         np.in1d = np.isin  # noqa: NPY201
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas, about how it is called
+            yield
     finally:
         if missing:
             del np.in1d  # noqa: NPY201

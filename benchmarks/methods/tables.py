@@ -15,9 +15,11 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
 
 from benchmarks import records
 from benchmarks.encoding import levels_of
+from benchmarks.methods.flows import forest_calls
 from benchmarks.methods.vae import CONSTANTS, DEFAULT, _told, constant
 from skvae import VAETransformer
 
@@ -25,6 +27,10 @@ Draw = Callable[[int, int], pd.DataFrame]
 Method = Callable[[pd.DataFrame, int], Draw]
 
 JITTER = 1e-9  # keeps the copula's correlation matrix positive definite beside a constant column
+KINDS = ("full", "tied", "diag")  # covariances of the mixture
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # components of the mixture
+PATIENCE = 2
+MINUTES: float | None = None  # that TabularARGN may train; None: its own default, ten days
 
 
 def bootstrap(train: pd.DataFrame, seed: int) -> Draw:
@@ -51,24 +57,68 @@ def _taken(column: pd.Series, rows: np.ndarray) -> pd.Series:
 
 
 def gaussian_copula(train: pd.DataFrame, seed: int) -> Draw:
-    """Columns with their own distribution, joined by the correlation of their normal scores.
+    """Columns with their own distribution, joined by the correlation of their normal scores (`Ranked`).
 
-    Sklar's theorem (Nelsen 2006, An Introduction to Copulas, section 2.3) with a normal copula. Ranks are made
-    unique at random, so that equal values get an interval of scores; levels without an order are ordered by how
-    frequent they are, and missing cells come last. Drawn values are values of the training rows.
+    Sklar's theorem (Nelsen 2006, An Introduction to Copulas, section 2.3) with a normal copula.
     """
-    rng = np.random.default_rng(seed)
-    ranked = {name: np.lexsort((rng.random(len(train)), _sortable(train[name]))) for name in train}
-    scores = np.column_stack([norm.ppf((np.argsort(order) + 0.5) / len(train)) for order in ranked.values()])
-    correlation = np.corrcoef(scores, rowvar=False) + JITTER * np.eye(scores.shape[1])
+    ranked = Ranked(train, seed)
+    correlation = np.corrcoef(ranked.scores, rowvar=False) + JITTER * np.eye(train.shape[1])
 
     def draw(n: int, seed: int) -> pd.DataFrame:
-        normal = np.random.default_rng(seed).multivariate_normal(np.zeros(len(correlation)), correlation, size=n)
-        places = np.minimum((norm.cdf(normal) * len(train)).astype(int), len(train) - 1)
-        drawn = zip(ranked.items(), places.T, strict=True)
-        return pd.DataFrame({name: _taken(train[name], order[place]) for (name, order), place in drawn})
+        rng = np.random.default_rng(seed)
+        return ranked.restored(rng.multivariate_normal(np.zeros(len(correlation)), correlation, size=n))
 
     return draw
+
+
+def gaussian_mixture(train: pd.DataFrame, seed: int) -> Draw:
+    """A mixture in place of the copula's one normal distribution: how far the preprocessing alone gets.
+
+    The kind of covariance and the number of components are those of the lowest Bayesian information criterion; of each
+    kind more and more components are tried until `PATIENCE` sizes in a row are no better.
+    """
+    ranked = Ranked(train, seed)
+    best = min((_mixture(ranked.scores, kind, seed) for kind in KINDS), key=lambda m: m.bic(ranked.scores))
+
+    def draw(n: int, seed: int) -> pd.DataFrame:
+        return ranked.restored(best.set_params(random_state=seed).sample(n)[0])
+
+    return draw
+
+
+def _mixture(scores: np.ndarray, kind: str, seed: int) -> GaussianMixture:
+    best, lowest, worse = None, np.inf, 0
+    for size in SIZES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the criterion says what it is worth
+            model = GaussianMixture(size, covariance_type=kind, random_state=seed).fit(scores)
+        criterion = model.bic(scores)
+        best, lowest, worse = (model, criterion, 0) if criterion < lowest else (best, lowest, worse + 1)
+        if worse == PATIENCE:
+            break
+    return best
+
+
+class Ranked:
+    """Normal scores of the columns of a frame, and the way back to values of its rows.
+
+    Ranks are made unique at random, so that equal values get an interval of scores; levels without an order are
+    ordered by how frequent they are, and missing cells come last.
+    """
+
+    def __init__(self, train: pd.DataFrame, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self._train = train
+        self._orders = [np.lexsort((rng.random(len(train)), _sortable(train[name]))) for name in train]
+        ranks = np.column_stack([np.argsort(order) for order in self._orders])
+        self.scores = norm.ppf((ranks + 0.5) / len(train))
+
+    def restored(self, scores: np.ndarray) -> pd.DataFrame:
+        """The frame of these scores."""
+        n = len(self._train)
+        places = np.minimum((norm.cdf(scores) * n).astype(int), n - 1)
+        drawn = zip(self._train, self._orders, places.T, strict=True)
+        return pd.DataFrame({name: _taken(self._train[name], order[place]) for name, order, place in drawn})
 
 
 def _sortable(column: pd.Series) -> np.ndarray:
@@ -85,6 +135,7 @@ TABLE_RIVALS: dict[str, Method] = {
     "independent columns": independent,
     "Gaussian copula": gaussian_copula,
 }
+TABLE_MIXTURES: dict[str, Method] = {"mixture of scores": gaussian_mixture}
 
 # -- networks ----------------------------------------------------------------------------------------------------------
 
@@ -127,6 +178,13 @@ class Network:
 class Plain:
     """A frame as numbers without missing cells and categories as text, and the way back.
 
+    Parameters
+    ----------
+    frame : DataFrame
+        Its index counts the rows.
+    holes : bool
+        Leave missing cells as they are.
+
     Attributes
     ----------
     frame : DataFrame
@@ -135,14 +193,18 @@ class Plain:
         Its columns of text.
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: pd.DataFrame, holes: bool = False) -> None:
         self._like = frame.iloc[:0]
         self._levels = [levels_of(frame[name]) for name in frame]
         columns: dict[str, Any] = {}
         for i, (name, levels) in enumerate(zip(frame, self._levels, strict=True)):
             column = frame[name]
             if levels is not None:
-                columns[str(i)] = levels.get_indexer(column.astype(object)).astype(str)
+                codes = pd.Series(levels.get_indexer(column.astype(object)).astype(str))
+                columns[str(i)] = codes.mask(column.isna()) if holes else codes
+                continue
+            if holes:
+                columns[str(i)] = column
                 continue
             whole = pd.api.types.is_integer_dtype(column)
             median = column.median()
@@ -159,15 +221,106 @@ class Plain:
         for i, (name, levels) in enumerate(zip(self._like, self._levels, strict=True)):
             column, dtype = plain[str(i)], self._like[name].dtype
             if levels is not None:
-                values = levels.to_numpy(dtype=object).take(column.astype(int).to_numpy())
-                column = pd.Series(np.where(column.astype(int) < 0, None, values))
+                codes = column.astype("Float64").fillna(-1).astype(int)
+                values = levels.to_numpy(dtype=object).take(codes.to_numpy())
+                column = pd.Series(np.where(codes < 0, None, values))
             elif f"{i} missing" in plain:
                 column = column.mask(plain[f"{i} missing"].astype(int) == 1)
-            columns[name] = column.astype(dtype)
+            whole = levels is None and pd.api.types.is_integer_dtype(dtype)
+            columns[name] = (column.round() if whole else column).astype(dtype)
         return pd.DataFrame(columns)
 
 
-TABLE_NETWORKS: dict[str, Method] = {"TVAE": Network("TVAE"), "CTGAN": Network("CTGAN")}
+@dataclass(frozen=True)
+class Autoregressive:
+    """TabularARGN of the package mostlyai-engine (Tiwald et al. 2025, arXiv 2501.12012), with its defaults.
+
+    It takes missing cells and whole numbers as they are, and levels as text. A drawn level that its protection of rare
+    values has replaced is drawn among the others, by the package's own option, for the frame has no level that stands
+    for it.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, train: pd.DataFrame, seed: int) -> Draw:
+        engine = import_module("mostlyai.engine")
+        plain = Plain(train, holes=True)
+        kinds = dict.fromkeys(plain.discrete, "TABULAR_CATEGORICAL")
+        model = engine.TabularARGN(tgt_encoding_types=kinds, device="cpu", random_state=seed, **self._options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pandas' next version
+            model.fit(plain.frame)
+
+        def draw(n: int, seed: int) -> pd.DataFrame:
+            engine.set_random_state(seed)
+            return plain.restored(model.sample(n, rare_category_replacement_method="SAMPLE"))
+
+        return draw
+
+    @property
+    def settings(self) -> str:
+        """The package's version and the options that are no defaults."""
+        return f"mostlyai-engine {records._version('mostlyai-engine')}, TabularARGN({self._options})"
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {**self.options} if MINUTES is None else {"max_training_time": MINUTES, **self.options}
+
+    def smaller(self, max_iter: int) -> Autoregressive:
+        """The same with another number of epochs."""
+        return Autoregressive({**self.options, "max_epochs": max_iter})
+
+
+TABLE_NETWORKS: dict[str, Method] = {
+    "TVAE": Network("TVAE"),
+    "CTGAN": Network("CTGAN"),
+    "TabularARGN": Autoregressive(),
+    "TabularARGN, unprotected": Autoregressive({"value_protection": False}),
+}
+
+# -- forests -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Adversarial random forest of the package arfpy (Watson et al. 2023, arXiv 2205.09435), with its defaults.
+
+    It takes no missing cells: they are told as to `Network`. Whole numbers are drawn as numbers and rounded.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, train: pd.DataFrame, seed: int) -> Draw:
+        plain = Plain(train)
+        frame = plain.frame.astype(dict.fromkeys(plain.discrete, "category"))
+        names = list(frame)
+        np.random.seed(seed)  # noqa: NPY002 (what it draws from)
+        with forest_calls():
+            model = import_module("arfpy.arf").arf(
+                frame.set_axis(range(len(names)), axis=1),  # it mistakes places for names
+                random_state=seed,
+                **self.options,
+            )
+            model.forde()
+
+        def draw(n: int, seed: int) -> pd.DataFrame:
+            np.random.seed(seed)  # noqa: NPY002
+            with forest_calls():
+                return plain.restored(model.forge(n).set_axis(names, axis=1))
+
+        return draw
+
+    @property
+    def settings(self) -> str:
+        """The package's version and the options that are no defaults."""
+        return f"arfpy {records._version('arfpy')}({dict(self.options)})"
+
+    def smaller(self, max_iter: int) -> Forest:
+        """The same with another number of adversarial rounds."""
+        return Forest({**self.options, "max_iters": max_iter})
+
+
+TABLE_FORESTS: dict[str, Method] = {"ARF": Forest()}
 
 # -- skvae -------------------------------------------------------------------------------------------------------------
 
