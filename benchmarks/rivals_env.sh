@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The environment of `python -m benchmarks.run rivals`, and of the networks among the rivals of tables and outliers:
+# The environment of `python -m benchmarks.run rivals`, and of networks and forests among rivals of tables and outliers:
 # `benchmarks/rivals_env.sh FOLDER`. One of its own, because ctgan needs pandas < 3. All else has the versions of
 # constraints.txt, and what only these packages need is pinned here. PYTHON names the interpreter, by default python3.
 set -euo pipefail
