@@ -16,6 +16,7 @@ from benchmarks.methods.tables import (
     TABLE_MIXTURES,
     TABLE_NETWORKS,
     TABLE_RIVALS,
+    TABLE_STEPS,
     TABLE_VAES,
     Method,
 )
@@ -26,6 +27,7 @@ from skvae import metrics
 
 GROUPS: dict[str, dict[str, Method]] = {
     "vae": TABLE_VAES,
+    "steps": TABLE_STEPS,
     "rivals": TABLE_RIVALS,
     "mixtures": TABLE_MIXTURES,
     "networks": TABLE_NETWORKS,

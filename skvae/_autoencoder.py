@@ -73,7 +73,8 @@ class AutoencoderTransformer(BaseAutoencoder):
 
     max_iter : int or "auto", default="auto"
         Largest number of epochs. "auto" is what 2000 steps take (of fewer than 5000 rows with "muon" 1000), but at
-        least 3 epochs, and at most 130 where a column has levels.
+        least 3 epochs, and at most 130 where a column has levels (of 5000 rows or more with "muon" what 4000 steps
+        take).
 
     early_stopping : bool or "auto", default="auto"
         Whether to judge each epoch by the error on held-out rows, stop when it no longer falls, and keep the weights

@@ -77,6 +77,8 @@ def test_rules_of_auto_are_stated_with_their_numbers(estimator):
     assert f"but at least {auto.EPOCHS} epochs, and" in doc["max_iter"]
     assert f"at least {auto.WITH_LEVELS[0]} where a column has levels" in doc["batch_size"]
     assert f"at most {auto.WITH_LEVELS[1]} where a column has levels" in doc["max_iter"]
+    more = f'of {many} rows or more with "muon" what {auto.STEPS_WITH_LEVELS} steps take'
+    assert f"({more})" in doc["max_iter"]
     fewest, too_many = auto.EARLY_STOPPING_ROWS
     assert f"from {fewest} to {too_many - 1} rows" in doc["early_stopping"]
     assert f"tables of {fewest} to {too_many - 1} rows" in USER_GUIDE

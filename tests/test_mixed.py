@@ -779,6 +779,14 @@ def test_early_stopping_judges_mixed_rows(make):
     assert np.isfinite(model.validation_scores_).all()
 
 
+@pytest.mark.parametrize(("n", "solver", "steps"), [(4999, "muon", 1000), (5000, "muon", 4000), (5000, "adam", 2000)])
+def test_long_tables_with_levels_are_trained_for_longer(n, solver, steps):
+    size, epochs = auto.batches_and_epochs(n, "auto", "auto", solver=solver, has_levels=True)
+    assert epochs == min(130, -(-steps // -(-n // size)))
+    size, epochs = auto.batches_and_epochs(n, "auto", "auto", solver=solver, has_levels=False)
+    assert epochs == -(-min(steps, 2000) // -(-n // size))
+
+
 @pytest.mark.parametrize(("levels", "expected"), [(True, 4), (False, 6)])
 def test_the_automatic_epochs_of_a_small_table_with_levels_are_fewer(monkeypatch, frame, levels, expected):
     monkeypatch.setattr(auto, "SHORT", auto.Schedule(6 * math.ceil(len(frame) / 32), 16, (32, 256), 0.6))

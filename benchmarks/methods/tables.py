@@ -20,7 +20,7 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import records
 from benchmarks.encoding import levels_of
 from benchmarks.methods.flows import forest_calls
-from benchmarks.methods.vae import CONSTANTS, DEFAULT, _told, constant
+from benchmarks.methods.vae import CONSTANTS, DEFAULT, _told, constant, patched
 from skvae import VAETransformer
 
 Draw = Callable[[int, int], pd.DataFrame]
@@ -327,12 +327,13 @@ TABLE_FORESTS: dict[str, Method] = {"ARF": Forest()}
 
 @dataclass(frozen=True)
 class VAESynthesizer:
-    """Rows drawn from a VAE, whose parameters are the default's but for these."""
+    """Rows drawn from a VAE, whose parameters and constants are the default's but for these."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, train: pd.DataFrame, seed: int) -> Draw:
-        with warnings.catch_warnings():
+        with patched(self.constants), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the rows say what it is worth
             model = VAETransformer(**self.parameters, random_state=seed).fit(train)
 
@@ -345,11 +346,12 @@ class VAESynthesizer:
     @property
     def settings(self) -> str:
         """A digest of all parameters and of the constants behind them."""
-        return estimator_settings(VAETransformer(**self.parameters))
+        with patched(self.constants):
+            return estimator_settings(VAETransformer(**self.parameters))
 
     def smaller(self, max_iter: int) -> VAESynthesizer:
         """The same with another number of epochs."""
-        return VAESynthesizer({**self.parameters, "max_iter": max_iter})
+        return VAESynthesizer({**self.parameters, "max_iter": max_iter}, self.constants)
 
 
 def estimator_settings(model: BaseEstimator, constants: Sequence[str] = ()) -> str:
@@ -361,3 +363,6 @@ def estimator_settings(model: BaseEstimator, constants: Sequence[str] = ()) -> s
 
 
 TABLE_VAES: dict[str, Method] = {DEFAULT: VAESynthesizer()}
+TABLE_STEPS: dict[str, Method] = {
+    f"VAE, {n:,} steps": VAESynthesizer(constants={"skvae._model.auto.STEPS_WITH_LEVELS": n}) for n in (2000, 6000)
+}

@@ -38,6 +38,7 @@ CONSTANTS = (
     "skvae._model.auto.MANY_ROWS",
     "skvae._model.auto.EPOCHS",
     "skvae._model.auto.WITH_LEVELS",
+    "skvae._model.auto.STEPS_WITH_LEVELS",
     "skvae._model.auto.EARLY_STOPPING_ROWS",
     "skvae._model.auto.PATIENCE",
     "skvae.nn.likelihoods.mixtures.N_MODES",

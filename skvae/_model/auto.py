@@ -27,6 +27,7 @@ class Schedule(NamedTuple):
 SHORT, LONG = Schedule(1000, 8, (64, 512), 0.85), Schedule(2000, 16, (32, 256), 0.6)
 MANY_ROWS = 5000  # Muon's is SHORT of fewer
 EPOCHS = 3  # at least
+STEPS_WITH_LEVELS = 4000  # Muon's of MANY_ROWS or more where there are levels
 WITH_LEVELS = (64, 130)  # least batch size and most epochs where there are levels: small tables then train to the end
 EARLY_STOPPING_ROWS = (50, 1000)  # from here to there "auto" gives some rows away to validation: small tables overfit
 PATIENCE = 0.2  # share of the epochs that the "auto" n_iter_no_change waits
@@ -75,6 +76,8 @@ def batches_and_epochs(
     The "auto" batch size is the power of two nearest to a batch of the schedule; the "auto" epochs make up its steps.
     """
     steps, batches, sizes, _ = schedule(solver, n)
+    if has_levels and solver == "muon" and n >= MANY_ROWS:
+        steps = STEPS_WITH_LEVELS
     least_size, most_epochs = WITH_LEVELS if has_levels else (0, steps)
     nearest = 2 ** round(math.log2(n / batches)) if batch_size == "auto" else int(batch_size)
     size = min(n, max(least_size, int(np.clip(nearest, *sizes))) if batch_size == "auto" else nearest)
