@@ -470,6 +470,11 @@ def tables_report(found: list[Record]) -> list[str]:
     return parts + failures(found)
 
 
+def table_steps_report(found: list[Record]) -> list[str]:
+    """All measures of models of other numbers of steps, table by table."""
+    return [markdown(*tables.side_by_side(found)), *failures(found)]
+
+
 def imputation_report(found: list[Record]) -> list[str]:
     """Per kind of table: means over masks, the imputer against each rival, seconds; then settings of the imputer."""
     parts, studied = [], found
@@ -512,6 +517,7 @@ REPORTS = {
     "committees": committees_report,
     "calibration": calibration_report,
     "tables": tables_report,
+    "table_steps": table_steps_report,
     "imputation": imputation_report,
     "speed": speed_report,
     "memory": memory_report,

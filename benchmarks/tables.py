@@ -178,6 +178,17 @@ def per_table(found: list[Record], measure: str, digits: int, beside: str | None
     return ["table", *([] if real is None else ["real rows"]), *means], rows
 
 
+def side_by_side(found: list[Record]) -> tuple[list[str], Rows]:
+    """A row for each table and method: means over seeds of all measures, and of the seconds of a fit."""
+    shown = {"columns, %": 2, "pairs, %": 2, "downstream": 3, "detection": 3, "nearer_to_train": 2, "fit_seconds": 1}
+    each = {measure: table_of(found, measure) for measure in shown}
+    rows = [
+        [str(problem), str(method), *(f"{each[of].loc[problem, method]:.{digits}f}" for of, digits in shown.items())]
+        for problem, method in each["detection"].stack().index
+    ]
+    return ["table", "method", *(of.replace("_", " ") for of in shown)], rows
+
+
 def plot(found: list[Record], path: Path) -> None:
     """Draw every method on every table, a panel per measure."""
     from matplotlib.figure import Figure
