@@ -137,7 +137,7 @@ FAULTS = (
             ),
             (
                 "rows that break a rule as they come",
-                "_table/schema.py",
+                "_table/together.py",
                 "return declared.mended(out, fixed)",
                 "return out",
                 ("test_rules.py::test_draws_keep_rules", "test_rules.py::test_rows_under_a_condition_keep_rules"),
@@ -775,7 +775,7 @@ FAULTS = (
     Fault(
         "aggregated prior never settles",
         "_vae.py",
-        "engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all)",
+        "engine.settle(shown.encoded, shown.weight, shown.missing, keep_codes=is_all, marks=marks)",
         "pass",
         ("test_persistence.py::test_normal_marginals_and_the_aggregated_prior_survive",),
     ),
@@ -1016,7 +1016,7 @@ FAULTS = (
             ),
             (
                 "they outlive the model that they were learned of",
-                "_table/schema.py",
+                "_table/together.py",
                 "replace(own, ranks=None) if isinstance(own, Number) else own",
                 "own",
                 ("test_sampling.py::test_further_rows_end_ranks_and_another_fit_learns_them_anew",),
