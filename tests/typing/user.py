@@ -16,6 +16,7 @@ from torch import nn
 
 from skvae import AutoencoderTransformer, Explanation, VAEImputer, VAEOutlierDetector, VAETransformer
 from skvae.displays import ExplanationDisplay, LatentSpaceDisplay, LossCurveDisplay
+from skvae.metrics import SyntheticReport, detection_auc, synthetic_report
 from skvae.nn.likelihoods import Categorical, Gaussian
 from skvae.nn.priors import Mixture, Prior, StandardNormal
 
@@ -116,4 +117,13 @@ def displays() -> None:
     print(ExplanationDisplay.from_estimator(detector, X, row=1).figure_)
 
 
-EVERYTHING = (constructors, transformers, detector_and_imputer, scikit_learn, displays)
+def rules_and_metrics() -> None:
+    ordered = np.sort(X, axis=1)
+    vae = light().set_params(rules=[(0, "<=", 1)], marginals="linear").fit(ordered)
+    drawn = vae.sample(20, random_state=0)
+    assert_type(detection_auc(ordered, drawn, random_state=0), float)
+    assert_type(synthetic_report(ordered, drawn, random_state=0), SyntheticReport)
+    print(VAEImputer(light(), rules=None), VAETransformer(rules=[("a", "<=", "b")]).rules)
+
+
+EVERYTHING = (constructors, transformers, detector_and_imputer, scikit_learn, displays, rules_and_metrics)
