@@ -144,6 +144,12 @@ def _related(model: VAEModel, table: Table, values: Numbers, where: NDArray[np.b
         if use.any():
             out = out.copy() if out is values else out
             out[use, target] = told[use]
+    for pair in model.schema.pairs:
+        ends = (np.where(where[:, j], out[:, j], model.schema.columns[j].read(table, j)) for j in pair.sources)
+        told = pair.told(*ends)
+        use = where[:, pair.target] & ~np.isnan(told)
+        out = out.copy() if out is values and use.any() else out
+        out[use, pair.target] = told[use]
     return out
 
 

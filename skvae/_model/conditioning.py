@@ -57,7 +57,16 @@ class Condition(NamedTuple):
 
 
 def _refuse_broken(values: np.ndarray, schema: TableSchema) -> None:
-    """Raise ValueError where given values, (n, p), break a rule that was declared, or are in no combination."""
+    """Raise ValueError where given values, (n, p), break what two columns say, or a rule that was declared."""
+    for pair in schema.pairs:
+        told = pair.told(*(values[:, j] for j in pair.sources))
+        if (np.isnan(told) | np.isnan(values[:, pair.target]) | (told == values[:, pair.target])).all():
+            continue
+        names = [schema.columns[j].name for j in (pair.target, *pair.sources)]
+        raise ValueError(
+            f"What given asks for in column {names[0]!r} is not what columns {names[1]!r} and {names[2]!r} have beside "
+            f"them in all training rows. Give these two, or the first."
+        )
     if schema.declared is None:
         return
     for rule in schema.declared.formulas:

@@ -20,7 +20,7 @@ from skvae._table.declaring import declare, differences, read_rules, unpooled
 from skvae._table.inference import infer_schema
 from skvae._table.kinds import KINDS, keeps_zeros, weighted_quantiles
 from skvae._table.patterns import find_marks, find_rules
-from skvae._table.relations import find_relations
+from skvae._table.relations import find_pairs, find_relations
 from skvae._table.schema import TableSchema
 from skvae._table.tables import Table
 
@@ -114,9 +114,17 @@ def planned(rows: Weighted, columns: Columns, settings: Settings) -> tuple[Table
     schema = replace(
         schema, relations=find_relations(table, schema.columns, schema.as_differences) if settings.is_density else ()
     )
+    if settings.is_density:
+        spared = {*schema.as_differences, *_declared(schema)}
+        schema = replace(schema, pairs=find_pairs(table, schema.columns, schema.relations, spared))
     active = [j for j, column in enumerate(schema.columns) if column.constant is None]
     number = of_numbers(int((~table.empty_rows(active)).sum()), len(active)) if active else NUMBERS[0]
     return schema, [number if likelihood == "auto" else likelihood for likelihood in columns.likelihoods]
+
+
+def _declared(schema: TableSchema) -> list[int]:
+    """Columns of which a rule speaks."""
+    return [] if schema.declared is None else schema.declared.columns
 
 
 def _ruled_schema(rows: Weighted, columns: Columns, settings: Settings) -> TableSchema:

@@ -157,8 +157,10 @@ class TableModel(Generic[EngineT]):
         """
         parts, back = enumerate(self._parts(z)), self.schema.drawn if ranked else self.schema.decode
         values = _stacked(len(z), (back(self.engine.sample(part, seed + i)) for i, part in parts))
-        values = self.schema.related(self.schema.whole(values, known))
-        return values if known is None else np.where(np.isnan(known), values, known)
+        values = self.schema.whole(values, known)
+        if known is None:
+            return self.schema.related(values)
+        return np.where(np.isnan(known), self.schema.related(np.where(np.isnan(known), values, known)), known)
 
     def drawn_by_rules(
         self: TableModel[VAEEngine],

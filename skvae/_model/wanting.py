@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skvae._model.conditioning import checked, shown, to_number
 from skvae._table.columns import Column
+from skvae._table.relations import PairRelation
 from skvae._table.schema import TableSchema
 from skvae._warnings import warn
 
@@ -40,6 +41,19 @@ class Wanted(NamedTuple):
         return np.isin(own, self.values) if self.values else (own >= self.low) & (own <= self.high)
 
 
+class WantedOfPair(NamedTuple):
+    """A value that two columns determine together."""
+
+    relation: PairRelation
+    value: float
+
+    def holds(self, drawn: Values) -> NDArray[np.bool_]:
+        """In which rows of values and codes, (n, p), they do not say something else."""
+        told = self.relation.told(*(drawn[:, j] for j in self.relation.sources))
+        out: NDArray[np.bool_] = np.isnan(told) | (told == self.value)
+        return out
+
+
 class Near(NamedTuple):
     """A value of a column that the model sees as a difference to another, which is left open.
 
@@ -58,7 +72,7 @@ class Asked(NamedTuple):
     """
 
     points: Any
-    sets: list[Wanted]
+    sets: list[Wanted | WantedOfPair]
     missing: list[int]
     near: list[Near]
 
@@ -82,7 +96,8 @@ class Asked(NamedTuple):
         sets += [_around(one, schema) for one in near]
         _refuse_contradiction(points, sets, place, schema)
         points = {name: value for name, value in points.items() if place.get(name) not in {one.column for one in near}}
-        return cls(points if points or not given else None, sets, gaps, near)
+        together = _of_pairs(points, place, schema)
+        return cls(points if points or not given else None, [*sets, *together], gaps, near)
 
 
 def _near(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], schema: TableSchema) -> list[Near]:
@@ -151,6 +166,17 @@ def _of_sources(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], s
     return out
 
 
+def _of_pairs(points: Mapping[Hashable, Any], place: Mapping[Hashable, int], schema: TableSchema) -> list[WantedOfPair]:
+    """What two columns may be together where a value of a third is given that they determine, and not of both."""
+    given = {place[name]: value for name, value in points.items() if name in place and value is not None}
+    out = list[WantedOfPair]()
+    for pair in schema.pairs:
+        if pair.target in given and not set(pair.sources) <= given.keys():
+            value = checked([given[pair.target]], schema, pair.target)[0]
+            out.append(WantedOfPair(pair, schema.columns[pair.target].number_of(value)))
+    return out
+
+
 def _is_more(value: Any, column: Column) -> bool:
     """Whether it is a range, a list or a mark of missing cells; a level may be a tuple, too."""
     is_level = column.levels is not None and isinstance(value, tuple) and value in column.levels.code_of()
@@ -212,7 +238,7 @@ def _end(value: Any, column: Column) -> float:
     return float(column.levels.values.index(value))
 
 
-def accepted(draw: Draw, sets: list[Wanted], n: int, *, under_values: bool) -> tuple[Any, Any]:
+def accepted(draw: Draw, sets: Sequence[Wanted | WantedOfPair], n: int, *, under_values: bool) -> tuple[Any, Any]:
     """Rows that a function draws, (n, p), kept where they lie in all of some sets; and how many were found, (1,)."""
     found, tried, kept, most = list[Values](), 0, 0, MOST_UNDER if under_values else MOST
     size = max(BATCH, 2 * n)

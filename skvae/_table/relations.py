@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from skvae._table.tables import Table
 FIRST_ROWS, ROWS = 2_000, 20_000  # evenly spaced, which rule relations out; those that are left must hold in all
 MOST_COLUMNS = 80  # of few values, the first, that are compared with one another
 MOST_VALUES = 256  # of a column that determines another
+MOST_IN_PAIRS, MOST_PAIRED_VALUES = 24, 32  # columns of which any two may determine a third, and values of each
 CHANCE = 1e-6  # that one of all relations that are looked for holds although nothing depends on anything
 
 
@@ -45,6 +47,28 @@ class Relation(NamedTuple):
         order = np.argsort(self.values)
         keys, values = (tuple(np.asarray(side)[order].tolist()) for side in (self.values, self.keys))
         return Relation(self.target, self.source, keys, values)
+
+
+class PairRelation(NamedTuple):
+    """Column `target` has the i-th of `values` where the two `sources` have the i-th of `keys`."""
+
+    sources: tuple[int, int]
+    target: int
+    keys: tuple[tuple[float, float], ...]
+    values: tuple[float, ...]
+
+    def told(self, first: FloatArray, second: FloatArray) -> FloatArray:
+        """What it says of the target, (n,), by values or codes of the sources; NaN where it says nothing."""
+        known = dict(zip(self.keys, self.values, strict=True))
+        pairs = zip(first.tolist(), second.tolist(), strict=True)
+        return np.array([known.get(pair, np.nan) for pair in pairs], dtype=np.float64)
+
+
+def pair_is_kept(relation: PairRelation, table: Table, columns: Sequence[Column]) -> bool:
+    """Whether all rows of a table keep one; what it says nothing of breaks it."""
+    first, second, target = (columns[j].read(table, j) for j in (*relation.sources, relation.target))
+    whole = ~np.isnan(first) & ~np.isnan(second) & ~np.isnan(target)
+    return bool((relation.told(first[whole], second[whole]) == target[whole]).all())
 
 
 def is_kept(relation: Relation, table: Table, columns: Sequence[Column]) -> bool:
@@ -95,6 +119,50 @@ def find_relations(table: Table, columns: Sequence[Column], but: Container[int] 
             if _log_chance(*ends) < log_chance and _holds(*whole):
                 found[target] = _relation(source, target, *ends)
     return tuple(found.values())
+
+
+def find_pairs(
+    table: Table, columns: Sequence[Column], relations: Sequence[Relation], but: Container[int] = ()
+) -> tuple[PairRelation, ...]:
+    """The columns that two others determine together in all rows, and neither of them alone.
+
+    Looked for among the first MOST_IN_PAIRS columns of few values of a frame, `but` for some, that no other determines.
+    """
+    if not table.is_frame:
+        return ()
+    told = {relation.target for relation in relations}
+    some = table.evenly(ROWS)
+    places = [j for j, column in enumerate(columns) if j not in but and j not in told and _is_discrete(column)]
+    groups = {j: _Grouped.of(some, j, columns[j]) for j in places}
+    groups = {j: group for j, group in groups.items() if 2 <= len(group.values) <= MOST_PAIRED_VALUES}
+    groups = dict([*groups.items()][:MOST_IN_PAIRS])
+    few, log_chance = slice(None, None, -(-len(some) // FIRST_ROWS)), np.log(CHANCE / max(len(groups), 1) ** 3)
+    found = dict[int, PairRelation]()
+    for i, j in combinations(groups, 2):
+        both = _paired(groups[i], groups[j])
+        for target in groups.keys() - {i, j} - found.keys():
+            own, used = groups[target], {source for pair in found.values() for source in pair.sources}
+            if found.keys() & {i, j} or target in used or not _holds(both.take(few), own.take(few)):
+                continue
+            if _holds(both, own) and _log_chance(both, own) < log_chance:
+                relation = _pair_relation(i, j, target, groups)
+                if pair_is_kept(relation, table, columns):
+                    found[target] = relation
+    return tuple(found.values())
+
+
+def _paired(first: _Grouped, second: _Grouped) -> _Grouped:
+    """Both as one: the number of each pair of values."""
+    both = (first.codes >= 0) & (second.codes >= 0)
+    codes = np.where(both, first.codes * len(second.values) + second.codes, -1)
+    return _Grouped(np.arange(len(first.values) * len(second.values), dtype=np.float64), codes)
+
+
+def _pair_relation(i: int, j: int, target: int, groups: dict[int, _Grouped]) -> PairRelation:
+    single = _relation(i, target, _paired(groups[i], groups[j]), groups[target])
+    first, second = np.divmod(np.array(single.keys, dtype=np.intp), len(groups[j].values))
+    keys = zip(groups[i].values[first].tolist(), groups[j].values[second].tolist(), strict=True)
+    return PairRelation((i, j), target, tuple(keys), single.values)
 
 
 def _is_discrete(column: Column) -> bool:

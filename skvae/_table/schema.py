@@ -24,7 +24,7 @@ from skvae._table.levels import Levels
 from skvae._table.marginals import NormalScores
 from skvae._table.patterns import Rule
 from skvae._table.ranks import Ranks
-from skvae._table.relations import Relation
+from skvae._table.relations import PairRelation, Relation
 from skvae._table.summary import as_html, as_text, summary
 from skvae._table.tables import ReadableRows
 from skvae._table.together import Together
@@ -57,6 +57,7 @@ class TableSchema(Together):
     relations: tuple[Relation, ...] = ()
     declared: Declared | None = None
     marks: tuple[int, ...] = ()
+    pairs: tuple[PairRelation, ...] = ()
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -73,7 +74,8 @@ class TableSchema(Together):
 
     def summary(self, likelihoods: Mapping[int, str], asked: Container[int]) -> Any:
         """A row for each column (`summary.summary`)."""
-        sources = {relation.target: self.columns[relation.source].name for relation in self.relations}
+        sources = {relation.target: [self.columns[relation.source].name] for relation in self.relations}
+        sources |= {pair.target: [self.columns[j].name for j in pair.sources] for pair in self.pairs}
         bases = {one.target: self.columns[one.base].name for one in self.differences}
         return summary(self.columns, self.container, likelihoods, asked, sources, bases, self.reach)
 
@@ -317,7 +319,8 @@ class TableSchema(Together):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also from an earlier version, in which all columns were of one class."""
         columns = tuple(_column(vars(own)) if type(own) is Column else own for own in state["columns"])
-        later = {"order": None, "has_gaps": False, "rules": (), "relations": (), "declared": None, "marks": ()}
+        later: dict[str, Any] = {"order": None, "has_gaps": False, "declared": None}
+        later |= dict.fromkeys(("rules", "relations", "marks", "pairs"), ())
         self.__dict__.update(later | state, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
@@ -333,6 +336,7 @@ class TableSchema(Together):
             "relations": tuple(map(tuple, self.relations)),
             "declared": self.declared and self.declared.plain(),
             "marks": self.marks,
+            "pairs": tuple(map(tuple, self.pairs)),
         }
 
     @classmethod
@@ -354,6 +358,7 @@ class TableSchema(Together):
             relations,
             declared,
             tuple(data.get("marks", ())),
+            tuple(PairRelation(*_tuples(own)) for own in data.get("pairs", ())),
         )
 
 

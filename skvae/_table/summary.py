@@ -31,7 +31,7 @@ def summary(
     container: str,
     likelihoods: Mapping[int, str],
     asked: Container[int],
-    sources: Mapping[int, Hashable],
+    sources: Mapping[int, Sequence[Hashable]],
     bases: Mapping[int, Hashable],
     reach: Callable[[int], tuple[float, float]],
 ) -> Any:
@@ -46,8 +46,8 @@ def summary(
         Names of those of the columns in the model, as far as they are known.
     asked : set of int
         Columns of which the user chose the likelihood.
-    sources : dict of int to name
-        For columns that another determines the name of that.
+    sources : dict of int to names
+        For columns that others determine the names of these.
     bases : dict of int to name
         For columns that are modelled as a difference to another the name of that.
     reach : callable
@@ -57,8 +57,10 @@ def summary(
         _row(column, likelihoods.get(j), is_asked=j in asked, is_frame=container != frames.NUMPY)
         for j, column in enumerate(columns)
     ]
-    for j, name in sources.items():
-        rows[j]["hint"] = f"column {name!r} determines it: draws and fillings keep to that"
+    for j, names in sources.items():
+        told = f"column {names[0]!r} determines"
+        told = told if len(names) == 1 else f"columns {names[0]!r} and {names[1]!r} determine"
+        rows[j]["hint"] = f"{told} it: draws and fillings keep to that"
     for j, name in bases.items():
         ends = tuple(_shown(end, columns[j]) for end in reach(j) if math.isfinite(end)) or None
         rows[j] |= {"atoms": None, "bounds": ends, "hint": f"modelled as its difference to {name!r}, as a rule says"}

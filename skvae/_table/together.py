@@ -19,7 +19,7 @@ from skvae._table.declaring import went_on
 from skvae._table.kinds import FloatArray
 from skvae._table.patterns import Rule, marks_of
 from skvae._table.patterns import is_kept as rule_is_kept
-from skvae._table.relations import Relation
+from skvae._table.relations import PairRelation, Relation, pair_is_kept
 from skvae._table.relations import is_kept as relation_is_kept
 from skvae._table.tables import Table
 
@@ -33,13 +33,14 @@ class Together:
     """The part of a `TableSchema` that looks at more than one column.
 
     `rules` say where cells of one are missing by another, `marks` which columns go with that, `relations` what one
-    column makes of another, and `declared` is what the user knows of them.
+    column makes of another, `pairs` what two make of a third, and `declared` is what the user knows of them.
     """
 
     container: str
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
     relations: tuple[Relation, ...]
+    pairs: tuple[PairRelation, ...]
     declared: Declared | None
     marks: tuple[int, ...]
 
@@ -80,16 +81,20 @@ class Together:
         return {
             "rules": tuple(own for own in self.rules if rule_is_kept(own, table, self.columns)),
             "relations": tuple(own for own in self.relations if relation_is_kept(own, table, self.columns)),
+            "pairs": tuple(own for own in self.pairs if pair_is_kept(own, table, self.columns)),
             "declared": self.declared and went_on(self.declared, table, self.columns),
             "columns": tuple(replace(own, ranks=None) if isinstance(own, Number) else own for own in self.columns),
         }
 
     def related(self, values: FloatArray) -> FloatArray:
         """Values and codes that were drawn, (n, p), with what the relations say."""
-        out = values.copy() if self.relations else values
+        out = values.copy() if self.relations or self.pairs else values
         for relation in self.relations:
             told = relation.told(values[:, relation.source])
             out[:, relation.target] = np.where(np.isnan(told), out[:, relation.target], told)
+        for pair in self.pairs:
+            told = pair.told(*(out[:, j] for j in pair.sources))
+            out[:, pair.target] = np.where(np.isnan(told), out[:, pair.target], told)
         return out
 
     def whole(self, values: FloatArray, known: FloatArray | None = None) -> FloatArray:

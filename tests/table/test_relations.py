@@ -221,3 +221,70 @@ def test_further_rows_that_break_a_relation_or_a_rule_end_it(go_on):
     assert named(model.schema_) == {("town", "north"), ("grade", "named")}
     sources = {X.columns[rule.source] for rule in model.schema_.rules if rule.is_missing}
     assert sources <= {"land"}  # of whose Norway the further rows say nothing
+
+
+# -- two columns that determine a third --------------------------------------------------------------------------------
+
+
+def family(n=600, seed=0):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"siblings": rng.poisson(0.4, n), "parents": rng.poisson(0.3, n), "fare": rng.normal(size=n)})
+    X["port"] = pd.Categorical(rng.choice(["Cherbourg", "Cobh"], n))
+    return X.assign(alone=(X["siblings"] + X["parents"]) == 0)
+
+
+def quick(X, **parameters):
+    options = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 2, "early_stopping": False, "random_state": 0}
+    return VAETransformer(**(options | parameters)).fit(X)
+
+
+def wrong(rows):
+    return int((rows["alone"] != (rows["siblings"] + rows["parents"] == 0)).sum())
+
+
+def test_draws_keep_what_two_columns_say():
+    X = family()
+    model = quick(X)
+    names = list(X)
+    assert [([names[j] for j in own.sources], names[own.target]) for own in model.schema_.pairs] == [
+        (["siblings", "parents"], "alone")
+    ]
+    assert model.summary().loc["alone", "hint"].startswith("columns 'siblings' and 'parents' determine it")
+    drawn = model.sample(1000, random_state=0)
+    seen = set(zip(X["siblings"], X["parents"], strict=True))
+    assert wrong(drawn[drawn[["siblings", "parents"]].apply(tuple, axis=1).isin(seen)]) == 0
+    again = pickle.loads(pickle.dumps(model))
+    assert again.schema_ == model.schema_
+
+
+def test_conditions_and_what_two_columns_say():
+    model = quick(family())
+    for given in ({"alone": True}, {"alone": False, "siblings": 0}, {"siblings": 0, "parents": 0}):
+        drawn = model.sample(40, given=given, random_state=0)
+        assert wrong(drawn) == 0
+        assert all((drawn[name] == value).all() for name, value in given.items())
+    with pytest.raises(ValueError, match="is not what columns 'siblings' and 'parents' have beside them"):
+        model.sample(5, given={"alone": True, "siblings": 1, "parents": 0})
+
+
+def test_fillings_keep_what_two_columns_say():
+    X = family()
+    holes = X.astype({"alone": object})
+    holes.loc[::3, "alone"] = None
+    filled = VAEImputer(quick(X), random_state=0).fit(X).transform(holes.astype({"alone": "boolean"}))
+    assert wrong(filled) == 0
+
+
+def test_further_rows_end_what_two_columns_say():
+    model = VAETransformer(random_state=0).partial_fit(family())
+    assert model.schema_.pairs
+    model.partial_fit(family(seed=1).assign(alone=True))
+    assert not model.schema_.pairs
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_of_chance_are_told_by_no_two(seed):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({f"c{i}": pd.Categorical(rng.choice(list("abcdefgh"), 150)) for i in range(8)})
+    X["rare"] = pd.Categorical(np.where(np.arange(150) < 3, "yes", "no"))
+    assert not quick(X).schema_.pairs
