@@ -343,7 +343,7 @@ def test_a_model_that_kept_missing_cells_by_cell_still_loads():
     model = vae().set_params(missingness=None).fit(X)
     state = model.__getstate__()
     engine = dict(state["_engine"])
-    posteriors, missing = engine.pop("gaps")
+    posteriors, missing, _ = engine.pop("gaps")
     engine["holes"] = posteriors, missing[:, [cell.column for cell in model.schema_.cells]]
     schema = {name: value for name, value in state["schema_"].items() if name != "header"}
     earlier = VAETransformer()

@@ -410,8 +410,8 @@ def test_drift_is_seen_beside_atoms_and_holes(light_vae, name, column):
     chunk = skewed(150, 1)
     there = chunk[column].notna() & (chunk[column] != 0.0 if name != "no_atoms" else True)
     learned = next(one for one in model.schema_.columns if one.name == column)
-    far = 7.0 * learned.scale
-    chunk.loc[there, column] = chunk[column] * np.exp(far) if learned.kind == "positive" else chunk[column] + far
+    far, is_log = 7.0 * learned.scale, learned.kind == "positive" or learned.log_above is not None
+    chunk.loc[there, column] = chunk[column] * np.exp(far) if is_log else chunk[column] + far
     with pytest.warns(UserWarning, match=rf"median of column\(s\) {column} in this chunk"):
         model.partial_fit(chunk)
 

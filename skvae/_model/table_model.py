@@ -56,7 +56,7 @@ class TableModel(Generic[EngineT]):
 
     def going_on(self, table: Table) -> TableModel[EngineT]:
         """A copy that is to be trained on further rows, without the rules that these break."""
-        return replace(self.copied(), schema=replace(self.schema, **self.schema.kept_by(table)))
+        return replace(self.copied(), schema=self.schema.kept_by(table))
 
     # -- rows to codes and back ----------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from skvae._table.patterns import Rule
 from skvae._table.ranks import Ranks
 from skvae._table.relations import PairRelation, Relation
 from skvae._table.summary import as_html, as_text, summary
-from skvae._table.tables import ReadableRows
+from skvae._table.tables import ReadableRows, Table
 from skvae._table.together import Together
 
 Index = slice | list[int]
@@ -310,6 +310,10 @@ class TableSchema(Together):
         if is_frame:
             return frames.to_frame(columns, self.container, [column.format() for column in self.columns], self.header)
         return np.column_stack([np.array(column, dtype=X.dtype) for column in columns])
+
+    def kept_by(self, table: Table) -> TableSchema:
+        """The same for further rows, with what they keep, too, of what holds of columns together."""
+        return replace(self, **self.still_kept(table))
 
     # -- persistence ---------------------------------------------------------------------------------------------------
 

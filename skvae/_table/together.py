@@ -72,7 +72,7 @@ class Together:
         inverses = (relation.inverse for relation in self.relations)
         return (*(inverse for inverse in inverses if inverse is not None), *self.relations)
 
-    def kept_by(self, table: Table) -> dict[str, Any]:
+    def still_kept(self, table: Table) -> dict[str, Any]:
         """What of this further rows keep, too, by the name of the field; training goes on.
 
         What was learned of the draws of the model as it was is left out. ValueError where the rows break what the user
