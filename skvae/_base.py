@@ -60,9 +60,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, CallbackSupportMixin, Tra
     _curves: tuple[str, ...] = ("loss_curve", "validation_scores")
     _likelihood_option: str  # the parameter that chooses the likelihood, for errors
     _engine: Any
-    _left_out: Sequence[Hashable] | None = (
-        None  # columns of text that whoever holds this model, if any, keeps out of it
-    )
+    _left_out: Sequence[Hashable] | None = None  # columns of text that whoever holds this model keeps out; None: nobody
 
     # Parameters that are no `Settings`, or are read beside them.
     early_stopping: bool | Literal["auto"]

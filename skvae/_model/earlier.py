@@ -10,11 +10,8 @@ import numpy as np
 from skvae._table.schema import TableSchema
 
 State = dict[str, Any]
-PARAMETERS = {
-    "solver": "adam",
-    "missingness": None,
-    "rules": None,
-}  # those that earlier estimators had not, as they behaved
+# Those that earlier estimators had not, as they behaved.
+PARAMETERS = {"solver": "adam", "missingness": None, "rules": None}
 
 
 def brought_up(state: State, schema: TableSchema) -> tuple[State, TableSchema]:
