@@ -171,6 +171,13 @@ FAULTS = (
                 ("test_rules.py::test_combinations_of_many_levels",),
             ),
             (
+                "a skewed column whatever the weights",
+                "_table/inference.py",
+                "weighted_quantiles(thinned(values), thinned(weight), TAILS)",
+                "np.quantile(thinned(values), TAILS)",
+                ("test_skewed.py::test_weights_count_like_rows",),
+            ),
+            (
                 "two columns that say nothing",
                 "_table/together.py",
                 "for pair in self.pairs:",

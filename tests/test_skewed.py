@@ -98,3 +98,16 @@ def test_logarithm_and_its_tangent() -> None:
     step = 1e-7 * np.maximum(np.abs(x), 1.0)
     slope = (bend.into(x + step) - bend.into(x - step)) / (2.0 * step)
     assert bend.log_slope(bend.into(x)) == pytest.approx(np.log(slope), abs=1e-3)
+
+
+def test_weights_count_like_rows() -> None:
+    """The rows that make the tails have next to no weight, and then there are none."""
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.exp(3.0 * rng.normal(size=300)), rng.normal(size=300)])
+    far = np.abs(np.log(X[:, 0])) > 1.2
+    of_all, of_near = (
+        VAETransformer(**FAST).fit(X, sample_weight=weight).schema_.columns[0]
+        for weight in (None, np.where(far, 1e-6, 1.0))
+    )
+    assert of_all.log_above is not None
+    assert of_near.log_above is None

@@ -133,18 +133,19 @@ def _number(table: Table, j: int, weight: FloatArray, kind: str, sought: Sought)
             some, step = thinned(values), _step(_with_base(thinned(values), table, base), steps)
             told |= {"step": step, "heaps": None if exact else find_heaps(some, thinned(weight), step, atoms)}
     if sought.marginals == "auto" and KINDS[kind].is_scaled and KINDS[kind].bend is None:
-        told |= {"log_above": _floor(values[~np.isin(values, atoms)])}
+        dense = ~np.isin(values, atoms)
+        told |= {"log_above": _floor(values[dense], weight[dense])}
     return _scaled(values, weight, told, sought.marginals)
 
 
-def _floor(values: FloatArray) -> float | None:
+def _floor(values: FloatArray, weight: FloatArray) -> float | None:
     """From where on a column is taken by its logarithm: positive numbers over orders of magnitude; None of others.
 
     Their upper tail is many times as long as the lower one, and their logarithm is about as long on either side.
     """
     if len(values) < FEWEST_SKEWED or values.min() <= 0.0:
         return None
-    low, middle, high = np.quantile(thinned(values), TAILS)
+    low, middle, high = weighted_quantiles(thinned(values), thinned(weight), TAILS)
     if not low < middle < high:
         return None
     above, below = np.log(high / middle), np.log(middle / low)

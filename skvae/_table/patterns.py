@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skvae._table.columns import Coded, Column, Number
+from skvae._table.columns import Atomic, Coded, Column, Number
 from skvae._table.kinds import FloatArray
 from skvae._table.tables import Table
 
@@ -87,8 +87,9 @@ def find_marks(table: Table, columns: Sequence[Column], but: Container[int] = ()
 
 def marks_of(column: Column, values: FloatArray) -> FloatArray:
     """Values or codes of a column as what its first cell holds: the code, the truth value, or the atom."""
-    atom_of = getattr(column, "atom_of", None)
-    return values if atom_of is None else np.where(np.isnan(values), np.nan, atom_of(values, column.dtype))
+    if not isinstance(column, Atomic):
+        return values
+    return np.where(np.isnan(values), np.nan, column.atom_of(values, column.dtype))
 
 
 def _strength(codes: FloatArray, flags: NDArray[np.bool_], strata: FloatArray) -> float:
